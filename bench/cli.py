@@ -1,0 +1,133 @@
+"""The commands. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import BenchError
+
+DEFAULT_RESULTS = Path("results")
+
+app = typer.Typer(
+    help="Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
+Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full, paper.")]
+Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
+
+
+@app.command("list")
+def list_plugins() -> None:
+    """Show the tasks and methods there are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.listing import summaries
+
+    for kind in ("tasks", "methods"):
+        table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("name", "stage", "what it is") if kind == "methods" else ("name", "what it is"):
+            table.add_column(column)
+        for plugin in summaries(kind):
+            table.add_row(plugin.name, *([plugin.stage] if kind == "methods" else []), plugin.title)
+        Console().print(table)
+
+
+@app.command()
+def run(  # noqa: PLR0917  (typer makes the options from the parameters)
+    task: TaskName,
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated; a+b chains, name:setting=value sets. Default: all.", metavar="LIST")
+    ] = "",
+    budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
+    trials: Annotated[int | None, typer.Option(help="Trials for every method that can be tuned.", min=1)] = None,
+    seeds: Annotated[int | None, typer.Option(help="Training runs of every chosen point.", min=1)] = None,
+    preset: Preset = "quick",
+    jobs: Annotated[int | None, typer.Option(help="Processes at a time. Default: one a core.", min=1)] = None,
+    data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
+    model: Annotated[str | None, typer.Option(help="Model of the task.")] = None,
+    width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
+    results: Results = DEFAULT_RESULTS,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI"),
+    ] = None,
+) -> None:
+    """Run every method at every budget, and answer the question for this task."""
+    from bench.run import run_comparison
+
+    run_comparison(
+        task,
+        preset,
+        methods=_list(methods),
+        budgets=tuple(_fraction(text) for text in _list(budgets)) or None,
+        trials=trials,
+        seeds=seeds,
+        jobs=jobs or len(os.sched_getaffinity(0)),
+        fields={name: value for name, value in {"data": data, "model": model}.items() if value is not None},
+        width_multiple=width_multiple,
+        results=results,
+        tracking_uri=tracking_uri,
+    )
+
+
+@app.command()
+def report(task: TaskName, preset: Preset = "quick", results: Results = DEFAULT_RESULTS) -> None:
+    """Build report.html, report.md and points.csv again from what was tracked."""
+    from bench.report import write_report
+    from bench.run import print_answer
+
+    print_answer(write_report(results / task / preset), results / task / preset)
+
+
+@app.command()
+def ui(
+    results: Results = DEFAULT_RESULTS,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store.", envvar="MLFLOW_TRACKING_URI")] = None,
+) -> None:
+    """Open the MLflow UI on the results, on this machine only."""
+    from bench.ui import serve
+
+    serve(results, port, tracking_uri)
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="Name of a method or a task.")]) -> None:
+    """Hold a method or a task to the contract."""
+    from bench.conformance import check_plugin
+
+    for line in check_plugin(name):
+        print(line)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(";" if ";" in text else ","))))
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value <= 1:
+        raise BenchError(
+            f"budget {text!r} is outside (0, 1]; budgets are fractions of the dense compute, such as 0.5,0.25"
+        )
+    return value
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one message and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

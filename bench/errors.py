@@ -1,0 +1,13 @@
+"""The one exception that is shown to a user as a message, without a traceback."""
+
+
+class BenchError(Exception):
+    """A mistake that the user can mend: the message names the value, the place, what was expected, what to do."""
+
+
+class MethodError(BenchError):
+    """A compression method broke the contract: it overspent steps, missed what it promised, returned no model."""
+
+
+class BudgetError(MethodError):
+    """No choice of widths reaches the budget; the message names the smallest one that can be reached."""

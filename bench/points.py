@@ -1,0 +1,128 @@
+"""What a comparison has measured: the files it leaves, and the table of its points."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.errors import BenchError
+from bench.task import Metric
+
+INDEX = "comparison.json"
+EVAL = "eval.json"
+LATENCY = "latency.json"
+TRACKED = "tracked.json"
+RECORD = "trial.json"
+
+#: columns of points.csv, but for the two of the task's metric, which stand behind ``status``
+COLUMNS = (
+    *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
+    *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio", "train_steps"),
+    *("total_steps", "macs_ratio", "effective_macs_ratio", "cpu_s", "peak_memory_mb"),
+    *("control", "chosen", "reason", "settings", "run_id", "key"),
+)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of one comparison.
+
+    Attributes:
+        folder: ``results/<task>/<preset>``.
+        table: one row for every trained model, in the columns of ``points.csv``.
+        metric: the task's metric.
+        work_unit: what MACs and latency are quoted for.
+        index: the rest of what the comparison wrote about itself: setting, provenance, methods.
+        eval_scores: headline and breakdowns on eval, by key of the trial.
+        dev_scores: likewise on dev.
+        checkpoints: dev score of the shared dense model, by seed.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    metric: Metric
+    work_unit: str
+    index: dict[str, Any]
+    eval_scores: dict[str, dict[str, float]]
+    dev_scores: dict[str, dict[str, float]]
+    checkpoints: dict[int, float]
+
+    @property
+    def dev_column(self) -> str:
+        """The column of the dev score."""
+        return f"dev_{self.metric.column}"
+
+    @property
+    def eval_column(self) -> str:
+        """The column of the eval score."""
+        return f"eval_{self.metric.column}"
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file, or None if it is not there or damaged."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def trial_folder(comparison: Path, key: str) -> Path:
+    """Where a comparison keeps the files of a trial."""
+    return comparison / "trials" / key
+
+
+def read_record(files: Path) -> dict[str, Any]:
+    """The record of a trial; one that is gone counts as failed."""
+    return read_json(files / RECORD) or {"status": "failed", "reason": "its record is missing or damaged"}
+
+
+def load_points(folder: Path) -> Points:
+    """The points of a comparison, from its files.
+
+    Raises:
+        BenchError: nothing has been run there.
+    """
+    index = read_json(folder / INDEX)
+    if index is None:
+        raise BenchError(f"no results in {folder}: run `bench run {folder.parent.name} --preset {folder.name}` first")
+    metric = Metric(**index["metric"])
+    rows, evals, devs, checkpoints = [], {}, {}, {}
+    for method, entry in index["methods"].items():
+        for trial in entry["trials"]:
+            files = trial_folder(folder, trial["key"])
+            record = read_record(files)
+            scores = read_json(files / EVAL) or {}
+            devs[trial["key"]] = record.get("dev") or {}
+            if scores:
+                evals[trial["key"]] = scores
+            if record.get("start"):
+                checkpoints[trial["seed"]] = record["start"][metric.column]
+            rows.append(_row(index, method, trial, files))
+    columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
+    table = pd.DataFrame(rows, columns=columns)
+    return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints)
+
+
+def _row(index: dict[str, Any], method: str, trial: dict[str, Any], files: Path) -> dict[str, Any]:
+    record = read_record(files)
+    column = Metric(**index["metric"]).column
+    dense_macs, effective = record.get("dense_macs"), record.get("effective_macs")
+    kept = ("params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps", "total_steps")
+    return {
+        **{name: record.get(name) for name in (*kept, "status", "reason", "cpu_s", "peak_memory_mb")},
+        **{name: trial[name] for name in ("budget", "seed", "trial", "chosen", "key")},
+        **{name: (read_json(files / LATENCY) or {}).get(name) for name in ("latency_ms", "latency_ratio")},
+        "task": index["task"],
+        "preset": index["preset"],
+        "method": method,
+        "stage": index["methods"][method]["stage"],
+        "control": index["methods"][method]["control"],
+        "settings": json.dumps(trial["settings"], sort_keys=True),
+        "run_id": (read_json(files / TRACKED) or {}).get("run_id"),
+        "effective_macs_ratio": effective / dense_macs if effective is not None and dense_macs else None,
+        f"dev_{column}": (record.get("dev") or {}).get(column),
+        f"eval_{column}": (read_json(files / EVAL) or {}).get(column),
+    }

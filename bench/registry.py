@@ -1,0 +1,86 @@
+"""Name -> class, and the digest of a plugin's source."""
+
+import ast
+import hashlib
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.listing import Kind, files, installed, names
+from bench.method import Method, Recipe
+from bench.suggest import did_you_mean
+from bench.task import Task
+
+
+@cache
+def load_method(name: str) -> type[Method]:
+    """The method of this name."""
+    return _load("methods", name, Method)
+
+
+@cache
+def load_task(name: str) -> type[Task]:
+    """The task of this name."""
+    return _load("tasks", name, Task)
+
+
+def load_recipe(text: str) -> Recipe:
+    """A method, a chain of methods joined by ``+``, or either with settings: ``feature_noise:form=literal``."""
+    chain, _, settings = text.partition(":")
+    classes = tuple(load_method(link) for link in chain.split("+"))
+    fixed = {}
+    for setting in filter(None, settings.split(",")):
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise BenchError(f"{text!r}: {setting!r} is no setting; expected name=value, as in feature_noise:window=1")
+        fixed[name] = _value(value)
+    return Recipe(text, chain, classes, fixed)
+
+
+@cache
+def source_digest(plugins: tuple[type, ...]) -> str:
+    """A digest of the source of these plugins and of what they share: it changes when their results may."""
+    digest = hashlib.sha256()
+    for path in sorted({p for plugin in plugins for p in _sources(plugin)}):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(plugin: type) -> list[Path]:
+    own = Path(inspect.getfile(plugin))
+    folder = own.parent
+    shared = list(folder.parent.glob("_*/**/*.py")) if own.name == "__init__.py" else []
+    return [*(folder.rglob("*.py") if own.name == "__init__.py" else [own]), *shared, *folder.glob("_*.py")]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
+    if name in files(kind):
+        module = importlib.import_module(f"{kind}.{name}")
+        found = [
+            member
+            for member in vars(module).values()
+            if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            raise BenchError(
+                f"{module.__file__}: expected one class that extends {base.__name__}, "
+                f"found {', '.join(c.__name__ for c in found) or 'none'}"
+            )
+        return found[0]
+    if name in installed(kind):
+        loaded = installed(kind)[name].load()
+        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+            raise BenchError(f"entry point {name!r} of bench.{kind} is {loaded!r}, expected a {base.__name__} class")
+        return loaded
+    known = names(kind)
+    raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")

@@ -1,0 +1,116 @@
+"""``bench run``: check everything that can be mended, run the comparison, show the answer."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from bench.comparison import Comparison, Request
+from bench.errors import BenchError
+from bench.executor import LocalExecutor
+from bench.listing import names
+from bench.points import Points
+from bench.registry import load_recipe, load_task
+from bench.report import write_report
+from bench.report.answer import answer
+from bench.report.table import result_table
+from bench.screen import Screen
+from bench.tracking import default_uri
+
+ENOUGH_BYTES = 500_000_000
+WIDTH = 132  # of the output where there is no terminal
+CHAINS = ("magnitude_pruning+quantization",)  # run by default, beside every single method
+
+
+def run_comparison(
+    task: str,
+    preset: str,
+    *,
+    methods: tuple[str, ...],
+    results: Path,
+    jobs: int,
+    tracking_uri: str | None = None,
+    fields: dict[str, Any] | None = None,
+    **wanted: Any,
+) -> Points:
+    """Run a comparison and print its table, its answer, and where the report is.
+
+    Raises:
+        BenchError: a mistake of the user, said before anything is started.
+    """
+    fields = fields or {}
+    load_task(task).at(preset, **_known_fields(task, fields)).check()
+    chosen = methods or (*names("methods"), *CHAINS)
+    for name in chosen:
+        load_recipe(name)
+    _writable(results)
+    request = Request(
+        task, preset, chosen, results, jobs, tracking_uri or default_uri(results), fields=fields, **wanted
+    )
+    console = _console()
+    screen = Screen(console, load_task(task).metric)
+    executor = LocalExecutor(jobs, screen, preload=[load_task(task).__module__])
+    try:
+        with screen:
+            comparison = Comparison(request, executor, screen)
+            comparison.prepare()
+            comparison.search()
+            comparison.finish()
+            comparison.write_index()
+        points = write_report(request.folder)
+        comparison.sync()
+    except KeyboardInterrupt:
+        console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
+        raise SystemExit(130) from None
+    finally:
+        executor.close()
+    print_answer(points, request.folder)
+    return points
+
+
+def print_answer(points: Points, folder: Path) -> None:
+    """The table, the sentence, and the path of the report."""
+    console = _console()
+    console.print(result_table(points, console.width))
+    console.print(answer(points), style="bold", highlight=False)
+    failed = points.table[points.table["status"] == "failed"]
+    for method, reason in pd.Series(failed["reason"].values, index=failed["method"]).items():
+        console.print(f"[red]failed[/] {method}: {reason}", highlight=False)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"points: {folder / 'points.csv'}", highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """The terminal; a pipe or a file is as wide as the table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
+def _known_fields(task: str, fields: dict[str, Any]) -> dict[str, Any]:
+    known = load_task(task).__dataclass_fields__
+    for name in fields:
+        if name not in known:
+            raise BenchError(f"task {task} has no field {name!r}, so --{name} means nothing to it")
+    return fields
+
+
+def _writable(results: Path) -> None:
+    """The results folder exists, can be written to, and has room."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".probe.{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise BenchError(
+            f"cannot write to the results folder {results}: {error.strerror}; choose another with --results"
+        ) from error
+    free = shutil.disk_usage(results).free
+    if free < ENOUGH_BYTES:
+        raise BenchError(
+            f"the results folder {results} has {free / 1e6:,.0f} MB left, {ENOUGH_BYTES / 1e6:,.0f} MB are needed; "
+            "make room or choose another with --results"
+        )

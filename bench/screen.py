@@ -1,0 +1,105 @@
+"""What a person sees while a comparison runs: a bar with the time left, the jobs that run, a line a finished trial."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from bench.executor import Job
+from bench.task import Metric
+
+
+class Screen:
+    """Progress on a terminal; on anything else a line for every finished trial.
+
+    Args:
+        console: where to write.
+        metric: the task's metric.
+    """
+
+    def __init__(self, console: Console, metric: Metric) -> None:
+        self.console, self.metric = console, metric
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._overall: TaskID | None = None
+        self._jobs: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Screen":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def expect(self, trials: int) -> None:
+        """So many more trials are to come."""
+        if self._overall is None:
+            self._overall = self._progress.add_task("[bold]trials", total=0, note="")
+        total = self._progress.tasks[self._progress.task_ids.index(self._overall)].total or 0
+        self._progress.update(self._overall, total=total + trials)
+
+    def phase(self, name: str, items: int) -> None:
+        """A new phase begins, of so many items."""
+        if self._overall is not None:
+            self._progress.remove_task(self._overall)
+        self._overall = self._progress.add_task(f"[bold]{name}", total=items, note="")
+        if items and not self.console.is_terminal:
+            self.console.print(f"{name} …")
+
+    def advance(self) -> None:
+        """One item of the phase is done."""
+        if self._overall is not None:
+            self._progress.advance(self._overall)
+
+    def job_progress(self, job: Job, fraction: float, note: str) -> None:
+        """A job is this far."""
+        if job.key not in self._jobs:
+            self._jobs[job.key] = self._progress.add_task(f"  {job.label}", total=1.0, note=note)
+        self._progress.update(self._jobs[job.key], completed=fraction, note=note)
+
+    def job_ended(self, job: Job) -> None:
+        """A job is no longer running."""
+        if job.key in self._jobs:
+            self._progress.remove_task(self._jobs.pop(job.key))
+
+    def preparing(self, fraction: float, note: str) -> None:
+        """The data is made this far."""
+        if "data" not in self._jobs:
+            self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note)
+            if not self.console.is_terminal:
+                self.console.print(f"{note} …")
+        self._progress.update(self._jobs["data"], completed=round(100 * fraction), note=note)
+
+    def prepared(self) -> None:
+        """The data is there."""
+        if "data" in self._jobs:
+            self._progress.remove_task(self._jobs.pop("data"))
+
+    def trial_finished(self, label: str, record: dict[str, Any]) -> None:
+        """Show the result of a trial."""
+        self.advance()
+        if record["status"] == "failed":
+            self.console.print(f"[red]failed[/]  {label}: {record['reason']}", highlight=False)
+            return
+        score = record["dev"][self.metric.column]
+        note = f"  [red]{record['reason']}[/]" if record["status"] == "missed" else ""
+        compute = record["effective_macs"] / record["dense_macs"]
+        self.console.print(
+            f"{label:<40} dev {self.metric.name.upper()} {score:5.1f} {_unit(self.metric)}  compute {compute:.3f}"
+            f"  {record['cpu_s']:4.0f} s{note}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _unit(metric: Metric) -> str:
+    return "%" if metric.unit == "percent" else metric.unit

@@ -1,0 +1,205 @@
+"""The only training loop. It owns the step budget, and is all that a method sees of the task."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from bench.errors import MethodError
+from bench.measure.macs import count_macs
+from bench.measure.onnx_model import OnnxModel, export_onnx
+from bench.task import Batch, Plan, Task
+from bench.widths import Widths
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+
+#: independent random streams that all follow from the one seed of a trial
+_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of one named random stream of a trial."""
+    return int(np.random.SeedSequence([seed, _STREAMS[stream]]).generate_state(1)[0])
+
+
+class _Ledger:
+    """What has been spent and seen; shared by a trainer and the limited views of it."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.curve: list[dict[str, float]] = []
+
+
+class Trainer:
+    """Trains a model on the train split of a task, within a number of optimiser steps.
+
+    Args:
+        task: where batches and loss come from.
+        plan: batch size and learning rate.
+        steps: optimiser steps that may be spent.
+        seed: decides the order of the data.
+        dense_macs: compute of the task's dense model, which budgets are fractions of.
+        width_multiple: widths that the solvers choose are multiples of this.
+        on_progress: called about once a second with steps done and the loss.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        *,
+        steps: int,
+        seed: int,
+        dense_macs: int,
+        width_multiple: int = 1,
+        on_progress: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.steps_left = steps
+        self._task = task
+        self._seed = seed
+        self._dense_macs = dense_macs
+        self._width_multiple = width_multiple
+        self._on_progress = on_progress or (lambda steps, loss: None)
+        self._order = task.batches("train", stream_seed(seed, "order"))
+        self._ledger = _Ledger()
+        self._parent: Trainer | None = None
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps spent so far."""
+        return self._ledger.steps
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """Points of the learning curve: step, mean loss since the point before, learning rate."""
+        return self._ledger.curve
+
+    def limited(self, steps: int) -> "Trainer":
+        """A view that may spend this many of the steps left."""
+        self._claim(steps, spend=False)
+        view = object.__new__(Trainer)
+        view.__dict__.update(self.__dict__, steps_left=steps, _parent=self)
+        return view
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The task's training loss, shape ()."""
+        return self._task.loss(model, batch)
+
+    def batches(self) -> Iterator[Batch]:
+        """Endless batches of the train split, in an order of their own: for calibration and statistics."""
+        return self._task.batches("train", stream_seed(self._seed, "calibration"))
+
+    def widths(self, model: nn.Module) -> Widths:
+        """The width graph of a model; budgets are fractions of the task's dense model."""
+        return Widths(model, self._task.example_input(), self._dense_macs, self._width_multiple)
+
+    def cost(self, model: nn.Module) -> float:
+        """Compute of a model as a fraction of the dense model's MACs."""
+        return count_macs(model, self._task.example_input()) / self._dense_macs
+
+    def export(self, model: nn.Module) -> OnnxModel:
+        """The model as an ONNX file, for methods that work on the deployment format."""
+        return export_onnx(model, self._task.example_input())
+
+    def fit(
+        self,
+        model: nn.Module,
+        steps: int | None = None,
+        *,
+        loss: Loss | None = None,
+        after_step: Callable[[int], None] | None = None,
+        extra_parameters: Sequence[Mapping[str, Any]] = (),
+        schedule: Schedule = "one_cycle",
+    ) -> None:
+        """Train ``model`` in place with AdamW.
+
+        Args:
+            model: the model; left in eval mode.
+            steps: how many steps; all that are left unless given.
+            loss: replaces the task's loss (add a penalty to ``trainer.loss``).
+            after_step: called with the number of steps done in this call, after each optimiser step.
+            extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
+            schedule: of all learning rates: up over a fifth and down to nothing, a cosine down, or constant.
+
+        Raises:
+            MethodError: more steps than are left, or a loss that is not finite.
+        """
+        steps = self.steps_left if steps is None else steps
+        self._claim(steps, spend=True)
+        loss = loss or self.loss
+        groups = [{"params": list(model.parameters())}, *map(dict, extra_parameters)]
+        plan = self.plan
+        optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
+        meter = _Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
+        model.train()
+        for step in range(1, steps + 1):
+            value = loss(model, next(self._order))
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            scheduler.step()
+            if after_step is not None:
+                after_step(step)
+            meter.update(value.detach(), optimizer.param_groups[0]["lr"])
+        meter.flush()
+        model.eval()
+
+    def _claim(self, steps: int, *, spend: bool) -> None:
+        if not 0 <= steps <= self.steps_left:
+            raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
+        if spend:
+            trainer: Trainer | None = self
+            while trainer is not None:
+                trainer.steps_left -= steps
+                trainer = trainer._parent
+
+
+class _Meter:
+    """Collects the learning curve, reports progress, and stops a training whose loss is no longer a number."""
+
+    def __init__(self, ledger: _Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
+        self._ledger, self._on_progress, self._every = ledger, on_progress, every
+        self._losses: list[Tensor] = []
+        self._rate = 0.0
+        self._reported = time.monotonic()
+
+    def update(self, loss: Tensor, rate: float) -> None:
+        self._ledger.steps += 1
+        self._losses.append(loss)
+        self._rate = rate
+        if len(self._losses) == self._every:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._losses:
+            return
+        mean = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        if not math.isfinite(mean):
+            raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
+        self._ledger.curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
+        if time.monotonic() - self._reported >= 1:
+            self._reported = time.monotonic()
+            self._on_progress(self._ledger.steps, mean)
+
+
+def _schedule(name: Schedule, steps: int) -> Callable[[int], float]:
+    rise = max(1, steps // 5)
+
+    def one_cycle(step: int) -> float:
+        if step < rise:
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
+        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+    def cosine(step: int) -> float:
+        return (1 + math.cos(math.pi * step / max(1, steps))) / 2
+
+    return {"one_cycle": one_cycle, "cosine": cosine, "constant": lambda step: 1.0}[name]

@@ -1,0 +1,44 @@
+"""Budgeted Broadcast over whole units."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Method, Trainer, tune
+from methods._broadcast import Broadcast
+
+
+@dataclass(frozen=True)
+class BudgetedBroadcastUnits(Method):
+    """Train under Budgeted Broadcast, then remove whole units (structured form of arXiv 2510.01263; ranking ours).
+
+    After ``search_share`` of the steps units are ranked by what they still broadcast, the norm of the masked
+    weights, times the entropy of their on-rate: a unit that is always on or always off says nothing. The largest
+    network within the budget is cut out and trained on; it is really smaller, so it may claim latency.
+    """
+
+    stage = "in_training"
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    search_share: float = tune(0.4, low=0.1, high=0.75)
+    beta: float = tune(16.0, low=2.0, high=128.0, log=True)
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        """Search under masks, cut, train on."""
+        widths, steps = trainer.widths(model), round(self.search_share * trainer.steps_left)
+        broadcast = Broadcast(
+            widths,
+            density=self.budget**0.5,  # removing both ends of a weight squares the saving
+            beta=self.beta,
+            burn_in=max(1, steps // 5),
+            interval=max(1, min(25, steps // 10)),
+            last=steps,
+        )
+        with widths.gate(broadcast.observers()):
+            trainer.fit(model, steps, after_step=broadcast.after_step, schedule="constant")
+        broadcast.refresh()
+        broadcast.fold()
+        entropy = {n: -(a.xlogy(a) + (1 - a).xlogy(1 - a)) for n, a in broadcast.on_rates.items()}
+        scores = {name: norm * entropy[name] for name, norm in widths.norms().items()}
+        small = widths.keep(widths.strongest(scores, self.budget))
+        trainer.fit(small)
+        return small

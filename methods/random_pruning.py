@@ -1,0 +1,29 @@
+"""Random channel removal: the control of every ranking."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bench import Method, Trainer, tune
+
+
+@dataclass(frozen=True)
+class RandomPruning(Method):
+    """Remove random channels, as many in each layer as magnitude pruning would, then fine-tune.
+
+    What magnitude pruning gains over this is due to which channels it keeps, not to how many
+    (control of Liu et al., arXiv 1810.05270).
+    """
+
+    stage = "post_hoc"
+    control = True
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        """Prune at random and fine-tune."""
+        widths = trainer.widths(model)
+        sizes = widths.largest(widths.norms(), self.budget)
+        small = widths.keep({name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()})
+        trainer.fit(small)
+        return small

@@ -1,0 +1,29 @@
+"""The same architecture made narrower: what any choice of widths must beat."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Method, Trainer, tune
+
+
+@dataclass(frozen=True)
+class UniformWidth(Method):
+    """A network that is narrower by the same factor everywhere, trained from scratch with the whole step budget.
+
+    Widths are rounded group by group so that the compute comes as close to the budget as for any other method.
+    """
+
+    stage = "in_training"
+    control = True
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        """Cut the widths of the fresh model, initialise it for its new fan-in, train it."""
+        widths = trainer.widths(model)
+        narrow = widths.keep(widths.strongest(widths.proportional(), self.budget))
+        for module in narrow.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()  # type: ignore[operator]
+        trainer.fit(narrow)
+        return narrow

@@ -1,0 +1,15 @@
+"""Procedural speech: a source-filter synthesiser, rooms, lines and codecs, in NumPy and SciPy alone.
+
+It is not meant to be understood; it is meant to have what a countermeasure or a voice activity detector looks at:
+pitch pulses, moving formants, noise, pauses, speakers who differ. All of it is drawn from a NumPy generator.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000  # samples per second of every waveform
+FRAME = 80  # samples per control frame: pitch, formants and activity are given every 5 ms
+
+Signal = NDArray[np.float32]  # one-dimensional
+Floats = NDArray[np.floating]  # any shape, single or double precision
+Bools = NDArray[np.bool_]

@@ -1,0 +1,185 @@
+"""Audio anti-spoofing: is an utterance bona fide speech, or did a machine make it?"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench import Batch, BenchError, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
+from bench.metrics import equal_error_rate
+from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
+from tasks.antispoof.batches import band_scale, scored_batches, training_batches
+from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus
+from tasks.antispoof.features import FeatureSettings, FeatureSplit, prepare_features
+from tasks.antispoof.resnet import LAYOUTS, ResNet
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Antispoof(Task):
+    """Tell bona fide from synthetic speech, ASVspoof 2019 LA style: unseen attacks in eval; EER in percent.
+
+    Attributes:
+        data: ``embedded`` (generated speech; says nothing about real corpora), or a folder with ASVspoof 2019 LA.
+        model: layout of the residual network.
+        width: channels of its first stage.
+        stem_stride: stride of its first convolution.
+        crop_frames: frames of a training crop (10 ms each).
+        scored_frames: frames of an utterance that are scored; shorter ones are repeated, as is usual.
+        corpus_seed: of the embedded corpus.
+        utterances: of the embedded corpus in train, dev, eval.
+        speakers: likewise; disjoint.
+        seconds: length of an utterance of the embedded corpus.
+    """
+
+    metric = Metric("eer", unit="percent", direction="minimize")
+    work_unit = "second of audio"
+    presets: ClassVar[dict[str, Plan]] = {
+        "smoke": Plan(
+            dense_steps=20,
+            finetune_steps=10,
+            batch_size=16,
+            learning_rate=3e-3,
+            trials=2,
+            budgets=(0.25, 0.0625),
+            fields={"utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
+        ),
+        "quick": Plan(dense_steps=525, finetune_steps=175, batch_size=32, learning_rate=3e-3),
+        "full": Plan(
+            dense_steps=1200,
+            finetune_steps=450,
+            batch_size=32,
+            learning_rate=3e-3,
+            trials=16,
+            seeds=3,
+            fields={"width": 16, "utterances": (4800, 1200, 2200), "speakers": (120, 40, 60)},
+        ),
+        "paper": Plan(
+            dense_steps=20_000,
+            finetune_steps=7_500,
+            batch_size=32,
+            learning_rate=1e-3,
+            trials=16,
+            seeds=3,
+            fields={
+                "model": "resnet34",
+                "width": 32,
+                "stem_stride": 1,
+                "crop_frames": 400,
+                "scored_frames": 400,
+                "seconds": 4.0,
+                "utterances": (12_000, 3_000, 6_000),
+                "speakers": (240, 60, 120),
+            },
+        ),
+    }
+
+    data: str = EMBEDDED
+    model: str = "resnet10"
+    width: int = 8
+    stem_stride: int = 2
+    crop_frames: int = 150
+    scored_frames: int = 200
+    corpus_seed: int = 0
+    utterances: tuple[int, int, int] = (2400, 900, 1400)
+    speakers: tuple[int, int, int] = (60, 30, 40)
+    seconds: float = 2.0
+
+    def check(self) -> None:
+        """The data folder must hold ASVspoof 2019 LA."""
+        if self.model not in LAYOUTS:
+            raise BenchError(f"antispoof has no model {self.model!r}; there are: {', '.join(LAYOUTS)}")
+        if self.data != EMBEDDED:
+            corpus_root(Path(self.data))
+
+    def prepare(self, workers: int, progress: Progress) -> str:
+        """Generate the embedded corpus if it is the source, then compute the features of all splits."""
+        root = self._root(workers, lambda fraction: progress(0.9 * fraction, "generating the embedded corpus"))
+        for position, split in enumerate(SPLITS):
+            start = 0.9 + position / 30
+            prepare_features(
+                root,
+                self.cache,
+                self._identity,
+                FeatureSettings(),
+                split,
+                workers=workers,
+                progress=lambda fraction, start=start: progress(start + fraction / 30, "computing features"),  # type: ignore[misc]
+            )
+        return content_key({"corpus": self._identity, "features": asdict(FeatureSettings())})
+
+    def build_model(self) -> nn.Module:
+        """A residual network over (B, bands, T) features, two logits: spoof, bona fide."""
+        return ResNet(LAYOUTS[self.model], self.width, self.stem_stride)
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        """Random crops with masked bands for train; whole utterances in order for dev and eval.
+
+        Inputs (B, bands, frames) have each band's mean over the utterance removed and unit variance over the corpus.
+        """
+        features = self._features(split)
+        if split == "train":
+            return training_batches(features, self._scale, self.batch_size, self.crop_frames, seed)
+        return scored_batches(features, self._scale, self.scored_frames)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy, the two classes weighted to count equally."""
+        return functional.cross_entropy(model(batch.inputs), batch.targets, weight=self._class_weights)
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        """EER over all utterances, then the EER of each attack against all bona fide utterances."""
+        features = self._features(split)
+        outputs = torch.cat([predict(batch.inputs) for batch in self.batches(split, 0)])
+        scores = (outputs[:, 1] - outputs[:, 0]).double().numpy()
+        results = {self.metric.column: equal_error_rate(scores, features.labels)}
+        genuine = features.labels == 1
+        for attack in sorted(set(features.attacks[~genuine])):
+            chosen = genuine | (features.attacks == attack)
+            results[f"{self.metric.column}/{attack}"] = equal_error_rate(scores[chosen], features.labels[chosen])
+        return results
+
+    def example_input(self) -> Tensor:
+        """One second of features: (1, bands, 100)."""
+        return torch.zeros(1, FeatureSettings().bands, 100)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        if self.data == EMBEDDED:
+            return {"embedded": asdict(self._spec), "generator": GENERATOR_VERSION}
+        return dict(corpus_identity(Path(self.data)))
+
+    @property
+    def _spec(self) -> CorpusSpec:
+        return CorpusSpec(self.corpus_seed, self.seconds, self.utterances, self.speakers)
+
+    def _root(self, workers: int, progress: Any = None) -> Path:
+        if self.data != EMBEDDED:
+            return corpus_root(Path(self.data))
+        return cached_folder(
+            self.cache,
+            "antispoof-corpus",
+            self._identity,
+            lambda folder: write_corpus(folder, self._spec, workers, progress),
+        )
+
+    def _features(self, split: Split) -> FeatureSplit:
+        known: dict[Split, FeatureSplit] = self.__dict__.setdefault("_splits", {})
+        if split not in known:
+            known[split] = prepare_features(self._root(1), self.cache, self._identity, FeatureSettings(), split)
+        return known[split]
+
+    @cached_property
+    def _class_weights(self) -> Tensor:
+        share = float(self._features("train").labels.mean())
+        return torch.tensor([2 * share, 2 - 2 * share])
+
+    @cached_property
+    def _scale(self) -> np.ndarray:
+        return band_scale(self._features("train"))

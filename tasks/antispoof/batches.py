@@ -1,0 +1,74 @@
+"""Batches of features: random crops to train on, whole utterances in order to score."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench import Batch
+from tasks.antispoof.features import FeatureSplit
+
+Frames = NDArray[np.float32]
+
+SCORED_AT_ONCE = 100
+MASKED_BANDS = 8
+
+
+def training_batches(
+    features: FeatureSplit, scale: Frames, batch_size: int, crop_frames: int, seed: int
+) -> Iterator[Batch]:
+    """Endless epochs of shuffled crops, some neighbouring bands masked (Park et al. 2019, arXiv 1904.08779).
+
+    Inputs (batch_size, bands, crop_frames), targets (batch_size,).
+    """
+    rng = np.random.default_rng(seed)
+    batch_size = min(batch_size, len(features))
+    while True:
+        order = rng.permutation(len(features))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            crops = np.stack([_crop(_normalised(features, int(i), scale), crop_frames, rng) for i in chosen])
+            band = rng.integers(crops.shape[2] - MASKED_BANDS)
+            crops[:, :, band : band + rng.integers(1, MASKED_BANDS + 1)] = 0
+            yield Batch(_bands_first(crops), torch.from_numpy(features.labels[chosen]))
+
+
+def scored_batches(features: FeatureSplit, scale: Frames, frames: int) -> Iterator[Batch]:
+    """One pass in order over the first ``frames`` frames of every utterance; shorter ones are repeated."""
+    for start in range(0, len(features), SCORED_AT_ONCE):
+        chosen = np.arange(start, min(start + SCORED_AT_ONCE, len(features)))
+        whole = np.stack([_repeated(_normalised(features, int(i), scale), frames)[:frames] for i in chosen])
+        yield Batch(_bands_first(whole), torch.from_numpy(features.labels[chosen]))
+
+
+def band_scale(train: FeatureSplit) -> Frames:
+    """One over the standard deviation of each band over (at most 800 utterances of) the train split: (bands,)."""
+    step = max(1, len(train) // 400)
+    sample = np.concatenate([_centred(train, i) for i in range(0, len(train), step)])
+    return np.asarray(1 / sample.std(0), np.float32)
+
+
+def _centred(features: FeatureSplit, index: int) -> Frames:
+    values = features.frames(index).astype(np.float32)
+    values -= values.mean(0)
+    return values
+
+
+def _normalised(features: FeatureSplit, index: int, scale: Frames) -> Frames:
+    return _centred(features, index) * scale
+
+
+def _repeated(frames: Frames, length: int) -> Frames:
+    return frames if len(frames) >= length else np.tile(frames, (-(-length // len(frames)), 1))
+
+
+def _crop(frames: Frames, length: int, rng: np.random.Generator) -> Frames:
+    frames = _repeated(frames, length)
+    start = rng.integers(len(frames) - length + 1)
+    return frames[start : start + length]
+
+
+def _bands_first(frames: Frames) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 2, 1)))

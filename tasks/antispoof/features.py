@@ -1,0 +1,197 @@
+"""Log filterbank features of a corpus: computed once, kept on disk in half precision, read through a memory map."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import BenchError, cached_folder
+from tasks._speech import SAMPLE_RATE
+from tasks.antispoof.asvspoof import Utterance, read_audio, read_protocol
+
+FEATURES_VERSION = 1  # raise it whenever the same settings give other values
+FRAMES = "frames.npy"
+OFFSETS = "offsets.npy"
+UTTERANCES = "utterances.json"
+
+Half = NDArray[np.float16]
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Linear triangular bands of the power spectrum, in natural logarithm.
+
+    Attributes:
+        bands: triangles between 0 Hz and 8 kHz, equally wide: artefacts of vocoders lie high.
+        window: samples under the Hann window (25 ms).
+        hop: samples from one frame to the next (10 ms).
+        fft_size: samples of the transform, zero-padded.
+        floor: added to the power before the logarithm.
+    """
+
+    bands: int = 60
+    window: int = 400
+    hop: int = 160
+    fft_size: int = 512
+    floor: float = 1e-8
+
+
+class FeatureSplit:
+    """Features of one split, left on disk until asked for.
+
+    Attributes:
+        labels: 1 for bona fide, 0 for spoof, (utterances,), int64.
+        attacks: ``bonafide`` or the name of the system, (utterances,), strings.
+        keys: names of the utterances.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        rows: list[dict[str, str]] = json.loads((folder / UTTERANCES).read_text(encoding="utf-8"))
+        self.keys: list[str] = [row["key"] for row in rows]
+        self.attacks: NDArray[np.str_] = np.array([row["attack"] for row in rows])
+        self.labels: NDArray[np.int64] = np.array([row["bonafide"] for row in rows], np.int64)
+        self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS)
+        self._frames: Half = np.load(folder / FRAMES, mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def frames(self, index: int) -> Half:
+        """A view of the features of one utterance: (frames, bands), float16."""
+        return self._frames[self._offsets[index] : self._offsets[index + 1]]
+
+
+def prepare_features(
+    root: Path,
+    cache: Path,
+    identity: Mapping[str, Any],
+    settings: FeatureSettings,
+    split: str,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> FeatureSplit:
+    """Features of ``split`` (train, dev or eval), computed now unless they are in ``cache``.
+
+    Args:
+        root: corpus in the layout of ASVspoof 2019 LA.
+        cache: folder of caches.
+        identity: what names the corpus, JSON-serialisable.
+        settings: what to compute.
+        split: train, dev or eval.
+        workers: threads; reading and transforms both leave Python's lock.
+        progress: called with the fraction done.
+    """
+    made_from = {
+        "identity": dict(identity),
+        "features": asdict(settings),
+        "features_version": FEATURES_VERSION,
+        "split": split,
+    }
+
+    def build(folder: Path) -> None:
+        utterances = read_protocol(root, split)
+        _write_frames(folder, utterances, settings, workers, progress)
+        rows = [{"key": u.key, "attack": u.attack, "bonafide": u.bonafide} for u in utterances]
+        (folder / UTTERANCES).write_text(json.dumps(rows), encoding="utf-8")
+
+    return FeatureSplit(cached_folder(cache, f"antispoof-{split}", made_from, build))
+
+
+def filterbank(settings: FeatureSettings) -> Callable[[NDArray[np.float32]], Half]:
+    """A function from samples at 16 kHz, (samples,), to features, (samples // hop, bands), at least one frame."""
+    import torch
+    from torchaudio.functional import linear_fbanks
+
+    bins = settings.fft_size // 2 + 1
+    bank = linear_fbanks(bins, 0.0, SAMPLE_RATE / 2, settings.bands, SAMPLE_RATE)
+    window = torch.hann_window(settings.window)
+
+    def features(samples: NDArray[np.float32]) -> Half:
+        spectra = torch.stft(
+            torch.from_numpy(samples),
+            settings.fft_size,
+            settings.hop,
+            settings.window,
+            window,
+            center=True,
+            pad_mode="constant",  # reflection would need as many samples as it pads
+            return_complex=True,
+        )
+        power = spectra.real.square() + spectra.imag.square()
+        frames = max(1, len(samples) // settings.hop)
+        return torch.log(power[:, :frames].T @ bank + settings.floor).half().numpy()
+
+    return features
+
+
+def _write_frames(
+    folder: Path,
+    utterances: list[Utterance],
+    settings: FeatureSettings,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    """One file with the frames of all utterances, one after the other, and one that says where each begins."""
+    compute = filterbank(settings)
+
+    def work(utterance: Utterance) -> Half:
+        frames = compute(read_audio(utterance.path))
+        if not np.isfinite(frames).all():
+            raise BenchError(f"Audio file {utterance.path} gives features that are not finite: remove it.")
+        return frames
+
+    offsets = np.zeros(len(utterances) + 1, np.int64)
+    with (folder / FRAMES).open("wb") as file, _one_torch_thread():
+        _write_header(file, 0, settings.bands)
+        for index, frames in enumerate(_in_order(work, utterances, workers)):
+            file.write(frames.tobytes())
+            offsets[index + 1] = offsets[index] + len(frames)
+            if progress and (index % 32 == 31 or index + 1 == len(utterances)):
+                progress((index + 1) / len(utterances))
+        file.seek(0)
+        _write_header(file, int(offsets[-1]), settings.bands)
+    np.save(folder / OFFSETS, offsets)
+
+
+def _write_header(file: BinaryIO, frames: int, bands: int) -> None:
+    """The header of a float16 array; NumPy pads it so that the first dimension can be filled in later."""
+    header = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": (frames, bands)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _in_order(work: Callable[[Utterance], Half], items: list[Utterance], workers: int) -> Iterator[Half]:
+    """Results in the order of ``items``, with a few more underway than there are threads and no more than that."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        underway: deque[Future[Half]] = deque()
+        try:
+            for item in items:
+                underway.append(pool.submit(work, item))
+                if len(underway) >= 4 * max(1, workers):
+                    yield underway.popleft().result()
+            while underway:
+                yield underway.popleft().result()
+        finally:
+            for future in underway:
+                future.cancel()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One utterance is too little to share between threads; the utterances are shared already."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,72 @@
+"""Residual networks over time-frequency maps, from a tenth of the usual width up to ResNet34."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Layout(NamedTuple):
+    """Blocks in each of the four stages; every stage has twice the channels of the one before."""
+
+    blocks: tuple[int, int, int, int]
+
+
+LAYOUTS = {
+    "resnet10": Layout((1, 1, 1, 1)),
+    "resnet18": Layout((2, 2, 2, 2)),
+    "resnet34": Layout((3, 4, 6, 3)),
+}
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv 1512.03385)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and inputs == outputs
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, F, T) -> (B, outputs, F / stride, T / stride)."""
+        y = functional.relu(self.norm1(self.conv1(x)))
+        return functional.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A residual network whose last features are pooled to their mean and standard deviation over time.
+
+    Args:
+        layout: blocks per stage.
+        width: channels of the first stage; the last one has eight times as many.
+        stem_stride: stride of the first convolution over frequency and time.
+        classes: number of outputs.
+    """
+
+    def __init__(self, layout: Layout, width: int, stem_stride: int = 2, classes: int = 2) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, width, 5, stem_stride, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        stages, channels = [], width
+        for stage, count in enumerate(layout.blocks):
+            for position in range(count):
+                stride = 2 if stage > 0 and position == 0 else 1
+                stages.append(Block(channels, width * 2**stage, stride))
+                channels = width * 2**stage
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(2 * channels, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, bands, T) -> (B, classes)."""
+        y = self.stages(self.stem(features.unsqueeze(1))).mean(2)
+        mean = y.mean(2)
+        # the variance as a mean of squares: every runtime has it, also on an axis whose length is free
+        deviation = ((y - mean.unsqueeze(2)).square().mean(2) + 1e-5).sqrt()
+        return self.head(torch.cat([mean, deviation], 1))  # type: ignore[no-any-return]
