@@ -61,6 +61,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     ] = None,
 ) -> None:
     """Run every method at every budget, and answer the question for this task."""
+    print(f"{task} · {preset}: loading PyTorch …", end="\r", file=sys.stderr, flush=True)
     from bench.run import run_comparison
 
     run_comparison(
@@ -127,7 +128,10 @@ def _fraction(text: str) -> float:
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="bench")
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # a full disk, a folder that has become read-only: what is finished is on disk
+        print(f"error: {error}; finished trials are kept, the same command goes on from there", file=sys.stderr)
         raise SystemExit(2) from None

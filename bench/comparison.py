@@ -4,10 +4,11 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cache import content_key
 from bench.dense import dense_checkpoint
@@ -20,8 +21,10 @@ from bench.provenance import provenance
 from bench.registry import load_recipe, load_task
 from bench.screen import Screen
 from bench.search import MethodStudy, Proposal, frozen_choices
-from bench.tracking import Tracker, sync_points
 from bench.trial import MODEL, Setting, TrialSpec, run_trial, write_json
+
+if TYPE_CHECKING:
+    from bench.tracking import Tracker
 
 SYNC_SECONDS = 20.0  # between two looks for what is to be logged
 
@@ -35,7 +38,7 @@ class Request:
     methods: tuple[str, ...]
     results: Path
     jobs: int
-    tracking_uri: str
+    tracking_uri: str | None = None
     budgets: tuple[float, ...] | None = None
     trials: int | None = None
     seeds: int | None = None
@@ -70,9 +73,8 @@ class Comparison:
 
     def __init__(self, request: Request, executor: LocalExecutor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
-        self.tracker = Tracker(
-            request.tracking_uri, f"{request.task} {request.preset}", request.results / "mlartifacts"
-        )
+        # importing mlflow and making its database takes 10 s, which pass while the data is made
+        self._tracker = ThreadPoolExecutor(1, "mlflow").submit(_open_tracker, request)
         self.recipes = [load_recipe(name) for name in request.methods]
         self.plan = load_task(request.task).presets[request.preset]
         self.budgets = tuple(sorted(request.budgets or self.plan.budgets, reverse=True))
@@ -110,7 +112,12 @@ class Comparison:
 
     def search(self) -> None:
         """Run all studies side by side, then the chosen points with the other seeds."""
-        self.screen.expect(sum(study.trials for study in self._studies.values()))
+        trials = sum(study.trials for study in self._studies.values())
+        self.screen.say(
+            f"{len(self.recipes)} methods, {trials} trials; budgets {', '.join(f'{b:g}' for b in self.budgets)}; "
+            f"{self.plan.total_steps} training steps for every model; {self.seeds} seed{'s' * (self.seeds > 1)}"
+        )
+        self.screen.expect(trials)
         self._propose()
         self._drain()
         repeats = [
@@ -266,9 +273,18 @@ class Comparison:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
         self._synced = time.monotonic()
         try:
-            sync_points(self.tracker, load_points(self.request.folder))
+            from bench.tracking import sync_points
+
+            sync_points(self._tracker.result(), load_points(self.request.folder))
         except BenchError as error:
-            self.screen.console.print(f"[yellow]not tracked yet: {error}[/]")
+            self.screen.say(f"[yellow]not tracked yet: {error}[/]")
+
+
+def _open_tracker(request: Request) -> "Tracker":
+    from bench.tracking import Tracker, default_uri
+
+    uri = request.tracking_uri or default_uri(request.results)
+    return Tracker(uri, f"{request.task} {request.preset}", request.results / "mlartifacts")
 
 
 def _label(run: _Run) -> str:

@@ -14,6 +14,9 @@ from bench.method import Method, Recipe
 from bench.suggest import did_you_mean
 from bench.task import Task
 
+#: files of the engine that decide what a training run gives
+TRAINING_CODE = ("train.py", "dense.py", "trial.py", "method.py", "widths/*.py", "measure/*.py")
+
 
 @cache
 def load_method(name: str) -> type[Method]:
@@ -42,9 +45,13 @@ def load_recipe(text: str) -> Recipe:
 
 @cache
 def source_digest(plugins: tuple[type, ...]) -> str:
-    """A digest of the source of these plugins and of what they share: it changes when their results may."""
+    """A digest of the source of these plugins, of what they share, and of the engine that trains and measures.
+
+    It changes when results may, so that a finished trial is never taken for one of other code.
+    """
     digest = hashlib.sha256()
-    for path in sorted({p for plugin in plugins for p in _sources(plugin)}):
+    engine = [path for name in TRAINING_CODE for path in Path(__file__).parent.glob(name)]
+    for path in sorted({*engine, *(p for plugin in plugins for p in _sources(plugin))}):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

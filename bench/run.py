@@ -18,7 +18,6 @@ from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.table import result_table
 from bench.screen import Screen
-from bench.tracking import default_uri
 
 ENOUGH_BYTES = 500_000_000
 WIDTH = 132  # of the output where there is no terminal
@@ -47,9 +46,7 @@ def run_comparison(
     for name in chosen:
         load_recipe(name)
     _writable(results)
-    request = Request(
-        task, preset, chosen, results, jobs, tracking_uri or default_uri(results), fields=fields, **wanted
-    )
+    request = Request(task, preset, chosen, results, jobs, tracking_uri, fields=fields, **wanted)
     console = _console()
     screen = Screen(console, load_task(task).metric)
     executor = LocalExecutor(jobs, screen, preload=[load_task(task).__module__])
@@ -60,8 +57,8 @@ def run_comparison(
             comparison.search()
             comparison.finish()
             comparison.write_index()
+            comparison.sync()
         points = write_report(request.folder)
-        comparison.sync()
     except KeyboardInterrupt:
         console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
         raise SystemExit(130) from None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.executor import Job
 from bench.task import Metric
@@ -23,7 +23,7 @@ class Screen:
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f} %"),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("[dim]{task.fields[note]}"),
             console=console,
@@ -31,6 +31,7 @@ class Screen:
             disable=not console.is_terminal,
         )
         self._overall: TaskID | None = None
+        self._done = self._total = 0
         self._jobs: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Screen":
@@ -40,30 +41,42 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
     def expect(self, trials: int) -> None:
         """So many more trials are to come."""
         if self._overall is None:
-            self._overall = self._progress.add_task("[bold]trials", total=0, note="")
-        total = self._progress.tasks[self._progress.task_ids.index(self._overall)].total or 0
-        self._progress.update(self._overall, total=total + trials)
+            self.phase("trials", trials)
+        else:
+            self._total += trials
+            self._show_count()
 
     def phase(self, name: str, items: int) -> None:
         """A new phase begins, of so many items."""
         if self._overall is not None:
             self._progress.remove_task(self._overall)
-        self._overall = self._progress.add_task(f"[bold]{name}", total=items, note="")
-        if items and not self.console.is_terminal:
+        self._done, self._total = 0, items
+        self._overall = self._progress.add_task(f"[bold]{name}", total=items, note="", count="")
+        self._show_count()
+        if items and name != "trials" and not self.console.is_terminal:
             self.console.print(f"{name} …")
 
     def advance(self) -> None:
         """One item of the phase is done."""
+        self._done += 1
+        self._show_count()
+
+    def _show_count(self) -> None:
         if self._overall is not None:
-            self._progress.advance(self._overall)
+            count = f"{self._done}/{self._total}"
+            self._progress.update(self._overall, completed=self._done, total=self._total, count=count)
 
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
         """A job is this far."""
         if job.key not in self._jobs:
-            self._jobs[job.key] = self._progress.add_task(f"  {job.label}", total=1.0, note=note)
+            self._jobs[job.key] = self._progress.add_task(f"  {job.label}", total=1.0, note=note, count="")
         self._progress.update(self._jobs[job.key], completed=fraction, note=note)
 
     def job_ended(self, job: Job) -> None:
@@ -74,7 +87,7 @@ class Screen:
     def preparing(self, fraction: float, note: str) -> None:
         """The data is made this far."""
         if "data" not in self._jobs:
-            self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note)
+            self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note, count="")
             if not self.console.is_terminal:
                 self.console.print(f"{note} …")
         self._progress.update(self._jobs["data"], completed=round(100 * fraction), note=note)

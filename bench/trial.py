@@ -68,7 +68,7 @@ class Setting:
             "fields": {name: str(value) for name, value in task.identity().items()},
             "data": self.data_digest,
             "plan": {k: v for k, v in asdict(self.plan).items() if k not in ("fields", "trials", "seeds", "budgets")},
-            "code": source_digest((type(task), Trainer)),
+            "code": source_digest((type(task),)),
             "torch": torch.__version__,
             "processor": platform.machine(),
         }
@@ -94,7 +94,7 @@ class TrialSpec:
                 "settings": {**recipe.fixed, **self.settings},
                 "seed": self.seed,
                 "width_multiple": self.setting.width_multiple,
-                "method_code": source_digest((*recipe.classes, Trainer)),
+                "method_code": source_digest(recipe.classes),
             }
         )
 

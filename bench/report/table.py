@@ -1,14 +1,15 @@
 """The final table in the terminal: method x budget."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from bench.points import Points
-from bench.report.chosen import chosen_points
+from bench.report.chosen import chosen_points, stage_name
+from bench.report.numbers import number, short, title, unit
 
 WIDE = 128  # columns that the whole table needs
 
@@ -20,10 +21,9 @@ def result_table(points: Points, width: int) -> Table:
         points: the points.
         width: columns of the terminal; a narrow one is shown fewer columns of the table.
     """
-    unit = "%" if points.metric.unit == "percent" else points.metric.unit
-    name = f"{points.metric.name.upper()} {unit}"
-    title = f"{points.index['task']} · {points.index['preset']}: costs for one {points.work_unit}"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    name = f"{title(points.metric)} {unit(points.metric)}"
+    heading = f"{points.index['task']} · {points.index['preset']}: costs for one {points.work_unit}"
+    table = Table(title=heading, box=box.SIMPLE_HEAD)
     headers = ["method", "compressed", "budget", "MACs", "of dense", "params", "size", "latency", f"dev\n{name}"]
     headers.append(f"eval\n{name}")
     shown = [h for h in headers if width >= WIDE or h not in ("MACs", "params", "size")]
@@ -42,33 +42,18 @@ def result_table(points: Points, width: int) -> Table:
 
 
 def _cells(points: Points, row: Mapping[Any, Any], *, first: bool) -> list[str]:
-    share = _number(row["macs_ratio"], "{:.3f}")
-    if row["effective_macs_ratio"] < 0.98 * row["macs_ratio"]:  # zeros that the runtime multiplies all the same
+    share = number(row["macs_ratio"], "{:.3f}")
+    if row["unstructured"]:
         share = f"({row['effective_macs_ratio']:.3f} ≠ 0) {share}"
-    stage = "control" if row["control"] else str(row["stage"]).replace("_", "-")
     return [
-        str(row["method"]) if first else "",
-        stage if first else "",
-        _number(row["budget"], "{:.4g}"),
-        _short(row["macs"]),
+        escape(str(row["method"])) if first else "",
+        stage_name(row) if first else "",
+        number(row["budget"], "{:.4g}"),
+        short(row["macs"]),
         share,
-        _short(row["params"]),
-        _short(row["size_bytes"]) + "B",
-        _number(row["latency_ratio"], "x {:.2f}"),
-        _number(row[points.dev_column], "{:.1f}"),
-        "failed" if row["failed"] else _number(row[points.eval_column], "{:.1f}"),
+        short(row["params"]),
+        short(row["size_bytes"], "B"),
+        number(row["latency_ratio"], "x {:.2f}"),
+        number(row[points.dev_column], "{:.1f}"),
+        "failed" if row["failed"] else number(row[points.eval_column], "{:.1f}"),
     ]
-
-
-def _short(value: float) -> str:
-    """Three digits and a prefix: 6.47 M."""
-    if math.isnan(value):
-        return ""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return f"{value:.3g} "
-
-
-def _number(value: object, form: str) -> str:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else form.format(value)

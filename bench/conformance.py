@@ -1,0 +1,147 @@
+"""The contract, held against a plugin: every method and task of the project passes this, and so should yours."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import torch
+from torch import nn
+
+from bench.errors import BenchError, MethodError
+from bench.listing import names
+from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
+from bench.method import Method, Recipe, search_space
+from bench.probe import Probe
+from bench.registry import load_recipe, load_task
+from bench.task import Task
+from bench.train import Trainer
+
+
+class ContractError(BenchError):
+    """A plugin breaks the contract; the message says how."""
+
+
+def check_plugin(name: str) -> Iterator[str]:
+    """Check a method or a task by name; yields a line for everything that holds.
+
+    Raises:
+        ContractError: the first thing that does not hold.
+    """
+    if name in names("tasks"):
+        yield from check_task(load_task(name).at("smoke"))
+    else:
+        yield from check_method(load_recipe(name))
+
+
+def check_method(recipe: Recipe) -> Iterator[str]:
+    """Run a method on a tiny task and hold its result to the contract."""
+    for check in (_declaration, _settings):
+        for link in recipe.classes:
+            yield check(link)
+    method = recipe.build(recipe.at_compute(0.5))
+    first, trainer = _run(method)
+    yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
+    exported = first if isinstance(first, OnnxModel) else _plain_module(first)
+    yield "returns a plain model that exports to ONNX"
+    yield _delivered(method, exported)
+    second, _ = _run(method)
+    _same(exported, second if isinstance(second, OnnxModel) else export_onnx(second, Probe().example_input()))
+    yield "gives the same model for the same seed"
+
+
+def check_task(task: Task) -> Iterator[str]:
+    """Hold a task, with prepared data, to the contract."""
+    require(dataclasses.is_dataclass(task), "a task is a frozen dataclass")
+    hash(task)
+    yield "is a frozen dataclass of hashable fields"
+    model, example = task.build_model(), task.example_input()
+    require(len(example) == 1, f"example_input() is one unit of work: first dimension 1, not {len(example)}")
+    require(count_macs(model, example) > 0, "the model costs something")
+    first, again, other = (next(task.batches("train", seed)) for seed in (1, 1, 2))
+    require(torch.equal(first.inputs, again.inputs), "the same seed gives the same training batches")
+    require(not torch.equal(first.inputs, other.inputs), "another seed gives other training batches")
+    yield "batches follow the seed"
+    loss = task.loss(model, first)
+    require(loss.shape == () and bool(torch.isfinite(loss)), f"loss() is one finite number, not {loss}")
+    loss.backward()  # type: ignore[no-untyped-call]
+    yield "the loss is a number that can be differentiated"
+    require(len(list(islice(task.batches("train", 0), 500))) == 500, "training batches are endless")
+    passes = [[b.inputs for b in task.batches("dev", seed)] for seed in (0, 1)]
+    require(all(map(torch.equal, *passes)), "dev is one ordered pass, whatever the seed")
+    yield "training is endless, dev one ordered pass"
+    exported = Predictor(export_onnx(model, example))
+    with torch.no_grad():
+        by_module, by_file = task.evaluate(model.eval(), "dev"), task.evaluate(exported, "dev")
+    require(next(iter(by_file)) == task.metric.column, f"evaluate() puts {task.metric.column!r} first")
+    require(all(math.isclose(by_module[k], by_file[k], abs_tol=1.0) for k in by_file), "module and file score alike")
+    yield "module and exported file score alike"
+
+
+def require(holds: bool, rule: str) -> None:
+    """Raise ``ContractError`` with the rule unless it holds."""
+    if not holds:
+        raise ContractError(f"breaks the contract: {rule}")
+
+
+def _declaration(method: type[Method]) -> str:
+    require(bool(inspect.getdoc(method)), f"{method.__name__} has a docstring, with its source")
+    require(method.stage in ("in_training", "post_hoc"), f"{method.__name__}.stage is in_training or post_hoc")
+    parameters = getattr(method, "__dataclass_params__", None)
+    require(parameters is not None and parameters.frozen, f"{method.__name__} is a frozen dataclass")
+    return f"{method.__name__}: {method.stage}, documented, frozen"
+
+
+def _settings(method: type[Method]) -> str:
+    default = method()
+    for name, tunable in search_space(method).items():
+        value = getattr(default, name)
+        if tunable.choices is not None:
+            require(value in tunable.choices, f"the default of {name} is one of its choices")
+        else:
+            assert tunable.low is not None and tunable.high is not None
+            require(tunable.low <= value <= tunable.high, f"the default of {name} lies in its range")
+    return f"{method.__name__}: settings {', '.join(search_space(method)) or 'none'}, defaults in range"
+
+
+def _run(method: Method) -> tuple[nn.Module | OnnxModel, Trainer]:
+    task, plan = Probe(batch_size=16), Probe.presets["smoke"]
+    torch.manual_seed(0)
+    model = task.build_model()
+    dense_macs = count_macs(model, task.example_input())
+    steps = plan.total_steps if method.stage == "in_training" else plan.finetune_steps
+    trainer = Trainer(task, plan, steps=steps, seed=0, dense_macs=dense_macs)
+    result = method.compress(model, trainer)
+    if not isinstance(result, (nn.Module, OnnxModel)):
+        raise MethodError(f"compress() returned {type(result).__name__}, expected a Module or an OnnxModel")
+    return result, trainer
+
+
+def _plain_module(model: nn.Module) -> OnnxModel:
+    hooked = [n for n, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
+    require(not hooked, f"no hooks are left on the model (found on {', '.join(hooked)})")
+    masked = [n for n, m in model.named_modules() if hasattr(m, "parametrizations")]
+    require(not masked, f"no parametrizations are left on the model (found on {', '.join(masked)})")
+    exported = export_onnx(model, Probe().example_input())
+    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
+    with torch.no_grad():
+        expected = model.eval()(batch)
+        difference = float((expected - Predictor(exported)(batch)).abs().max() / expected.abs().max().clamp(min=1))
+    require(difference < 1e-4, f"the exported file computes what the model does (they differ by {difference:.2g})")
+    return exported
+
+
+def _delivered(method: Method, exported: OnnxModel) -> str:
+    dense = count_macs(Probe().build_model(), Probe().example_input())
+    costs = file_costs(exported, tuple(Probe().example_input().shape))
+    budget = getattr(method, "budget", None)
+    if budget is not None:
+        require(costs.macs <= budget * dense, f"asked for {budget:g} of the compute, got {costs.macs / dense:.4f}")
+    return f"costs {costs.macs / dense:.3f} of the dense MACs ({costs.effective_macs / dense:.3f} non-zero)"
+
+
+def _same(first: OnnxModel, second: OnnxModel) -> None:
+    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
+    outputs: list[Callable[[torch.Tensor], torch.Tensor]] = [Predictor(first), Predictor(second)]
+    require(torch.equal(outputs[0](batch), outputs[1](batch)), "the same seed gives the same model, to the bit")

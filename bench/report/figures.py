@@ -1,0 +1,180 @@
+"""The figures of the report: fronts on one cost axis each, and the breakdown of the eval score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from bench.points import Points
+from bench.report.chosen import chosen_points, stage_name
+from bench.report.numbers import percent, short, title, unit
+from bench.report.svg import FAINT, INK, blank_figure, style, to_svg
+
+_MARKERS = "osD^vPX*<>hp"
+_DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
+_PALE = (4 + 2, 4 + 3, 8)  # of the palette: too close to a white page, or grey like the controls
+
+
+@dataclass(frozen=True)
+class CostAxis:
+    """What a front is drawn against.
+
+    Attributes:
+        column: of the chosen points.
+        label: what the axis says.
+        theoretical: column of the cost that counts zeros as free, drawn with hollow markers; None if there is none.
+        share: whether it is a share of the dense model.
+    """
+
+    column: str
+    label: str
+    theoretical: str | None = None
+    share: bool = True
+
+
+AXES = (
+    CostAxis("macs_ratio", "compute: MACs, share of the dense model", "effective_macs_ratio"),
+    CostAxis("latency_ratio", "latency, share of the dense model's"),
+    CostAxis("size_bytes", "size of the exported file", share=False),
+)
+
+
+def front_figure(points: Points, axis: CostAxis) -> str | None:
+    """The eval score of every chosen point against a cost, one line a method; None if there is nothing to draw."""
+    table = chosen_points(points)
+    table = table[table[points.eval_column].notna() & (table[axis.column] > 0)]
+    if table.empty:
+        return None
+    with style():
+        figure = blank_figure(6.6, 4.1 + 0.11 * table["method"].nunique())
+        ax: Axes = figure.add_subplot()
+        handles = [_draw_method(ax, points, axis, rows, look) for rows, look in zip(*_looks(table), strict=True)]
+        if axis.theoretical and table["unstructured"].any():
+            handles.append(_hollow_key())
+        if (dense := _dense_level(points, table)) is not None:
+            line = ax.axhline(dense, color=INK, linewidth=1, alpha=0.6)
+            line.set_label("dense model's level")
+            handles.append(line)
+        _finish_axes(ax, points, axis)
+        _legend(figure, handles)
+        return to_svg(figure, axis.column.replace("_", "-"), f"{title(points.metric)} on eval against {axis.label}")
+
+
+def breakdown_table(points: Points) -> pd.DataFrame:
+    """The parts of the headline score on eval (by attack, by noise level): chosen points by parts, mean over seeds."""
+    prefix = f"{points.metric.column}/"
+    chosen = points.table[points.table["chosen"].astype(bool)]
+    parts = {
+        key: {name.removeprefix(prefix): value for name, value in scores.items() if name.startswith(prefix)}
+        for key, scores in points.eval_scores.items()
+    }
+    rows = [
+        {"method": row["method"], "trial": row["trial"], **parts.get(row["key"], {})} for _, row in chosen.iterrows()
+    ]
+    means = pd.DataFrame(rows, columns=["method", "trial", *sorted({p for part in parts.values() for p in part})])
+    means = means.astype(dict.fromkeys(means.columns[2:], float)).groupby(["method", "trial"]).mean()
+    order = [(row["method"], row["trial"]) for _, row in chosen_points(points).iterrows()]
+    return means.reindex(pd.MultiIndex.from_tuples(order, names=["method", "trial"])).dropna(how="all")
+
+
+def breakdown_figure(points: Points) -> str | None:
+    """The parts of the score as a heat map: one row a chosen point; None if the task has no parts."""
+    table = breakdown_table(points)
+    if table.empty or not len(table.columns):
+        return None
+    budgets = chosen_points(points).set_index(["method", "trial"])["budget"]
+    labels = [f"{key[0]}  {percent(budgets[key])}".rstrip() for key in table.index]
+    with style():
+        figure = blank_figure(2.6 + 0.52 * len(table.columns), 0.9 + 0.26 * len(table))
+        ax: Axes = figure.add_subplot()
+        sns.heatmap(
+            table,
+            ax=ax,
+            annot=True,
+            fmt=".0f" if points.metric.unit == "percent" else ".2g",
+            annot_kws={"size": 9},
+            cmap="viridis_r" if points.metric.direction == "minimize" else "viridis",
+            cbar_kws={"label": f"{title(points.metric)} on eval ({unit(points.metric)})", "pad": 0.01},
+            yticklabels=labels,
+            linewidths=0.5,
+            linecolor="none",
+        )
+        ax.set(xlabel="", ylabel="")
+        ax.tick_params(length=0, labelrotation=0)
+        ax.xaxis.tick_top()
+        return to_svg(figure, "breakdown", f"parts of the {title(points.metric)} on eval, by chosen point")
+
+
+def _looks(table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[dict[str, Any]]]:
+    """The rows of each method, and how they are drawn: colour tells the method, dashes the stage."""
+    palette = [to_hex(c) for i, c in enumerate(sns.color_palette("colorblind")) if i not in _PALE]
+    groups = [rows for _, rows in table.groupby("method", sort=False)]
+    looks, taken = [], 0
+    for position, rows in enumerate(groups):
+        first = rows.iloc[0]
+        taken += not first["control"]
+        colour = FAINT if first["control"] else palette[(taken - 1) % len(palette)]
+        marker = _MARKERS[position % len(_MARKERS)]
+        looks.append({"color": colour, "marker": marker, "linestyle": _DASHES[stage_name(first)]})
+    return groups, looks
+
+
+def _draw_method(ax: Axes, points: Points, axis: CostAxis, rows: pd.DataFrame, look: dict[str, Any]) -> Line2D:
+    rows = rows.sort_values(axis.column)
+    x, y = rows[axis.column], rows[points.eval_column]
+    spared = rows[rows["unstructured"]]
+    ax.plot(x, y, **{**look, "linestyle": look["linestyle"] if spared.empty else "none"}, markersize=6, linewidth=1.6)
+    several = rows["scored"] > 1
+    low, high = (rows[f"{points.eval_column}_{end}"] for end in ("min", "max"))
+    ax.vlines(x[several], low[several], high[several], color=look["color"], linewidth=1.2, alpha=0.7)
+    if axis.theoretical and len(spared):
+        ideal, level = spared[axis.theoretical], spared[points.eval_column]
+        ax.hlines(level, ideal, spared[axis.column], color=look["color"], linewidth=1, linestyle=(0, (1, 3)))
+        ax.plot(ideal, level, **{**look, "linestyle": "none"}, markersize=6, markerfacecolor="none")
+    label = f"{rows.iloc[0]['method']} ({stage_name(rows.iloc[0])})"
+    return Line2D([], [], **look, label=label, markersize=6, linewidth=1.6)
+
+
+def _hollow_key() -> Line2D:
+    label = "hollow: if zeros cost nothing"
+    return Line2D([], [], color=INK, marker="o", linestyle="none", markerfacecolor="none", label=label)
+
+
+def _dense_level(points: Points, table: pd.DataFrame) -> float | None:
+    dense = table[table["method"] == "dense"]
+    return None if dense.empty else float(dense.iloc[0][points.eval_column])
+
+
+def _finish_axes(ax: Axes, points: Points, axis: CostAxis) -> None:
+    better = "lower" if points.metric.direction == "minimize" else "higher"
+    ax.set_xscale("log", base=2)
+    low, high = ax.get_xlim()
+    if axis.column == "macs_ratio":
+        ax.xaxis.set_major_locator(FixedLocator(sorted({*points.index["budgets"], 1.0})))
+    else:
+        ax.xaxis.set_major_locator(
+            LogLocator(base=10, subs=(1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8))
+        )
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: percent(v) if axis.share else short(v, "B")))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(low, high)
+    ax.set(xlabel=axis.label, ylabel=f"{title(points.metric)} on eval, {unit(points.metric)} ({better} is better)")
+    sns.despine(ax=ax)
+
+
+def _legend(figure: Figure, handles: list[Line2D]) -> None:
+    """Below the axes; the labels are set afterwards, as matplotlib leaves out those with a leading underscore."""
+    labels = [str(handle.get_label()) for handle in handles]
+    legend = figure.legend(
+        handles, ["-"] * len(labels), loc="outside lower center", ncols=2, fontsize=9, handlelength=3
+    )
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_text(label)

@@ -1,0 +1,68 @@
+"""What the executor's tests run in processes of their own."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import BenchError, BudgetError
+
+Report = Any
+
+
+def add(left: int, right: int, report: Report) -> int:
+    report(0.5, "adding")
+    return left + right
+
+
+def threads(report: Report) -> dict[str, Any]:
+    import torch
+
+    return {"torch": torch.get_num_threads(), "omp": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
+
+
+def mistake(report: Report) -> None:
+    raise ValueError("the value was wrong")
+
+
+def known_mistake(report: Report) -> None:
+    raise BudgetError("no such width")
+
+
+def die(log: Path, report: Report) -> None:
+    with log.open("a") as file:
+        file.write("tried\n")
+    os._exit(7)
+
+
+def die_once(log: Path, report: Report) -> str:
+    if not log.exists():
+        log.write_text("tried\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def unpicklable(log: Path, report: Report) -> Any:
+    with log.open("a") as file:
+        file.write("tried\n")
+    return lambda: None
+
+
+def append(log: Path, word: str, report: Report) -> str:
+    with log.open("a") as file:
+        file.write(word + "\n")
+    return log.read_text()
+
+
+def sleep(log: Path, report: Report) -> None:
+    """With a child process of its own, as data loaders have."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    log.with_suffix(".draft").write_text(f"{os.getpid()} {child}")
+    log.with_suffix(".draft").rename(log)
+    report(0.1, "asleep")
+    time.sleep(60)
+    raise BenchError("nobody ended this")

@@ -1,0 +1,103 @@
+"""`make perf`: what the harness costs, as ratios measured in one run. It is no test: it depends on the machine."""
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+
+from bench.dense import fresh_model
+from bench.measure import count_macs
+from bench.registry import load_task
+from bench.task import Plan, Task
+from bench.train import Trainer
+from methods._width_noise import WidthNoise
+
+STEPS, ROUNDS = 20, 7
+
+
+def bare_loop(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
+    """The steps that ``Trainer.fit`` does, as one would write them without a harness."""
+    optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    model.train()
+    for batch in itertools.islice(task.batches("train", 0), steps):
+        loss = task.loss(model, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+
+
+def fit(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
+    """The same through the trainer."""
+    Trainer(task, plan, steps=steps, seed=0, dense_macs=1).fit(model)
+
+
+def noisy_fit(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
+    """The same with feature noise at every width group."""
+    trainer = Trainer(task, plan, steps=steps, seed=0, dense_macs=count_macs(model, task.example_input()))
+    widths = trainer.widths(model)
+    noise = WidthNoise(widths.sizes, 2.0, 0.25, gaussian=False)
+
+    def loss(network: nn.Module, batch: object) -> torch.Tensor:
+        noise.draw(len(batch.inputs), annealing=1.0)  # type: ignore[attr-defined]
+        return trainer.loss(network, batch)  # type: ignore[arg-type]
+
+    with widths.gate(noise.gates()):
+        trainer.fit(model, loss=loss)
+
+
+def ratio(first: Callable[[], None], second: Callable[[], None], label: str) -> tuple[float, float]:
+    """CPU time of the first over the second, interleaved: median of the rounds, and their spread."""
+    first(), second()
+    ratios = []
+    for _ in track(range(ROUNDS), label, transient=True):
+        times = []
+        for call in (first, second):
+            start = time.process_time()
+            call()
+            times.append(time.process_time() - start)
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios), statistics.stdev(ratios)
+
+
+def corpus_speed(cache: Path) -> float:
+    """Seconds of speech generated for every CPU second, audio files written."""
+    from tasks.antispoof.embedded import CorpusSpec, write_corpus
+
+    spec = CorpusSpec(seconds=2.0, utterances=(72, 36, 55), speakers=(6, 3, 4))
+    start = time.process_time()
+    write_corpus(cache / "speed", spec, workers=1)
+    return sum(spec.utterances) * spec.seconds / (time.process_time() - start)
+
+
+def main() -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    table = Table(title="one thread; ratios of CPU time, both sides interleaved in this run")
+    for column in ("what", "measured", "spread", "aim"):
+        table.add_column(column)
+    with tempfile.TemporaryDirectory() as folder:
+        task_class = load_task("antispoof")
+        plan = task_class.presets["quick"]
+        task = task_class.at("quick", cache=Path(folder), utterances=(160, 60, 66), speakers=(12, 6, 6), seconds=2.0)
+        task.prepare(1, lambda fraction, note: None)
+        calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit, noisy_fit)}
+        loop = ratio(calls[fit], calls[bare_loop], "training loop")
+        table.add_row("our loop / bare PyTorch loop, same steps", f"{loop[0]:.3f}", f"{loop[1]:.3f}", "<= 1.03")
+        noise = ratio(calls[noisy_fit], calls[fit], "feature noise")
+        table.add_row("step with feature noise / plain step", f"{noise[0]:.2f}", f"{noise[1]:.2f}", "")
+        table.add_row("speech generated, x real time a core", f"{corpus_speed(Path(folder)):.0f}", "", ">= 50")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

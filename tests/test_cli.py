@@ -1,0 +1,125 @@
+"""What a user can get wrong: one clear message, exit code 2, no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from tasks.antispoof.embedded import CorpusSpec, write_corpus
+
+
+def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
+    """Run the command in this process; it must end with exit code 2 and a message, which is returned."""
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "antispof"), "no task is called 'antispof' (did you mean 'antispoof'?)"),
+        (("run", "antispoof", "--preset", "quik"), "no preset 'quik' (did you mean 'quick'?)"),
+        (("run", "antispoof", "--methods", "magnitude_prunning"), "did you mean 'magnitude_pruning'?"),
+        (("run", "antispoof", "--methods", "quantization+dense"), "put Quantization last"),
+        (("run", "antispoof", "--methods", "magnitude_pruning+feature_noise"), "put FeatureNoise first"),
+        (("run", "antispoof", "--methods", "feature_noise:wndow=1"), "no setting 'wndow'"),
+        (("run", "antispoof", "--methods", "feature_noise:form"), "expected name=value"),
+        (("run", "antispoof", "--budgets", "0.5,1.5"), "budget '1.5' is outside (0, 1]"),
+        (("run", "antispoof", "--budgets", "0"), "budget '0' is outside (0, 1]"),
+        (("run", "antispoof", "--budgets", "half"), "budget 'half'"),
+        (("run", "antispoof", "--data", "/no/such/folder"), "/no/such/folder"),
+        (("run", "antispoof", "--model", "resnet11"), "no model 'resnet11'"),
+        (("run", "antispoof", "--jobs", "0"), "--jobs"),
+        (("run", "antispoof", "--trials", "many"), "--trials"),
+        (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),
+        (("ui", "--results", "/no/such/folder"), "run a comparison first"),
+        (("check", "feature_nois"), "did you mean 'feature_noise'?"),
+        (("rnu",), "rnu"),
+    ],
+)
+def test_mistake_is_named(
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = complaint(capsys, monkeypatch, *arguments)
+    assert message in " ".join(said.replace("│", " ").split())
+
+
+def test_folder_that_is_no_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "holiday.txt").write_text("sun")
+    said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path)
+    assert str(tmp_path) in said and "ASVspoof" in said
+
+
+def test_results_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a file where a folder should be: permissions do not stop root, which the tests may run as
+    (tmp_path / "file").write_text("")
+    said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path / "file" / "results")
+    assert "cannot write to the results folder" in said and "--results" in said
+
+
+def test_full_disk_is_said_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a mock: no disk here can be filled on purpose
+    monkeypatch.setattr("bench.run.shutil.disk_usage", lambda path: _Usage(1000))
+    said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path)
+    assert "0 MB left" in said
+
+
+def test_damaged_audio_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2))
+    write_corpus(tmp_path / "LA", spec)
+    damaged = next((tmp_path / "LA" / "ASVspoof2019_LA_dev" / "flac").iterdir())
+    damaged.write_bytes(b"no audio")
+    said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
+    assert str(damaged) in said
+
+
+def test_bad_protocol_line_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path, CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2)))
+    protocol = next((tmp_path / "ASVspoof2019_LA_cm_protocols").glob("*train*"))
+    protocol.write_text(protocol.read_text() + "LA_0001 LA_T_1 bonafide\n")
+    said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
+    assert protocol.name in said and "expected 5 fields" in said and "21" in said
+
+
+class _Usage:
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+
+RUN = (
+    "import sys; sys.argv = ['bench', {argument!r}]; from bench.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+)
+CHECK = "loaded = set({modules!r}) & set(sys.modules)\nassert not loaded, loaded"
+
+
+@pytest.mark.parametrize(
+    ("argument", "modules", "shown"),
+    [
+        ("--help", ("torch", "mlflow", "optuna", "pandas", "seaborn", "numpy"), ("run", "report", "list")),
+        ("list", ("torch", "mlflow", "tasks", "methods.dense"), ("antispoof", "feature_noise", "in_training")),
+    ],
+)
+def test_light_commands_import_nothing_heavy(argument: str, modules: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    code = RUN.format(argument=argument) + CHECK.format(modules=modules)
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert all(word in said for word in shown)

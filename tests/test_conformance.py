@@ -1,0 +1,80 @@
+"""Every plugin passes the one conformance suite."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from bench import Method, Trainer
+from bench.conformance import ContractError, check_method, check_task
+from bench.listing import names
+from bench.method import Recipe
+from bench.probe import Probe
+from bench.registry import load_recipe, load_task
+from bench.run import CHAINS
+from tests.conftest import SmokeRun
+
+
+@pytest.mark.parametrize("name", [*names("methods"), *CHAINS, "feature_noise:form=literal"])
+def test_method_holds_to_the_contract(name: str) -> None:
+    assert list(check_method(load_recipe(name)))
+
+
+def test_probe_holds_to_the_contract() -> None:
+    assert list(check_task(Probe(batch_size=16)))
+
+
+@pytest.mark.parametrize("name", names("tasks"))
+def test_task_holds_to_the_contract(name: str, smoke: SmokeRun) -> None:
+    task = load_task(name).at("smoke", cache=smoke.results / "cache")
+    task.prepare(1, lambda fraction, note: None)
+    assert list(check_task(task))
+
+
+@dataclass(frozen=True)
+class Masked(Method):
+    """Multiplies by zero in a hook and calls it removed."""
+
+    stage = "post_hoc"
+    budget: float = 0.5
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        model.get_submodule("stem").register_forward_hook(lambda module, inputs, output: output * 0)
+        return model
+
+
+@dataclass(frozen=True)
+class OverBudget(Method):
+    """Promises half and removes nothing."""
+
+    stage = "post_hoc"
+    budget: float = 0.5
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        return model
+
+
+@dataclass(frozen=True)
+class Unseeded(Method):
+    """Takes its randomness from elsewhere."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        generator = torch.Generator()
+        generator.seed()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+        return model
+
+
+@pytest.mark.parametrize(
+    ("method", "rule"), [(Masked, "no hooks"), (OverBudget, "asked for 0.5"), (Unseeded, "same seed")]
+)
+def test_contract_breach_is_found(method: type[Method], rule: str) -> None:
+    with pytest.raises(ContractError, match=rule):
+        list(check_method(Recipe(method.__name__, method.__name__, (method,), {})))

@@ -1,0 +1,211 @@
+"""A whole comparison through the command line: results, repeat, interruption, methods that misbehave."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import SMOKE_METHODS, SmokeRun, bench
+
+ISSUED_COLUMNS = {
+    *("task", "preset", "method", "stage", "budget", "seed", "trial", "status", "dev_eer_percent", "eval_eer_percent"),
+    *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio", "train_steps", "run_id"),
+}
+
+#: methods of somebody's own package: two honest, the others not
+PACKAGE = '''
+import torch
+from bench import Method
+
+class Honest(Method):
+    """Trains on."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        trainer.fit(model)
+        return model
+
+class Raises(Method):
+    """Divides by zero."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        return 1 / 0
+
+class NotANumber(Method):
+    """Returns a model of NaN."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(float("nan"))
+        return model
+
+class Overspends(Method):
+    """Trains for longer than it may."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        trainer.fit(model)
+        trainer.fit(model, steps=1)
+        return model
+
+class Nothing(Method):
+    """Returns no model."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        return {"accuracy": 1.0}
+
+class Dies(Method):
+    """Takes its process with it."""
+    stage = "post_hoc"
+    def compress(self, model, trainer):
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+ENTRY_POINTS = """[bench.methods]
+honest = somebody:Honest
+raises = somebody:Raises
+not_a_number = somebody:NotANumber
+overspends = somebody:Overspends
+nothing = somebody:Nothing
+dies = somebody:Dies
+"""
+
+
+def points(smoke: SmokeRun) -> pd.DataFrame:
+    return pd.read_csv(smoke.folder / "points.csv")
+
+
+def test_smoke_run_ends_with_table_answer_and_report(smoke: SmokeRun) -> None:
+    assert smoke.first.code == 0, smoke.first.output
+    for shown in ("feature_noise", "magnitude_pruning+quantization", "eval", "better compressed", "report.html"):
+        assert shown in smoke.first.output
+    assert "Traceback" not in smoke.first.output and "Warning" not in smoke.first.output
+    assert "better compressed" in (smoke.folder / "report.html").read_text()
+
+
+def test_points_have_all_columns_and_hold_their_budgets(smoke: SmokeRun) -> None:
+    table = points(smoke)
+    assert set(table.columns) >= ISSUED_COLUMNS
+    assert len(table) == 1 + 4 * 2 and (table["status"] == "complete").all()
+    assert table["eval_eer_percent"].between(0, 100).all() and table["run_id"].notna().all()
+    budgeted = table[table["budget"].notna()]
+    assert (budgeted["macs_ratio"] <= budgeted["budget"]).all()
+    assert (budgeted["macs_ratio"] >= 0.9 * budgeted["budget"]).all()
+    assert (table["total_steps"] == 30).all()
+    small = table[table["method"] == "uniform_width"].set_index("budget")["latency_ratio"]
+    assert small[0.0625] < small[0.25] < 1
+
+
+def test_everything_is_in_mlflow(smoke: SmokeRun) -> None:
+    with sqlite3.connect(smoke.results / "mlflow.db") as database:
+        runs = dict(database.execute("select run_uuid, status from runs"))
+        named = {row[0] for row in database.execute("select distinct key from metrics")}
+        tags = {row[0] for row in database.execute("select distinct key from tags")}
+    assert set(runs) == set(points(smoke)["run_id"]) and set(runs.values()) == {"FINISHED"}
+    assert {"dev_eer_percent", "eval_eer_percent", "macs", "latency_ratio", "size_bytes", "train_loss"} <= named
+    assert {"task", "preset", "method", "stage", "budget", "seed", "status"} <= tags
+    assert not [name for name in tags if "parent" in name]
+
+
+def test_repeat_trains_nothing_and_says_the_same(smoke: SmokeRun) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")}
+    table = points(smoke)
+    start = time.monotonic()
+    again = bench("run", "antispoof", "--preset", "smoke", "--methods", SMOKE_METHODS, "--results", smoke.results)
+    assert again.code == 0 and time.monotonic() - start < 60
+    assert {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")} == before
+    pd.testing.assert_frame_equal(points(smoke), table)
+
+
+def test_report_is_rebuilt_from_what_was_tracked(smoke: SmokeRun) -> None:
+    written = {name: (smoke.folder / name).read_bytes() for name in ("points.csv", "report.html")}
+    for name in written:
+        (smoke.folder / name).unlink()
+    assert bench("report", "antispoof", "--preset", "smoke", "--results", smoke.results).code == 0
+    assert {name: (smoke.folder / name).read_bytes() for name in written} == written
+
+
+def test_one_process_gives_the_numbers_of_two(smoke: SmokeRun, tmp_path: Path) -> None:
+    shutil.copytree(smoke.results / "cache", tmp_path / "cache", ignore=shutil.ignore_patterns("dense-*"))
+    methods = "feature_noise,magnitude_pruning"
+    run = bench("run", "antispoof", "--preset", "smoke", "--methods", methods, "--jobs", "1", "--results", tmp_path)
+    assert run.code == 0, run.output
+    serial = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
+    parallel = points(smoke)[points(smoke)["method"].isin(methods.split(","))].reset_index(drop=True)
+    timed = ["latency_ms", "latency_ratio", "cpu_s", "peak_memory_mb", "run_id"]
+    pd.testing.assert_frame_equal(serial.drop(columns=timed), parallel.drop(columns=timed))
+
+
+def test_corpus_in_the_real_layout_is_read(smoke: SmokeRun, tmp_path: Path) -> None:
+    """The embedded corpus is written in the layout of ASVspoof 2019 LA, so a folder of it stands for a real one."""
+    corpus = next((smoke.results / "cache").glob("antispoof-corpus-*"))
+    arguments = ("--preset", "smoke", "--methods", "dense", "--data", corpus, "--results", tmp_path)
+    run = bench("run", "antispoof", *arguments)
+    assert run.code == 0 and "generating" not in run.output, run.output
+    read = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
+    assert read["eval_eer_percent"].tolist() == points(smoke).query("method == 'dense'")["eval_eer_percent"].tolist()
+
+
+def test_interrupted_run_keeps_finished_trials(smoke: SmokeRun, tmp_path: Path) -> None:
+    (tmp_path / "cache").symlink_to(smoke.results / "cache")
+    command = [sys.executable, "-m", "bench", "run", "antispoof", "--preset", "smoke", "--results", str(tmp_path)]
+    command += ["--methods", "uniform_width,random_pruning"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        finished = _wait_for_trial(tmp_path)
+        run.send_signal(signal.SIGINT)
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Finished trials are kept" in said and "Traceback" not in said
+    kept = {path: path.stat().st_mtime_ns for path in finished}
+    again = bench(*command[3:])
+    assert again.code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in finished} == kept
+
+
+def _wait_for_trial(results: Path) -> list[Path]:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if found := list(results.glob("antispoof/smoke/trials/*/trial.json")):
+            return found
+        time.sleep(0.1)
+    raise TimeoutError("no trial was finished in two minutes")
+
+
+@pytest.fixture(scope="module")
+def somebodys_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installed package with methods under the entry point group."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "somebody.py").write_text(PACKAGE)
+    info = site / "somebody-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return site
+
+
+def test_methods_that_misbehave_are_shown_and_the_rest_goes_on(
+    smoke: SmokeRun, somebodys_package: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").symlink_to(smoke.results / "cache")
+    methods = "honest,raises,not_a_number,overspends,nothing,dies"
+    run = bench(
+        *("run", "antispoof", "--preset", "smoke", "--methods", methods, "--results", tmp_path),
+        environment={"PYTHONPATH": os.pathsep.join([str(somebodys_package), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert run.code == 0 and "Traceback" not in run.output, run.output
+    table = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv").set_index("method")
+    assert table.loc["honest", "status"] == "complete"
+    reasons = table["reason"].dropna()
+    assert "ZeroDivisionError" in reasons["raises"]
+    assert "NaN" in reasons["not_a_number"]
+    assert "asked for 1 training steps with 0 left" in reasons["overspends"]
+    assert "expected a torch.nn.Module" in reasons["nothing"]
+    assert "process died 3 times" in reasons["dies"]
+    assert (table.drop(index="honest")["status"] == "failed").all()
+    for reason in reasons:
+        assert reason.split(" (")[0][:40] in run.output

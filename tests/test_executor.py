@@ -1,0 +1,168 @@
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import BenchError, BudgetError
+from bench.executor import ATTEMPTS, Job, LocalExecutor, Lost
+from tests import jobs
+
+
+class Notes:
+    """A screen that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[str, float, str]] = []
+        self.ended: list[str] = []
+
+    def job_progress(self, job: Job, fraction: float, note: str) -> None:
+        self.progress.append((job.key, fraction, note))
+
+    def job_ended(self, job: Job) -> None:
+        self.ended.append(job.key)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[LocalExecutor]:
+    """One server to fork from for all tests: it takes seconds to load PyTorch."""
+    executor = LocalExecutor(2, Notes())
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def executor(shared: LocalExecutor) -> Iterator[LocalExecutor]:
+    shared.screen = Notes()
+    shared.workers = 2
+    yield shared
+    shared.close()
+
+
+def job(key: str, function: Any, *args: Any, needs: tuple[str, ...] = ()) -> Job:
+    return Job(key, f"job {key}", function, args, frozenset(needs))
+
+
+def finish(executor: LocalExecutor) -> dict[str, Any]:
+    results = {}
+    while not executor.idle:
+        done, result = executor.next_finished()
+        results[done.key] = result
+    return results
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # ended, and only waits for its parent to ask
+
+
+def test_results_and_progress_come_back(executor: LocalExecutor) -> None:
+    for i in range(3):
+        executor.submit(job(f"sum {i}", jobs.add, i, 10))
+    assert not executor.idle
+    assert finish(executor) == {"sum 0": 10, "sum 1": 11, "sum 2": 12}
+    screen = executor.screen
+    assert isinstance(screen, Notes)
+    assert sorted(screen.ended) == ["sum 0", "sum 1", "sum 2"]
+    assert ("sum 1", 0.5, "adding") in screen.progress
+    assert ("sum 1", 0.0, "") in screen.progress
+
+
+def test_every_job_has_one_thread_and_a_process_of_its_own(executor: LocalExecutor) -> None:
+    for i in range(2):
+        executor.submit(job(f"threads {i}", jobs.threads))
+    first, second = finish(executor).values()
+    assert first["torch"] == second["torch"] == 1
+    assert first["omp"] == "1"
+    assert len({first["pid"], second["pid"], os.getpid()}) == 3
+
+
+def test_an_exception_is_a_result_and_the_others_go_on(executor: LocalExecutor) -> None:
+    executor.submit(job("mistake", jobs.mistake))
+    executor.submit(job("known", jobs.known_mistake))
+    executor.submit(job("good", jobs.add, 1, 2))
+    results = finish(executor)
+    assert results["good"] == 3
+    assert type(results["mistake"]) is BenchError
+    assert str(results["mistake"]) == "ValueError: the value was wrong"
+    assert type(results["known"]) is BudgetError
+    assert str(results["known"]) == "no such width"
+
+
+def test_a_process_that_dies_is_tried_again_then_lost(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.submit(job("dies", jobs.die, tmp_path / "log"))
+    executor.submit(job("lives", jobs.add, 1, 2))
+    results = finish(executor)
+    assert results["lives"] == 3
+    assert isinstance(results["dies"], Lost)
+    assert f"{ATTEMPTS} times (exit code 7)" in str(results["dies"])
+    assert (tmp_path / "log").read_text().count("tried") == ATTEMPTS
+
+
+def test_a_process_that_is_killed_once_is_tried_again(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.submit(job("killed", jobs.die_once, tmp_path / "log"))
+    assert finish(executor) == {"killed": "survived"}
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_with_its_reason(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.submit(job("lambda", jobs.unpicklable, tmp_path / "log"))
+    result = finish(executor)["lambda"]
+    assert isinstance(result, BenchError)
+    assert "pickle" in str(result)
+    assert (tmp_path / "log").read_text().count("tried") == 1
+
+
+def test_a_job_waits_for_what_it_needs(executor: LocalExecutor, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    executor.submit(job("third", jobs.append, log, "third", needs=("first", "second")))
+    executor.submit(job("second", jobs.append, log, "second", needs=("first",)))
+    executor.submit(job("first", jobs.append, log, "first"))
+    assert list(finish(executor)) == ["first", "second", "third"]
+    assert log.read_text().split() == ["first", "second", "third"]
+
+
+def test_what_needs_a_failed_job_runs_all_the_same(executor: LocalExecutor) -> None:
+    executor.submit(job("fails", jobs.mistake))
+    executor.submit(job("after", jobs.add, 1, 1, needs=("fails",)))
+    assert finish(executor)["after"] == 2
+
+
+def test_one_worker_keeps_the_order_of_submission(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.workers = 1
+    for word in ("a", "b", "c"):
+        executor.submit(job(f"order {word}", jobs.append, tmp_path / "log", word))
+    assert list(finish(executor)) == ["order a", "order b", "order c"]
+    assert (tmp_path / "log").read_text().split() == ["a", "b", "c"]
+
+
+def test_closing_ends_running_jobs_and_what_they_started(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.workers = 1
+    log = tmp_path / "log"
+    executor.submit(job("sleeps", jobs.sleep, log))
+    executor.submit(job("never", jobs.append, tmp_path / "never", "x"))
+    executor._start_what_can_run()
+    deadline = time.monotonic() + 20
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    pids = [int(pid) for pid in log.read_text().split()]
+    assert all(alive(pid) for pid in pids)
+    started = time.monotonic()
+    executor.close()
+    assert time.monotonic() - started < 5
+    assert executor.idle
+    time.sleep(0.2)
+    assert not any(alive(pid) for pid in pids)
+    assert not (tmp_path / "never").exists()
+    executor.submit(job("later", jobs.add, 2, 2))  # and it can be used again
+    assert finish(executor) == {"later": 4}
+
+
+def test_a_job_that_waits_for_nobody_is_an_error_not_a_hang(executor: LocalExecutor) -> None:
+    executor.submit(job("orphan", jobs.add, 1, 1, needs=("nobody",)))
+    with pytest.raises(BenchError, match="job orphan waits for a job that nobody submitted"):
+        executor.next_finished()

@@ -1,0 +1,261 @@
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from bench import Method, Trainer, tune
+from bench.method import Recipe
+from bench.search import BATCH, MethodStudy, Proposal, frozen_choices
+
+BUDGETS = (0.5, 0.25, 0.125, 0.0625)
+
+
+@dataclass(frozen=True)
+class Tuned(Method):
+    """Three kinds of range."""
+
+    stage = "post_hoc"
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    rounds: int = tune(2, low=1, high=8)
+    norm: str = tune("l2", choices=("l1", "l2"))
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        return model
+
+
+@dataclass(frozen=True)
+class Fixed(Method):
+    """Nothing to tune."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        return model
+
+
+@dataclass(frozen=True)
+class Rate(Method):
+    """Something to tune, but no compute target."""
+
+    stage = "post_hoc"
+    rate: float = tune(0.1, low=0.0, high=1.0)
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        return model
+
+
+def recipe(method: type[Method] = Tuned, **fixed: object) -> Recipe:
+    return Recipe("tuned", "tuned", (method,), fixed)
+
+
+def study(folder: Path, trials: int = 18, seed: int = 0, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
+    return MethodStudy(
+        recipe(),
+        directions=("minimize", "minimize"),
+        budgets=budgets,
+        trials=trials,
+        journal=folder / "studies" / "tuned.journal",
+        seed=seed,
+    )
+
+
+def outcome(settings: Mapping[str, Any]) -> tuple[float, float] | None:
+    if settings["rounds"] == 8:
+        return None  # this one fails
+    return 10 / settings["budget"] ** 0.3 + abs(settings["rounds"] - 3) + (settings["norm"] == "l1"), settings["budget"]
+
+
+Order = Callable[[list[Proposal]], list[Proposal]]
+
+
+def run(search: MethodStudy, order: Order = list, stop_after: int | None = None) -> list[Proposal]:
+    """Run a study, or the first few of its trials; the proposals in the order of their numbers."""
+    told: list[Proposal] = []
+    while not search.finished:
+        batch = search.proposals()
+        assert batch
+        assert search.proposals() == []  # not before this batch is told
+        for proposal in order(batch):
+            if len(told) == stop_after:
+                return told
+            search.tell(proposal.number, outcome(proposal.settings))
+            told.append(proposal)
+    return sorted(told, key=lambda proposal: proposal.number)
+
+
+def settings_of(proposals: list[Proposal]) -> list[dict[str, Any]]:
+    return [dict(proposal.settings) for proposal in proposals]
+
+
+def test_the_budgets_come_first_with_the_defaults_then_the_sampler(tmp_path: Path) -> None:
+    proposals = run(study(tmp_path))
+    assert [p.number for p in proposals] == list(range(18))
+    assert settings_of(proposals[:4]) == [{"budget": b, "rounds": 2, "norm": "l2"} for b in BUDGETS]
+    rest = settings_of(proposals[4:])
+    assert len({tuple(s.items()) for s in rest}) == 14
+    for settings in rest:
+        assert set(settings) == {"budget", "rounds", "norm"}
+        assert 1 / 16 <= settings["budget"] <= 1
+        assert isinstance(settings["rounds"], int)
+        assert 1 <= settings["rounds"] <= 8
+        assert settings["norm"] in ("l1", "l2")
+        assert Tuned(**settings)
+
+
+def test_trials_come_in_batches_of_the_same_size_whatever_is_told_when(tmp_path: Path) -> None:
+    search = study(tmp_path, trials=6)
+    first = search.proposals()
+    assert len(first) == BATCH
+    for proposal in first[:-1]:
+        search.tell(proposal.number, (1.0, 1.0))
+        assert search.proposals() == []
+    search.tell(first[-1].number, None)
+    assert [p.number for p in search.proposals()] == [4, 5]
+    assert not search.finished
+    search.tell(4, (1.0, 1.0))
+    search.tell(5, (1.0, 1.0))
+    assert search.finished
+    assert search.proposals() == []
+
+
+def test_the_order_in_which_trials_finish_does_not_matter(tmp_path: Path) -> None:
+    expected = settings_of(run(study(tmp_path / "a")))
+    assert settings_of(run(study(tmp_path / "b"), order=lambda batch: batch[::-1])) == expected
+    assert settings_of(run(study(tmp_path / "c"), order=lambda batch: [*batch[2:], *batch[:2]])) == expected
+    assert settings_of(run(study(tmp_path / "d", seed=1))) != expected
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 6, 13, 15])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, stop_after: int) -> None:
+    expected = settings_of(run(study(tmp_path / "whole")))
+    run(study(tmp_path / "cut"), stop_after=stop_after)
+    assert settings_of(run(study(tmp_path / "cut"))) == expected
+    assert settings_of(run(study(tmp_path / "cut"))) == expected  # and a finished one says what it did
+
+
+def test_a_search_can_be_made_longer(tmp_path: Path) -> None:
+    short = settings_of(run(study(tmp_path, trials=8)))
+    long = settings_of(run(study(tmp_path, trials=12)))
+    assert len(long) == 12
+    assert long[:8] == short
+
+
+def test_a_line_that_was_being_written_is_mended(tmp_path: Path) -> None:
+    expected = settings_of(run(study(tmp_path / "whole", trials=8)))
+    run(study(tmp_path / "torn", trials=8), stop_after=5)
+    journal = tmp_path / "torn" / "studies" / "tuned.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 6, "worker_i')
+    assert settings_of(run(study(tmp_path / "torn", trials=8))) == expected
+    assert b"worker_i{" not in journal.read_bytes()
+
+
+def test_a_journal_with_nothing_but_a_torn_line_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "tuned.journal").write_bytes(b'{"op_co')
+    assert settings_of(run(study(tmp_path, trials=4)))[0]["budget"] == 0.5
+
+
+def test_killed_at_any_moment_a_search_proposes_the_same_whole_settings(tmp_path: Path) -> None:
+    """The journal cut behind each of its lines, as a process that is killed leaves it."""
+    expected = settings_of(run(study(tmp_path / "whole", trials=8)))
+    lines = (tmp_path / "whole" / "studies" / "tuned.journal").read_bytes().splitlines(keepends=True)
+    wrong = {}
+    for count in range(len(lines)):
+        journal = tmp_path / str(count) / "studies" / "tuned.journal"
+        journal.parent.mkdir(parents=True)
+        journal.write_bytes(b"".join(lines[:count]))
+        got = settings_of(run(study(tmp_path / str(count), trials=8)))
+        if got != expected:
+            wrong[count] = got
+    assert wrong == {}
+
+
+def test_failed_trials_count_and_the_search_goes_on(tmp_path: Path) -> None:
+    search = study(tmp_path, trials=12)
+    count = 0
+    while not search.finished:
+        for proposal in search.proposals():
+            search.tell(proposal.number, None)
+            count += 1
+    assert count == 12
+
+
+def test_a_method_without_tunable_settings_runs_once_and_keeps_no_file(tmp_path: Path) -> None:
+    search = MethodStudy(
+        recipe(Fixed), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
+    )
+    assert search.trials == 1
+    assert search.proposals() == [Proposal(0, {})]
+    assert search.proposals() == []
+    search.tell(0, None)
+    assert search.finished
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_without_a_compute_target_begins_with_its_defaults(tmp_path: Path) -> None:
+    search = MethodStudy(
+        recipe(Rate), directions=("minimize", "minimize"), budgets=BUDGETS, trials=3, journal=tmp_path / "j"
+    )
+    assert search.trials == 3
+    assert settings_of(search.proposals())[0] == {"rate": 0.1}
+
+
+def test_every_budget_is_tried_even_if_fewer_trials_are_asked_for(tmp_path: Path) -> None:
+    search = study(tmp_path, trials=2)
+    assert search.trials == 4
+    assert [p.settings["budget"] for p in search.proposals()] == list(BUDGETS)
+
+
+def test_a_budget_below_the_range_of_the_search_is_tried_all_the_same(tmp_path: Path) -> None:
+    search = study(tmp_path, trials=6, budgets=(0.5, 0.03))
+    assert [s["budget"] for s in settings_of(run(search))][:2] == [0.5, 0.03]
+
+
+def test_the_second_objective_may_be_a_score_to_maximise(tmp_path: Path) -> None:
+    search = MethodStudy(
+        recipe(), directions=("maximize", "minimize"), budgets=BUDGETS, trials=12, journal=tmp_path / "j"
+    )
+    assert len(run(search)) == 12
+
+
+# --- which trials are read on eval
+
+
+def test_for_every_budget_the_best_on_dev_is_chosen() -> None:
+    asked = {0: 0.5, 1: 0.25, 2: 0.125, 3: 0.0625, 4: 0.3, 5: 0.5, 6: 0.2, 7: 0.06}
+    errors = {0: 5.0, 1: 6.0, 2: 9.0, 3: 12.0, 4: 4.0, 5: 4.5, 6: 5.5, 7: 11.0}
+    # up to .5: 0, 4, 5; up to .25: 1, 6; up to .125: 2; up to .0625: 3, 7
+    assert frozen_choices(asked, errors, BUDGETS) == [2, 4, 6, 7]
+
+
+def test_above_the_largest_budget_there_is_one_more_class() -> None:
+    assert frozen_choices({0: 0.5, 1: 0.51, 2: 1.0}, {0: 5.0, 1: 4.0, 2: 3.0}, BUDGETS) == [0, 2]
+    assert frozen_choices({0: 0.9, 1: 1.0}, {0: 2.0, 1: 3.0}, (1.0,)) == [0]
+
+
+def test_rounding_does_not_move_a_trial_into_the_next_class() -> None:
+    assert frozen_choices({0: 1 - 0.9375, 1: 0.0625 * (1 + 1e-12)}, {0: 5.0, 1: 4.0}, BUDGETS) == [1]
+    assert frozen_choices({0: 1 - 0.7, 1: 0.3}, {0: 5.0, 1: 4.0}, (0.3,)) == [1]
+
+
+def test_a_failed_trial_is_chosen_only_where_all_failed() -> None:
+    asked = {0: 0.5, 1: 0.5, 2: 0.25, 3: 0.25}
+    assert frozen_choices(asked, {0: None, 1: 40.0, 2: None, 3: None}, BUDGETS) == [1, 2]
+
+
+def test_equal_errors_are_decided_by_the_number() -> None:
+    assert frozen_choices({3: 0.5, 1: 0.5, 2: 0.5}, {1: 2.0, 2: 2.0, 3: 2.0}, BUDGETS) == [1]
+    assert frozen_choices({0: 0.5, 1: 0.5}, {0: 0.0, 1: None}, BUDGETS) == [0]
+
+
+def test_scores_to_maximise_come_as_negative_errors() -> None:
+    assert frozen_choices({0: 0.5, 1: 0.5}, {0: -90.0, 1: -80.0}, BUDGETS) == [0]
+
+
+def test_a_method_that_takes_no_budget_has_one_class() -> None:
+    assert frozen_choices({0: None, 1: None, 2: None}, {0: 3.0, 1: 2.0, 2: 4.0}, BUDGETS) == [1]
+    assert frozen_choices({0: None}, {0: None}, BUDGETS) == [0]

@@ -1,0 +1,451 @@
+import copy
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from bench import BenchError, BudgetError, Widths
+from bench.measure import Predictor, count_macs, export_onnx
+from bench.widths.solve import largest_within, smallest_sizes
+from tasks.antispoof.resnet import LAYOUTS, ResNet
+from tests.models import Branches, Temporal, mlp, randomise_norms
+
+EXAMPLES = {
+    "branches": (Branches, (1, 2, 8, 6)),
+    "temporal": (Temporal, (1, 4, 24)),
+    "mlp": (mlp, (1, 6)),
+    "resnet": (lambda: ResNet(LAYOUTS["resnet18"], 4), (1, 16, 20)),
+}
+
+Built = tuple[nn.Module, Widths]
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def built(request: pytest.FixtureRequest) -> Built:
+    """A model in eval mode with the statistics of a trained one, and its widths."""
+    torch.manual_seed(3)
+    build, shape = EXAMPLES[request.param]
+    model = randomise_norms(build())
+    return model, Widths(model, torch.randn(shape))
+
+
+def inputs(widths: Widths, examples: int = 3) -> Tensor:
+    return torch.randn(examples, *widths.example_input.shape[1:], generator=torch.Generator().manual_seed(9))
+
+
+def random_choice(widths: Widths, seed: int) -> dict[str, Tensor]:
+    """Some channels of some groups, at least one of each, in no order."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = {}
+    for name, size in widths.sizes.items():
+        if float(torch.rand((), generator=generator)) < 0.85:
+            count = int(torch.randint(1, size + 1, (), generator=generator))
+            chosen[name] = torch.randperm(size, generator=generator)[:count]
+    return chosen
+
+
+def masks(widths: Widths, indices: dict[str, Tensor]) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    def gate(kept: Tensor, size: int) -> Callable[[Tensor, Tensor], Tensor]:
+        mask = torch.zeros(size).index_fill(0, kept, 1.0)
+        return lambda features, channels: features * mask[channels].view(1, -1, *[1] * (features.dim() - 2))
+
+    return {name: gate(kept, widths.sizes[name]) for name, kept in indices.items()}
+
+
+def close(left: Tensor, right: Tensor) -> bool:
+    return float((left - right).abs().max()) <= 1e-5 * float(right.abs().max())
+
+
+# --- groups
+
+
+def test_a_residual_stream_is_one_group_across_its_blocks() -> None:
+    widths = Widths(ResNet(LAYOUTS["resnet18"], 4), torch.zeros(1, 16, 20))
+    layers = {g.name: ({m.layer for m in g.producers}, {m.layer for m in g.consumers}) for g in widths.groups}
+    assert len(widths.groups) == 4 + 8  # a stream a stage, the inside of each block
+    assert layers["stem.0"] == (
+        {"stem.0", "stages.0.conv2", "stages.1.conv2"},
+        {"stages.0.conv1", "stages.1.conv1", "stages.2.conv1", "stages.2.shortcut.0"},
+    )
+    assert layers["stages.3.conv1"] == ({"stages.3.conv1"}, {"stages.3.conv2"})
+    last = next(consumers for _, consumers in layers.values() if "head" in consumers)
+    assert last == {"stages.7.conv1", "head"}
+    assert widths.sizes["stem.0"] == 4
+    assert max(widths.sizes.values()) == 32
+
+
+def test_the_head_of_the_resnet_reads_every_channel_twice() -> None:
+    widths = Widths(ResNet(LAYOUTS["resnet10"], 4), torch.zeros(1, 16, 20))
+    (head,) = (m for g in widths.groups for m in g.consumers if m.layer == "head")
+    assert sorted(head.positions.tolist()) == list(range(64))
+    assert torch.equal(torch.bincount(head.channels), torch.full((32,), 2))
+
+
+def test_the_parts_of_a_concatenation_are_groups_of_their_own() -> None:
+    widths = Widths(Branches(), torch.zeros(1, 2, 8, 6))
+    assert widths.sizes == {"left": 5, "right": 7, "mix": 6, "hidden": 9}
+    by_name = {group.name: group for group in widths.groups}
+    for name, positions in {"left": range(5), "right": range(5, 12)}.items():
+        (member,) = (m for m in by_name[name].consumers if m.layer == "mix")
+        assert member.positions.tolist() == list(positions)
+    (flattened,) = by_name["mix"].consumers
+    assert (flattened.layer, len(flattened.positions)) == ("hidden", 6 * 12)
+    assert torch.equal(flattened.channels, torch.arange(6).repeat_interleave(12))
+
+
+def test_the_outputs_of_the_model_are_no_group(built: Built) -> None:
+    _, widths = built
+    assert "head" not in widths.sizes
+    assert all(group.consumers and group.producers for group in widths.groups)
+    assert len({group.name for group in widths.groups}) == len(widths.groups)
+
+
+# --- cost
+
+
+def test_the_full_cost_is_the_counters(built: Built) -> None:
+    model, widths = built
+    assert widths.macs({}) == widths.macs(widths.sizes) == count_macs(model, widths.example_input)
+    assert widths.reference_macs == widths.macs({})
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6))
+def test_the_predicted_cost_is_that_of_the_smaller_model_and_both_compute_the_same(built: Built, seed: int) -> None:
+    model, widths = built
+    indices = random_choice(widths, seed)
+    small = widths.keep(indices)
+    assert widths.macs({n: len(kept) for n, kept in indices.items()}) == count_macs(small, widths.example_input)
+    x = inputs(widths)
+    with torch.no_grad(), widths.gate(masks(widths, indices)):
+        gated = model(x)
+    with torch.no_grad():
+        assert close(small(x), gated)
+
+
+def test_the_gradient_of_the_cost_agrees_with_finite_differences(built: Built) -> None:
+    _, widths = built
+    generator = torch.Generator().manual_seed(1)
+    real = [
+        (size * (0.2 + 0.7 * torch.rand((), generator=generator, dtype=torch.float64))).requires_grad_()
+        for size in widths.sizes.values()
+    ]
+
+    def cost(*sizes: Tensor) -> Tensor:
+        return widths.macs(dict(zip(widths.sizes, sizes, strict=True)))
+
+    gradient = torch.autograd.grad(cost(*real), real)
+    for i, slope in enumerate(gradient):
+        up, down = ([s.detach() + (h if j == i else 0) for j, s in enumerate(real)] for h in (1e-3, -1e-3))
+        difference = (cost(*up) - cost(*down)) / 2e-3
+        assert float(slope) > 0
+        assert float(difference) == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_the_cost_of_real_sizes_is_exact_at_integers(built: Built) -> None:
+    _, widths = built
+    sizes = {name: max(1, size // 2) for name, size in widths.sizes.items()}
+    real = widths.macs({name: torch.tensor(float(size)) for name, size in sizes.items()})
+    assert float(real) == widths.macs(sizes)
+
+
+# --- gates and removal
+
+
+def test_all_channels_kept_is_the_same_model(built: Built) -> None:
+    model, widths = built
+    same = widths.keep({name: torch.arange(size) for name, size in widths.sizes.items()})
+    assert same is not model
+    assert {n: t.shape for n, t in same.state_dict().items()} == {n: t.shape for n, t in model.state_dict().items()}
+    with torch.no_grad():
+        assert torch.equal(same(inputs(widths)), model(inputs(widths)))
+
+
+def test_removal_leaves_the_model_itself_alone(built: Built) -> None:
+    model, widths = built
+    before = copy.deepcopy(model.state_dict())
+    small = widths.keep(random_choice(widths, 5))
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.fill_(7.0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert widths.macs({}) == count_macs(model, widths.example_input)
+
+
+def test_the_first_channels_of_a_linear_layer_are_its_first_rows() -> None:
+    model = mlp()
+    small = Widths(model, torch.zeros(1, 6)).keep({"0": torch.tensor([4, 1, 9])})
+    assert torch.equal(small[0].weight, model[0].weight[[1, 4, 9]])
+    assert torch.equal(small[2].weight, model[2].weight[:, [1, 4, 9]])
+
+
+def test_a_gate_sees_each_channel_where_it_is_consumed() -> None:
+    widths = Widths(randomise_norms(Branches()), torch.zeros(1, 2, 8, 6))
+    seen: list[tuple[tuple[int, ...], list[int]]] = []
+
+    def gate(features: Tensor, channels: Tensor) -> Tensor:
+        seen.append((tuple(features.shape), channels.tolist()))
+        assert float(features.min()) >= 0  # behind norm and activation
+        return features
+
+    with torch.no_grad(), widths.gate({"right": gate, "mix": gate}):
+        widths.model(inputs(widths))
+    assert seen == [((3, 7, 8, 6), list(range(7))), ((3, 72), [i // 12 for i in range(72)])]
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """Train mode, but for the statistics."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.eval()
+    return model
+
+
+def step(model: nn.Module, x: Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    targets = torch.arange(len(x)) % 2
+    nn.functional.cross_entropy(model(x), targets).backward()
+    optimizer.step()
+
+
+def test_a_training_step_behind_gates_is_that_of_the_smaller_model(built: Built) -> None:
+    original, _ = built
+    model = copy.deepcopy(original)
+    widths = Widths(model, built[1].example_input)
+    indices = random_choice(widths, 11)
+    small = frozen(widths.keep(indices))
+    x = inputs(widths, 8)
+    with widths.gate(masks(widths, indices)):
+        step(frozen(model), x)
+    step(small, x)
+    model.eval()
+    cut = dict(widths.keep(indices).named_parameters())
+    moved = 0.0
+    for name, parameter in small.named_parameters():
+        assert torch.allclose(parameter, cut[name], rtol=1e-4, atol=1e-6), name
+    for before, after in zip(original.parameters(), model.parameters(), strict=True):
+        moved = max(moved, float((before - after).detach().abs().max()))
+    assert moved > 1e-4
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
+
+
+def test_gates_are_gone_after_their_context(built: Built) -> None:
+    model, widths = built
+    x = inputs(widths)
+    with torch.no_grad():
+        before = model(x)
+        with widths.gate({name: lambda features, channels: features * 0 for name in widths.sizes}):
+            assert hooks(model) > 0
+            assert not torch.equal(model(x), before)
+        assert hooks(model) == 0
+        assert torch.equal(model(x), before)
+        with pytest.raises(ZeroDivisionError), widths.gate({n: lambda f, c: 1 / 0 for n in widths.sizes}):
+            model(x)
+        assert hooks(model) == 0
+        assert torch.equal(model(x), before)
+
+
+def test_the_smaller_model_exports_and_trains_on(built: Built) -> None:
+    _, widths = built
+    small = widths.keep(widths.strongest(widths.norms(), 0.4))
+    x = inputs(widths)
+    with torch.no_grad():
+        assert torch.allclose(Predictor(export_onnx(small, widths.example_input))(x), small(x), rtol=1e-4, atol=1e-5)
+    before = copy.deepcopy(small.state_dict())
+    step(small.train(), x)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in small.state_dict().items())
+    again = Widths(small, widths.example_input, widths.reference_macs)
+    assert again.macs(again.sizes) <= 0.4 * widths.reference_macs
+
+
+# --- mistakes
+
+
+@pytest.mark.parametrize("wrong", [[], [99], [0, -1]])
+def test_channels_that_do_not_exist_are_refused(built: Built, wrong: list[int]) -> None:
+    _, widths = built
+    name, size = next(iter(widths.sizes.items()))
+    with pytest.raises(BenchError, match=rf"{re.escape(name)}.*0 to {size - 1}.*{re.escape(str(sorted(wrong)))}"):
+        widths.keep({name: torch.tensor(wrong, dtype=torch.long)})
+
+
+def test_an_unknown_group_is_named(built: Built) -> None:
+    _, widths = built
+    known = next(iter(widths.sizes))
+    for call in (
+        lambda: widths.keep({"nowhere": torch.tensor([0])}),
+        lambda: widths.macs({"nowhere": 1}),
+        lambda: widths.gate({"nowhere": lambda f, c: f}).__enter__(),
+        lambda: widths.largest({"nowhere": torch.ones(3)}, 0.5),
+    ):
+        with pytest.raises(BenchError, match=f"'nowhere'.*{re.escape(known)}"):
+            call()
+
+
+class Scaled(nn.Module):
+    """A layer with a parameter of its own that no graph can know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = nn.GRU(4, 6, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "named"),
+    [
+        (Tagger(), (1, 7, 4), "GRU.*'memory'"),
+        (nn.Sequential(nn.Linear(3, 5), Scaled(), nn.Linear(5, 2)), (1, 3), "Scaled.*'1'"),
+        (nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.Conv1d(6, 2, 1)), (1, 4, 9), "Conv1d.*'0'"),
+        (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm.*'1'"),
+    ],
+)
+def test_an_unknown_operator_is_named(model: nn.Module, shape: tuple[int, ...], named: str) -> None:
+    with pytest.raises(BenchError, match=named):
+        Widths(model, torch.zeros(shape))
+
+
+class Similarity(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(4, 6)
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(x)
+        return self.head((y @ y.transpose(1, 2)).relu())
+
+
+def test_products_outside_layers_are_refused_not_overlooked() -> None:
+    with pytest.raises(BenchError, match="MACs of Similarity"):
+        Widths(Similarity(), torch.zeros(1, 7, 4))
+
+
+# --- the largest model within a budget
+
+BUDGETS = (0.5, 0.25, 0.125, 0.0625)
+SCORES: dict[str, Callable[[Widths], dict[str, Tensor]]] = {
+    "norms": lambda w: w.norms(),
+    "first norms": lambda w: w.norms(1),
+    "proportional": lambda w: w.proportional(),
+    "random": lambda w: {n: torch.rand(s, generator=torch.Generator().manual_seed(s)) for n, s in w.sizes.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def quick() -> Widths:
+    torch.manual_seed(0)
+    return Widths(ResNet(LAYOUTS["resnet10"], 8), torch.zeros(1, 60, 100))
+
+
+@pytest.fixture(scope="module")
+def paper() -> Widths:
+    torch.manual_seed(0)
+    return Widths(ResNet(LAYOUTS["resnet34"], 32), torch.zeros(1, 60, 32))
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_quick_model_delivers_its_budget(quick: Widths, budget: float, scores: str) -> None:
+    sizes = quick.largest(SCORES[scores](quick), budget)
+    assert 0.90 <= quick.macs(sizes) / (budget * quick.macs({})) <= 1
+    indices = quick.strongest(SCORES[scores](quick), budget)
+    assert {name: len(kept) for name, kept in indices.items()} == sizes
+    assert count_macs(quick.keep(indices), quick.example_input) == quick.macs(sizes)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_large_model_delivers_its_budget_closely(paper: Widths, budget: float, scores: str) -> None:
+    sizes = paper.largest(SCORES[scores](paper), budget)
+    assert 0.98 <= paper.macs(sizes) / (budget * paper.macs({})) <= 1
+
+
+def test_multiples_are_honoured(paper: Widths) -> None:
+    paper.multiple = 8
+    try:
+        for budget in BUDGETS:
+            sizes = paper.largest(paper.norms(), budget)
+            assert all(size % 8 == 0 for size in sizes.values())
+            assert 0.90 <= paper.macs(sizes) / (budget * paper.macs({})) <= 1
+    finally:
+        paper.multiple = 1
+
+
+def test_a_group_that_is_no_multiple_is_kept_whole_or_cut_to_one() -> None:
+    scores = {"a": torch.rand(20), "b": torch.rand(6)}
+    for limit in (14, 20, 25, 26):
+        sizes = largest_within(scores, lambda s: s["a"] + s["b"], limit, multiple=8)
+        assert sizes["b"] == 6
+        assert sizes["a"] in (8, 16, 20)
+        assert sum(sizes.values()) <= limit
+
+
+def test_the_whole_budget_keeps_everything(quick: Widths) -> None:
+    assert quick.largest(quick.norms(), 1.0) == quick.sizes
+
+
+def test_the_strongest_channels_are_the_ones_with_the_best_scores(quick: Widths) -> None:
+    scores = SCORES["random"](quick)
+    for name, kept in quick.strongest(scores, 0.25).items():
+        dead = torch.ones(quick.sizes[name], dtype=torch.bool).index_fill(0, kept, value=False)
+        assert torch.equal(kept, kept.sort().values)
+        assert not dead.any() or float(scores[name][kept].min()) >= float(scores[name][dead].max())
+
+
+def test_nothing_more_would_fit(quick: Widths) -> None:
+    for budget in BUDGETS:
+        sizes = quick.largest(quick.norms(), budget)
+        for name, size in sizes.items():
+            if size < quick.sizes[name]:
+                assert quick.macs({**sizes, name: size + 1}) > budget * quick.macs({})
+
+
+def test_a_budget_that_nothing_reaches_names_the_smallest_model(quick: Widths) -> None:
+    smallest = quick.macs(smallest_sizes(quick.sizes, 1))
+    with pytest.raises(BudgetError, match=f"{smallest:,}.*larger budget"):
+        quick.largest(quick.norms(), 1e-5)
+    just_enough = smallest / quick.macs({})
+    assert quick.largest(quick.norms(), just_enough * (1 + 1e-9)) == smallest_sizes(quick.sizes, 1)
+
+
+def test_a_budget_is_a_fraction_of_the_reference(quick: Widths) -> None:
+    small = quick.keep(quick.strongest(quick.norms(), 0.5))
+    widths = Widths(small, quick.example_input, reference_macs=quick.macs({}))
+    cut = widths.macs(widths.largest(widths.norms(), 0.25)) / quick.macs({})
+    assert 0.22 <= cut <= 0.25
+
+
+def test_channels_that_matter_have_the_larger_norm() -> None:
+    model = mlp()
+    with torch.no_grad():
+        model[0].weight[3] *= 100
+        model[2].weight[:, 3] *= 100
+    norms = Widths(model, torch.zeros(1, 6)).norms()["0"]
+    assert int(norms.argmax()) == 3
+    assert float(norms.mean()) == pytest.approx(1, rel=1e-4)
+
+
+def test_proportional_scores_shrink_every_group_alike(paper: Widths) -> None:
+    shares = [size / paper.sizes[name] for name, size in paper.largest(paper.proportional(), 0.25).items()]
+    assert 0.45 <= min(shares) <= max(shares) <= 0.55
