@@ -1,7 +1,6 @@
 """A whole comparison: prepare, search, repeat with other seeds, read eval once, time, record."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cache import content_key
-from bench.dense import dense_checkpoint
 from bench.errors import BenchError
-from bench.executor import Job, JobReport, LocalExecutor, Lost
-from bench.finish import evaluate_model, measure_latencies
-from bench.method import Recipe
-from bench.points import EVAL, INDEX, LATENCY, RECORD, load_points, read_json, trial_folder
+from bench.executor import Job, LocalExecutor, Lost
+from bench.jobs import evaluate_model, measure_latencies, train_and_measure, train_dense
+from bench.points import EVAL, INDEX, LATENCY, RECORD, finished_record, load_points, read_json, trial_folder
 from bench.provenance import provenance
 from bench.registry import load_recipe, load_task
+from bench.runs import Run, chosen_runs
 from bench.screen import Screen
-from bench.search import MethodStudy, Proposal, frozen_choices
-from bench.trial import MODEL, Setting, TrialSpec, run_trial, write_json
+from bench.search import MethodStudy
+from bench.trial import Setting, TrialSpec, write_json
 
 if TYPE_CHECKING:
     from bench.tracking import Tracker
@@ -51,17 +49,6 @@ class Request:
         return self.results / self.task / self.preset
 
 
-@dataclass
-class _Run:
-    """A trial on its way: of which method and number, and what came of it."""
-
-    recipe: Recipe
-    number: int
-    spec: TrialSpec
-    role: str
-    record: dict[str, Any] | None = None
-
-
 class Comparison:
     """Runs what is not there yet, and leaves every finished trial on disk at once.
 
@@ -76,7 +63,8 @@ class Comparison:
         # importing mlflow and making its database takes 10 s, which pass while the data is made
         self._tracker = ThreadPoolExecutor(1, "mlflow").submit(_open_tracker, request)
         self.recipes = [load_recipe(name) for name in request.methods]
-        self.plan = load_task(request.task).presets[request.preset]
+        self.task_class = load_task(request.task)
+        self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted(request.budgets or self.plan.budgets, reverse=True))
         self.seeds = request.seeds or self.plan.seeds
         self.setting = Setting(
@@ -86,7 +74,7 @@ class Comparison:
             str(request.results / "cache"),
             width_multiple=request.width_multiple,
         )
-        self.runs: list[_Run] = []
+        self.runs: list[Run] = []
         self._provenance = provenance()
         self._synced = time.monotonic()
         self._studies: dict[str, MethodStudy] = {}
@@ -104,7 +92,7 @@ class Comparison:
             )
             self._studies[recipe.name] = MethodStudy(
                 recipe,
-                directions=(load_task(self.request.task).metric.direction, "minimize"),
+                directions=(self.task_class.metric.direction, "minimize"),
                 budgets=self.budgets,
                 trials=self.request.trials or self.plan.trials,
                 journal=self.request.folder / "studies" / f"{name}.journal",
@@ -121,8 +109,8 @@ class Comparison:
         self._propose()
         self._drain()
         repeats = [
-            _Run(run.recipe, run.number, dataclasses.replace(run.spec, seed=seed), "seed")
-            for run in self.chosen()
+            Run(run.recipe, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
+            for run in self._chosen()
             for seed in range(1, self.seeds)
         ]
         self.screen.expect(len(repeats))
@@ -131,15 +119,15 @@ class Comparison:
 
     def finish(self) -> None:
         """Read eval once for every frozen choice, then measure latency with nothing else running."""
-        frozen = [run for run in self._frozen() if (run.record or {}).get("status") != "failed"]
-        missing = [run for run in frozen if read_json(self._files(run) / EVAL) is None]
-        for run in missing:
-            self.executor.submit(Job(run.spec.key, "eval", evaluate_model, (self.setting, self._files(run))))
-        self.screen.phase("reading eval", len(missing))
+        folders = [self._files(run) for run in self._frozen() if run.has_model]
+        unread = [folder for folder in folders if read_json(folder / EVAL) is None]
+        self.screen.phase("reading eval", len(unread))
+        for folder in unread:
+            self.executor.submit(Job(folder.name, "eval", evaluate_model, (self.setting, folder)))
         while not self.executor.idle:
             _value(self.executor.next_finished())
             self.screen.advance()
-        untimed = [self._files(run) for run in frozen if read_json(self._files(run) / LATENCY) is None]
+        untimed = [folder for folder in folders if read_json(folder / LATENCY) is None]
         if untimed:
             self.screen.phase("measuring latency, alone on the machine", 1)
             self.executor.submit(Job("latency", "latency", measure_latencies, (self.setting, untimed)))
@@ -149,125 +137,31 @@ class Comparison:
     def write_index(self) -> None:
         """Say in ``comparison.json`` which trials belong to the comparison; other methods' entries stay."""
         path = self.request.folder / INDEX
-        task = load_task(self.request.task)
         identity = content_key({**self.setting.made_from, "multiple": self.setting.width_multiple})
         before = read_json(path) or {}
-        kept = before.get("methods", {}) if before.get("identity") == identity else {}
+        methods = before.get("methods", {}) if before.get("identity") == identity else {}
         frozen = {id(run) for run in self._frozen()}
         for recipe in self.recipes:
             runs = [run for run in self.runs if run.recipe is recipe and run.record is not None]
-            kept[recipe.name] = {
+            methods[recipe.name] = {
                 "stage": recipe.stage,
                 "control": recipe.control,
-                "trials": [self._entry(run, chosen=id(run) in frozen) for run in runs],
+                "trials": [run.entry(chosen=id(run) in frozen) for run in runs],
             }
-        write_json(
-            path,
-            {
-                "identity": identity,
-                "task": self.request.task,
-                "preset": self.request.preset,
-                "metric": asdict(task.metric),
-                "work_unit": task.work_unit,
-                "budgets": self.budgets,
-                "seeds": self.seeds,
-                "plan": {k: v for k, v in asdict(self.plan).items() if k != "fields"},
-                "setting": self.setting.made_from,
-                "provenance": self._provenance,
-                "methods": kept,
-            },
-        )
-
-    def chosen(self) -> list[_Run]:
-        """The best trial on dev of every method and budget, of those with the first seed."""
-        chosen = []
-        sign = 1 if load_task(self.request.task).metric.direction == "minimize" else -1
-        for recipe in self.recipes:
-            runs = {r.number: r for r in self.runs if r.recipe is recipe and r.role == "search"}
-            asked = {n: r.recipe.build(r.spec.settings).asked_compute for n, r in runs.items()}
-            errors = {n: None if (o := self._objectives(r)) is None else sign * o[0] for n, r in runs.items()}
-            chosen += [runs[number] for number in frozen_choices(asked, errors, self.budgets)]
-        return chosen
-
-    def _frozen(self) -> list[_Run]:
-        return [*self.chosen(), *(run for run in self.runs if run.role == "seed")]
-
-    def _files(self, run: _Run) -> Path:
-        return trial_folder(self.request.folder, run.spec.key)
-
-    def _entry(self, run: _Run, *, chosen: bool) -> dict[str, Any]:
-        return {
-            "key": run.spec.key,
-            "trial": run.number,
-            "seed": run.spec.seed,
-            "role": run.role,
-            "budget": run.recipe.build(run.spec.settings).asked_compute,
-            "settings": dict(run.spec.settings),
-            "chosen": chosen,
+        index = {
+            "identity": identity,
+            "task": self.request.task,
+            "preset": self.request.preset,
+            "metric": asdict(self.task_class.metric),
+            "work_unit": self.task_class.work_unit,
+            "budgets": self.budgets,
+            "seeds": self.seeds,
+            "plan": {name: value for name, value in asdict(self.plan).items() if name != "fields"},
+            "setting": self.setting.made_from,
+            "provenance": self._provenance,
+            "methods": methods,
         }
-
-    def _objectives(self, run: _Run) -> tuple[float, float] | None:
-        record = run.record or {}
-        if record.get("status") not in ("complete", "missed"):
-            return None
-        return next(iter(record["dev"].values())), record["effective_macs"] / record["dense_macs"]
-
-    def _propose(self) -> None:
-        fresh = []
-        for name, study in self._studies.items():
-            recipe = next(r for r in self.recipes if r.name == name)
-            fresh += [self._run(recipe, proposal) for proposal in study.proposals()]
-        # small models first: they train fastest, so the first results appear soon
-        self._start(sorted(fresh, key=lambda run: run.recipe.build(run.spec.settings).asked_compute or 1.0))
-
-    def _run(self, recipe: Recipe, proposal: Proposal) -> _Run:
-        return _Run(recipe, proposal.number, TrialSpec(self.setting, recipe.name, proposal.settings, 0), "search")
-
-    def _start(self, runs: Sequence[_Run]) -> None:
-        """Submit these trials; those that have been run before are done at once."""
-        self.runs += runs
-        known = []
-        for run in runs:
-            if (record := _finished(self._files(run))) is not None:
-                known.append((run, record))
-                continue
-            needs = frozenset({f"dense {run.spec.seed}"} if run.recipe.stage == "post_hoc" else ())
-            if needs:
-                self._submit_dense(run.spec.seed)
-            self.executor.submit(Job(run.spec.key, _label(run), train_and_measure, (run.spec, self._files(run)), needs))
-        for run, record in known:
-            self._record(run, record)
-
-    def _submit_dense(self, seed: int) -> None:
-        if seed not in self._dense_seeds:
-            self._dense_seeds.add(seed)
-            label = f"shared dense model, seed {seed}"
-            self.executor.submit(Job(f"dense {seed}", label, train_dense, (self.setting, seed)))
-
-    def _drain(self) -> None:
-        while not self.executor.idle:
-            job, result = self.executor.next_finished()
-            run = next((r for r in self.runs if r.spec.key == job.key and r.record is None), None)
-            if run is None:
-                _value((job, result))
-                continue
-            if isinstance(result, (BenchError, Lost)):
-                # the machine failed, not the method: shown, and tried again the next time
-                result = {"status": "failed", "reason": str(result), "retry": True}
-                with suppress(OSError):
-                    self._files(run).mkdir(parents=True, exist_ok=True)
-                    write_json(self._files(run) / RECORD, result)
-            self._record(run, result)
-            self.write_index()
-            if time.monotonic() - self._synced > SYNC_SECONDS:
-                self.sync()
-
-    def _record(self, run: _Run, record: dict[str, Any]) -> None:
-        run.record = record
-        self.screen.trial_finished(_label(run), record)
-        if run.role == "search":
-            self._studies[run.recipe.name].tell(run.number, self._objectives(run))
-            self._propose()
+        write_json(path, index)
 
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
@@ -279,6 +173,73 @@ class Comparison:
         except BenchError as error:
             self.screen.say(f"[yellow]not tracked yet: {error}[/]")
 
+    def _chosen(self) -> list[Run]:
+        return chosen_runs(self.runs, self.task_class.metric, self.budgets)
+
+    def _frozen(self) -> list[Run]:
+        return [*self._chosen(), *(run for run in self.runs if run.role == "repeat")]
+
+    def _files(self, run: Run) -> Path:
+        return trial_folder(self.request.folder, run.spec.key)
+
+    def _propose(self) -> None:
+        fresh = [
+            Run(recipe, proposal.number, TrialSpec(self.setting, recipe.name, proposal.settings, 0), "search")
+            for recipe in self.recipes
+            for proposal in self._studies[recipe.name].proposals()
+        ]
+        # small models first: they train fastest, so the first results appear soon
+        self._start(sorted(fresh, key=lambda run: run.asked_compute or 1.0))
+
+    def _start(self, runs: Sequence[Run]) -> None:
+        """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""
+        known = []
+        for run in runs:
+            twin = any(other.spec.key == run.spec.key and other.record is None for other in self.runs)
+            self.runs.append(run)
+            if (record := finished_record(self._files(run))) is not None:
+                known.append((run, record))
+            elif not twin:
+                needs = frozenset({self._dense(run.spec.seed)} if run.recipe.stage == "post_hoc" else ())
+                arguments = (run.spec, self._files(run))
+                self.executor.submit(Job(run.spec.key, run.label, train_and_measure, arguments, needs))
+        for run, record in known:
+            self._record(run, record)
+
+    def _dense(self, seed: int) -> str:
+        """The key of the job that trains the shared dense model of a seed, submitted when it is first needed."""
+        key = f"dense {seed}"
+        if seed not in self._dense_seeds:
+            self._dense_seeds.add(seed)
+            self.executor.submit(Job(key, f"shared dense model, seed {seed}", train_dense, (self.setting, seed)))
+        return key
+
+    def _drain(self) -> None:
+        while not self.executor.idle:
+            job, result = self.executor.next_finished()
+            runs = [run for run in self.runs if run.spec.key == job.key and run.record is None]
+            if not runs:
+                _value((job, result))
+                continue
+            if isinstance(result, (BenchError, Lost)):
+                # the machine failed, not the method: shown, and tried again the next time
+                result = {"status": "failed", "reason": str(result), "retry": True}
+                with suppress(OSError):
+                    self._files(runs[0]).mkdir(parents=True, exist_ok=True)
+                    write_json(self._files(runs[0]) / RECORD, result)
+            for run in runs:
+                self._record(run, result)
+            self.write_index()
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                self.sync()
+
+    def _record(self, run: Run, record: dict[str, Any]) -> None:
+        run.record = record
+        self.screen.trial_finished(run.label, record)
+        if run.role == "search":
+            self._studies[run.recipe.name].tell(run.number, run.objectives)
+            self._propose()
+
 
 def _open_tracker(request: Request) -> "Tracker":
     from bench.tracking import Tracker, default_uri
@@ -287,41 +248,9 @@ def _open_tracker(request: Request) -> "Tracker":
     return Tracker(uri, f"{request.task} {request.preset}", request.results / "mlartifacts")
 
 
-def _label(run: _Run) -> str:
-    asked = run.recipe.build(run.spec.settings).asked_compute
-    compute = "" if asked is None else f" at {asked:.3g}"
-    return f"{run.recipe.name}{compute}" + (f", seed {run.spec.seed}" if run.spec.seed else "")
-
-
 def _value(finished: tuple[Job, Any]) -> Any:
     """The result of a job that nothing can do without."""
     job, result = finished
     if isinstance(result, (BenchError, Lost)):
         raise BenchError(f"{job.label}: {result}")
     return result
-
-
-def train_dense(setting: Setting, seed: int, report: JobReport) -> None:
-    """Job: train the shared dense model of a seed."""
-    plan = setting.plan
-    dense_checkpoint(
-        setting.build_task(),
-        plan,
-        seed,
-        setting.made_from,
-        lambda done, loss: report(done / plan.dense_steps, f"loss {loss:.3f}"),
-    )
-
-
-def train_and_measure(spec: TrialSpec, folder: Path, report: JobReport) -> dict[str, Any]:
-    """Job: run a trial; returns its record."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return run_trial(spec, folder, lambda done, steps, loss: report(done / max(1, steps), f"loss {loss:.3f}"))
-
-
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """The record of a trial that has been run before; one that the machine failed is run again."""
-    record = read_json(folder / RECORD)
-    if record is None or record.get("retry"):
-        return None
-    return record if record["status"] == "failed" or (folder / MODEL).exists() else None

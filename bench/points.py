@@ -15,6 +15,7 @@ EVAL = "eval.json"
 LATENCY = "latency.json"
 TRACKED = "tracked.json"
 RECORD = "trial.json"
+MODEL = "model.onnx"
 
 #: columns of points.csv, but for the two of the task's metric, which stand behind ``status``
 COLUMNS = (
@@ -77,6 +78,14 @@ def trial_folder(comparison: Path, key: str) -> Path:
 def read_record(files: Path) -> dict[str, Any]:
     """The record of a trial; one that is gone counts as failed."""
     return read_json(files / RECORD) or {"status": "failed", "reason": "its record is missing or damaged"}
+
+
+def finished_record(files: Path) -> dict[str, Any] | None:
+    """The record of a trial that need not be run again; None also for one that the machine failed, not the method."""
+    record = read_json(files / RECORD)
+    if record is None or record.get("retry"):
+        return None
+    return record if record["status"] == "failed" or (files / MODEL).exists() else None
 
 
 def load_points(folder: Path) -> Points:

@@ -24,6 +24,39 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
         points: what it is about.
         fronts: the figure of each cost axis by its column, None where there was nothing to draw.
     """
+    breakdown = figures.breakdown_figure(points)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            index=points.index,
+            metric=f"{title(points.metric)} {unit(points.metric)}",
+            metric_name=title(points.metric),
+            maximise=points.metric.direction == "maximize",
+            columns={"dev": points.dev_column, "eval": points.eval_column},
+            answer=answer(points),
+            camps=CAMPS,
+            limits=reading.limits(points),
+            rules=reading.rules(points),
+            controls=[c for c in reading.controls() if c[0] in points.index["methods"]],
+            troubles=_records(reading.troubles(points)),
+            provenance=reading.provenance(points),
+            duels=_duels(points),
+            # the only texts that are not escaped here: svg.py has escaped what it was given
+            fronts=[Markup(svg) for svg in fronts.values() if svg],
+            breakdown=Markup(breakdown) if breakdown else None,
+            chosen=_chosen(points),
+            hypervolumes=_records(hypervolumes(points)),
+            costs=list(COSTS),
+            cost_heads=[(name, 0) for name in COSTS.values()],
+            checkpoints=sorted(points.checkpoints.items()),
+            work_unit=points.work_unit,
+            trials=_records(points.table),
+        )
+    )
+
+
+def _environment() -> Environment:
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # names and reasons come from plugins and users
@@ -34,32 +67,7 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
     page.filters.update(
         percent=percent, measured=measured, short=short, score=score, number=number, signed=signed, known=known
     )
-    breakdown = figures.breakdown_figure(points)
-    return page.get_template("page.html.j2").render(
-        index=points.index,
-        metric=f"{title(points.metric)} {unit(points.metric)}",
-        metric_name=title(points.metric),
-        maximise=points.metric.direction == "maximize",
-        columns={"dev": points.dev_column, "eval": points.eval_column},
-        answer=answer(points),
-        camps=CAMPS,
-        limits=reading.limits(points),
-        rules=reading.rules(points),
-        controls=[c for c in reading.controls() if c[0] in points.index["methods"]],
-        troubles=_records(reading.troubles(points)),
-        provenance=reading.provenance(points),
-        duels=_duels(points),
-        # the only texts that are not escaped here: svg.py has escaped what it was given
-        fronts=[Markup(svg) for svg in fronts.values() if svg],
-        breakdown=Markup(breakdown) if breakdown else None,
-        chosen=_chosen(points),
-        hypervolumes=_records(hypervolumes(points)),
-        costs=list(COSTS),
-        cost_heads=[(name, 0) for name in COSTS.values()],
-        checkpoints=sorted(points.checkpoints.items()),
-        work_unit=points.work_unit,
-        trials=_records(points.table),
-    )
+    return page
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
