@@ -1,7 +1,6 @@
 """Post-training quantization to 8-bit integers, as ONNX Runtime executes it."""
 
 import itertools
-import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,11 +40,10 @@ class Quantization(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> OnnxModel:
         """Fine-tune with what is left, export, calibrate, quantize."""
         trainer.fit(model)
-        logging.getLogger().addFilter(lambda record: "pre-processing" not in record.getMessage())
         with tempfile.TemporaryDirectory() as folder:
             source, prepared, result = (str(Path(folder) / f"{name}.onnx") for name in ("source", "prepared", "int8"))
             Path(source).write_bytes(trainer.export(model).data)
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quant_pre_process(source, prepared)
             quantize_static(
                 prepared,
                 result,

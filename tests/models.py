@@ -56,7 +56,9 @@ class Temporal(nn.Module):
 
 def mlp(inputs: int = 6, hidden: int = 16, classes: int = 2) -> nn.Sequential:
     """(B, inputs) -> (B, classes)."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes)
+    )
 
 
 def randomise_norms(model: nn.Module, seed: int = 0) -> nn.Module:

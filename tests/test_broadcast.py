@@ -24,7 +24,9 @@ def tensors(units: list[tuple[float, int]]) -> tuple[Tensor, Tensor]:
 
 @settings(max_examples=200)
 @given(UNITS, st.floats(0, 1), st.sampled_from([0.5, 16.0, 128.0, math.inf]))
-def test_the_density_is_met_exactly_within_the_bounds(units: list[tuple[float, int]], density: float, beta: float) -> None:
+def test_the_density_is_met_exactly_within_the_bounds(
+    units: list[tuple[float, int]], density: float, beta: float
+) -> None:
     rates, fans = tensors(units)
     kept = balanced_fan_out(rates, fans, density, beta)
     fewest = fans.clamp(max=4)
@@ -45,7 +47,9 @@ def test_busier_units_keep_fewer_weights(rates: list[float], fan: int, density: 
 
 @settings(max_examples=100)
 @given(UNITS, st.floats(0, 1))
-def test_without_regard_to_activity_all_units_keep_the_same_share(units: list[tuple[float, int]], density: float) -> None:
+def test_without_regard_to_activity_all_units_keep_the_same_share(
+    units: list[tuple[float, int]], density: float
+) -> None:
     rates, fans = tensors(units)
     kept = balanced_fan_out(rates, fans, density, math.inf)
     assert torch.equal(kept, balanced_fan_out(1 - rates, fans, density, math.inf))
@@ -78,7 +82,9 @@ def test_one_offset_serves_layers_of_different_size() -> None:
 # --- on a network
 
 
-def broadcast_on(model: nn.Module, example: Tensor, density: float = 0.5, beta: float = 16.0) -> tuple[Broadcast, Widths]:
+def broadcast_on(
+    model: nn.Module, example: Tensor, density: float = 0.5, beta: float = 16.0
+) -> tuple[Broadcast, Widths]:
     widths = Widths(model, example)
     return Broadcast(widths, density, beta, burn_in=4, interval=3, last=12), widths
 

@@ -99,7 +99,7 @@ def test_a_loss_that_is_no_number_is_an_error(value: float) -> None:
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         return model(batch.inputs).sum() * value
 
-    with pytest.raises(MethodError, match="training loss became (nan|-?inf)"):
+    with pytest.raises(MethodError, match=r"training loss became (nan|-?inf)"):
         trainer().fit(fresh(), loss=loss)
 
 
