@@ -88,13 +88,14 @@ class LocalExecutor:
 
     def next_finished(self) -> tuple[Job, Any]:
         """Wait until a job is done; its result, or a ``BenchError`` or ``Lost`` that says why there is none."""
-        while True:
+        while not self.idle:
             self._start_what_can_run()
             for connection in wait(list(self._running)):
                 assert isinstance(connection, Connection)
                 finished = self._receive(connection)
                 if finished is not None:
                     return finished
+        raise BenchError("no job is under way")
 
     def close(self) -> None:
         """End all processes at once."""
@@ -168,4 +169,7 @@ def _work(connection: Connection, function: Callable[..., Any], args: tuple[Any,
     except Exception as error:
         result = BenchError(f"{type(error).__name__}: {error}")
     with suppress(OSError):
-        connection.send(("done", result))
+        try:
+            connection.send(("done", result))
+        except Exception as error:
+            connection.send(("done", BenchError(f"the result of the job cannot be sent: {error}")))

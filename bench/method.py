@@ -66,6 +66,15 @@ class Method(ABC):
         """The compressed model. ``trainer`` is all that a method sees of the task."""
 
     def __post_init__(self) -> None:
+        for name, space in search_space(type(self)).items():
+            value = getattr(self, name)
+            if space.choices is not None and value not in space.choices:
+                raise BenchError(
+                    f"{type(self).__name__}: {name} {value!r} is none of {', '.join(map(repr, space.choices))}"
+                    f"{did_you_mean(str(value), map(str, space.choices))}"
+                )
+            if space.choices is None and not isinstance(value, (int, float)):
+                raise BenchError(f"{type(self).__name__}: {name} {value!r} is no number")
         budget = getattr(self, "budget", None)
         if budget is not None and not 0 < budget <= 1:
             raise BenchError(
@@ -116,13 +125,12 @@ class Chain(Method):
         Behind an in-training link the others share the fine-tune steps; otherwise all share equally.
         """
         steps, finetune = trainer.steps_left, trainer.plan.finetune_steps
-        training = [link for link in self.links if not link.terminal] or list(self.links[:1])
-        shares = {id(link): steps // len(training) for link in training}
-        if len(training) > 1 and self.stage == "in_training":
-            shares = {id(link): finetune // (len(training) - 1) for link in training}
-            shares[id(training[0])] = steps - finetune
-        shares[id(training[-1])] += steps - sum(shares.values())
-        return [shares.get(id(link), 0) for link in self.links]
+        training = sum(not link.terminal for link in self.links) or 1  # a terminal link can only be the last
+        shares = [steps // training] * training
+        if training > 1 and self.stage == "in_training":
+            shares = [steps - finetune] + [finetune // (training - 1)] * (training - 1)
+        shares[-1] += steps - sum(shares)
+        return shares + [0] * (len(self.links) - training)
 
 
 def chain_problem(links: Sequence[type[Method]]) -> str | None:

@@ -34,7 +34,8 @@ def equal_error_rate(scores: ArrayLike, labels: ArrayLike) -> float:
     if targets in (0, len(labels)):
         raise BenchError(f"equal error rate: needs both classes, got {targets} targets among {len(labels)} items")
     order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
+    ranked = scores[order]
+    last_of_tie = np.r_[np.flatnonzero(ranked[1:] != ranked[:-1]), len(scores) - 1]
     accepted = np.cumsum(labels[order] == 1)[last_of_tie]
     miss = 1 - np.r_[0, accepted] / targets
     false_alarm = np.r_[0, last_of_tie + 1 - accepted] / (len(labels) - targets)

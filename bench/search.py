@@ -1,6 +1,7 @@
 """Which trials to run: one Optuna study a method, the same number of trials for every method that can be tuned."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,8 @@ class MethodStudy:
         self._study = None
         if self.space:
             self._study = _open(journal, recipe.name, directions)
-            if not self._study.trials:
-                for settings in first:
-                    self._study.enqueue_trial(settings)
+            for settings in first[len(self._study.trials) :]:  # none, unless it was interrupted in between
+                self._study.enqueue_trial(settings)
 
     @property
     def finished(self) -> bool:
@@ -86,8 +86,6 @@ class MethodStudy:
             batch = [Proposal(0, {})]
         else:
             start = len(self._proposed)
-            sampler_seed = self._seed + start // BATCH
-            self._study.sampler = optuna.samplers.TPESampler(seed=sampler_seed, multivariate=True, constant_liar=True)
             batch = [self._ask(number) for number in range(start, min(start + BATCH, self.trials))]
         self._proposed += batch
         return batch
@@ -98,7 +96,7 @@ class MethodStudy:
         if self._study is None or len(self._outcomes) < len(self._proposed):
             return
         for trial in self._study.get_trials():  # in their order, not in the order in which they finished
-            if trial.state == TrialState.RUNNING:
+            if trial.state == TrialState.RUNNING and trial.number in self._outcomes:
                 values = self._outcomes[trial.number]
                 state = TrialState.FAIL if values is None else TrialState.COMPLETE
                 self._study.tell(trial.number, values, state=state)
@@ -106,9 +104,20 @@ class MethodStudy:
     def _ask(self, number: int) -> Proposal:
         assert self._study is not None
         known = self._study.get_trials(deepcopy=False)
-        if number < len(known) and known[number].state != TrialState.WAITING:  # from before an interruption
+        if number < len(known) and set(known[number].params) == set(self.space):  # from before an interruption
             return Proposal(number, dict(known[number].params))
-        trial = self._study.ask(fixed_distributions=self.space)
+        # a sampler of its own for each trial: what it draws does not depend on what this process drew before
+        self._study.sampler = optuna.samplers.TPESampler(
+            seed=self._seed + 1000 * number, multivariate=True, constant_liar=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # budgets of the user may lie outside the range of the search
+            if number < len(known) and known[number].state == TrialState.RUNNING:  # interrupted while it was proposed
+                trial = optuna.Trial(self._study, known[number]._trial_id)
+                for name, distribution in self.space.items():
+                    trial._suggest(name, distribution)
+            else:
+                trial = self._study.ask(fixed_distributions=self.space)
         return Proposal(trial.number, dict(trial.params))
 
 

@@ -15,7 +15,6 @@ import pandas as pd
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import mlflow
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
@@ -48,8 +47,7 @@ class Tracker:
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
         self.uri = uri
         try:
-            mlflow.set_tracking_uri(uri)
-            self._client = MlflowClient(uri)
+            self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
             found = self._client.get_experiment_by_name(experiment)
             location = None if uri.startswith("http") else artifacts.resolve().as_uri()
             self.experiment_id = found.experiment_id if found else self._client.create_experiment(experiment, location)

@@ -153,13 +153,15 @@ class Trainer:
         model.eval()
 
     def _claim(self, steps: int, *, spend: bool) -> None:
-        if not 0 <= steps <= self.steps_left:
-            raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
+        family = [self]
+        while family[-1]._parent is not None:
+            family.append(family[-1]._parent)
+        left = min(trainer.steps_left for trainer in family)
+        if not 0 <= steps <= left:
+            raise MethodError(f"asked for {steps} training steps with {left} left")
         if spend:
-            trainer: Trainer | None = self
-            while trainer is not None:
+            for trainer in family:
                 trainer.steps_left -= steps
-                trainer = trainer._parent
 
 
 class _Meter:

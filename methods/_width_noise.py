@@ -29,8 +29,8 @@ class WidthNoise:
         self.sizes, self.window, self.spread, self.gaussian = sizes, window, spread, gaussian
         self._highest = {name: size + (window - 1) / 2 for name, size in sizes.items()}
         self._lowest = {name: max(1.0, size / 32) for name, size in sizes.items()}
-        #: centre of each group as a share of its size
-        self.shares = {name: nn.Parameter(torch.tensor(self._highest[name] / size)) for name, size in sizes.items()}
+        #: centre of each group as a share of its highest, so that the start is exact for every size
+        self.shares = {name: nn.Parameter(torch.tensor(1.0)) for name in sizes}
         self._coefficients: dict[str, tuple[Tensor, Tensor]] = {}
         self._shifts = (0, 0)
 
@@ -40,7 +40,7 @@ class WidthNoise:
 
     def draw(self, examples: int, annealing: float) -> None:
         """Draw this step's centres and noise; ``annealing`` scales the spread of the centres from 1 to 0."""
-        first, second = torch.randint(1, max(2, examples), (2,)).tolist()
+        first, second = (torch.randperm(examples - 1)[:2] + 1).tolist() if examples > 2 else (0, 0)
         self._shifts = (first, second)
         for name, width in self.widths().items():
             centre = self._centre(name).expand(examples, 1)
@@ -58,10 +58,10 @@ class WidthNoise:
     def project(self) -> None:
         """Bring the centres back into their range, after an optimiser step."""
         for name, share in self.shares.items():
-            share.clamp_(self._lowest[name] / self.sizes[name], self._highest[name] / self.sizes[name])
+            share.clamp_(self._lowest[name] / self._highest[name], 1.0)
 
     def _centre(self, name: str) -> Tensor:
-        return self.shares[name] * self.sizes[name]
+        return self.shares[name] * self._highest[name]
 
     def _noise_share(self, name: str, centre: Tensor) -> Tensor:
         index = torch.arange(self.sizes[name]) + 0.5
@@ -85,10 +85,10 @@ class WidthNoise:
         return gate
 
     def _noise(self, features: Tensor) -> Tensor:
-        if self.gaussian:
+        first, second = self._shifts
+        if self.gaussian or first == second:  # fewer than three examples have no difference of others
             axes = [0, *range(2, features.dim())]
             variance: Tensor = features.var(axes, correction=0, keepdim=True)
             return (variance + 1e-8).sqrt() * torch.randn_like(features)
-        first, second = self._shifts
         difference: Tensor = features.roll(first, 0) - features.roll(second, 0)
         return difference * math.sqrt(0.5)

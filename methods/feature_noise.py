@@ -29,8 +29,8 @@ class FeatureNoise(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Search the widths, consolidate, train the smaller network."""
         widths = trainer.widths(model)
-        search = round(self.search_share * trainer.steps_left)
         warm = round(WARM_UP * trainer.steps_left)
+        search = max(warm + 1, round(self.search_share * trainer.steps_left))
         sampled = self.form == "sampled"
         noise = WidthNoise(widths.sizes, 2.0 if sampled else 1.0, 0.25 if sampled else 0.0, gaussian=not sampled)
         steering = BudgetSteering(self.budget, round(0.6 * (search - warm)))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 #: inside bench a file imports only what stands before it here
 LAYERS = (
     *("errors", "suggest", "cache", "metrics", "task", "method", "measure", "widths", "train"),
-    *("listing", "registry", "dense", "trial", "executor", "points", "jobs", "provenance", "screen", "search"),
+    *("listing", "registry", "dense", "trial", "executor", "points", "jobs", "provenance", "screen", "search", "runs"),
     *("tracking", "pareto", "report", "comparison", "run", "ui", "probe", "conformance", "cli", "__main__"),
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics

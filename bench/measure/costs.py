@@ -13,43 +13,17 @@ from bench.errors import BenchError
 from bench.measure.onnx_model import OnnxModel
 
 _PRODUCTS = {"Conv", "Gemm", "MatMul"}
-_FREE = {
-    *(
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Sqrt",
-        "Exp",
-        "Log",
-        "Neg",
-        "Abs",
-        "Reciprocal",
-        "Min",
-        "Max",
-        "Clip",
-        "Sign",
-    ),
-    *("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Erf", "Softmax", "LogSoftmax", "HardSigmoid", "HardSwish", "Elu", "Not"),
-    *("BatchNormalization", "LayerNormalization", "InstanceNormalization", "ReduceMean", "ReduceSum", "ReduceMax"),
-    *("ReduceMin", "ReduceProd", "ReduceL2", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pad"),
-    *(
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Flatten",
-        "Concat",
-        "Split",
-        "Slice",
-        "Gather",
-        "Expand",
-        "Shape",
-    ),
-    *("Constant", "ConstantOfShape", "Cast", "Identity", "Where", "Equal", "Less", "Greater", "Range", "Size", "Tile"),
-    *("QuantizeLinear", "DequantizeLinear", "Dropout", "Floor", "Ceil", "Round", "And", "Or", "ScatterND", "Trilu"),
-}
+#: operators of ONNX without multiply-accumulates worth the name
+_FREE = set(
+    """
+    Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Clip Sign Relu LeakyRelu Sigmoid Tanh Erf Softmax
+    LogSoftmax HardSigmoid HardSwish Elu Not BatchNormalization LayerNormalization InstanceNormalization
+    ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 MaxPool AveragePool GlobalAveragePool
+    GlobalMaxPool Pad Reshape Transpose Squeeze Unsqueeze Flatten Concat Split Slice Gather Expand Shape Constant
+    ConstantOfShape Cast Identity Where Equal Less Greater Range Size Tile QuantizeLinear DequantizeLinear Dropout
+    Floor Ceil Round And Or ScatterND Trilu
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +54,10 @@ def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:
     graph = _with_shapes(model, input_shape)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.output)}
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*graph.input, *graph.value_info, *graph.output)
+    }
     macs = effective = bops = 0
     for node in graph.node:
         if node.op_type in _PRODUCTS:
@@ -120,7 +97,7 @@ def _product(
     elif node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
         reduced = values.shape[1]
     else:
-        reduced = values.shape[0] if values.ndim == 1 else values.shape[-2]
+        reduced = values.shape[-2] if sides[1] is not None and values.ndim > 1 else values.shape[-1]
     activation = node.input[0] if sides[1] is not None else node.input[1]
     return positions * reduced, np.count_nonzero(values) / values.size, weight_bits * _bits(activation, makers)
 

@@ -11,73 +11,17 @@ from torch.utils.flop_counter import flop_registry
 from bench.errors import BenchError
 
 #: operators that are neither elementwise nor views and yet cost no multiply-accumulates worth the name
-_CHEAP = {
-    *("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_layer_norm"),
-    *(
-        "max_pool2d_with_indices",
-        "avg_pool2d",
-        "_adaptive_avg_pool2d",
-        "adaptive_max_pool2d",
-        "constant_pad_nd",
-    ),
-    *(
-        "mean",
-        "sum",
-        "std",
-        "var",
-        "var_mean",
-        "amax",
-        "amin",
-        "max",
-        "min",
-        "argmax",
-        "cumsum",
-        "linalg_vector_norm",
-    ),
-    *("_softmax", "_log_softmax", "cat", "stack", "clone", "copy_", "_to_copy", "_unsafe_view", "embedding"),
-    *(
-        "index",
-        "index_select",
-        "gather",
-        "repeat",
-        "flip",
-        "roll",
-        "fill_",
-        "zero_",
-        "empty",
-        "empty_like",
-        "zeros",
-    ),
-    *(
-        "zeros_like",
-        "ones",
-        "ones_like",
-        "full",
-        "full_like",
-        "arange",
-        "scalar_tensor",
-        "new_zeros",
-        "new_empty",
-    ),
-    *(
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad1d",
-        "native_group_norm",
-        "lift_fresh",
-        "bernoulli_",
-    ),
-    *(
-        "native_dropout",
-        "glu",
-        "upsample_nearest1d",
-        "upsample_nearest2d",
-        "new_ones",
-        "set_",
-        "squeeze_",
-        "item",
-    ),
-}
+_CHEAP = set(
+    """
+    native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm native_layer_norm
+    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d constant_pad_nd mean sum std var
+    var_mean amax amin max min argmax cumsum linalg_vector_norm _softmax _safe_softmax unsafe_split unsafe_chunk
+    _log_softmax cat stack clone copy_ _to_copy _unsafe_view embedding index index_select gather repeat flip roll
+    fill_ zero_ empty empty_like zeros zeros_like ones ones_like full full_like arange scalar_tensor new_zeros
+    new_empty reflection_pad1d reflection_pad2d replication_pad1d native_group_norm lift_fresh bernoulli_
+    native_dropout glu upsample_nearest1d upsample_nearest2d new_ones set_ squeeze_ item
+    """.split()
+)
 
 
 class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -110,7 +54,7 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     Raises:
         BenchError: the model runs an operator whose cost is unknown; the message names it.
     """
-    mode = model.training
+    modes = {module: module.training for module in model.modules()}
     counter = _MacCounter()
     fastpath = torch.backends.mha.get_fastpath_enabled()  # fused attention would hide its products from the counter
     torch.backends.mha.set_fastpath_enabled(False)
@@ -119,5 +63,6 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
             model.eval()(example_input)
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-        model.train(mode)
+        for module, mode in modes.items():
+            module.training = mode
     return counter.macs

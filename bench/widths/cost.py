@@ -48,7 +48,7 @@ def layer_costs(model: nn.Module, groups: Sequence[Group], example_input: Tensor
         outputs = _axis(name, module.weight.shape[0], groups, "producers")
         alone = is_depthwise(module)  # input and output channel are the same one
         inputs = Axis(1, {}) if alone else _axis(name, module.weight.shape[1], groups, "consumers")
-        costs.append(LayerCost(positions[name] * prod(module.weight.shape[2:]), inputs, outputs))
+        costs.append(LayerCost(positions.get(name, 0) * prod(module.weight.shape[2:]), inputs, outputs))
     return tuple(costs)
 
 

@@ -61,7 +61,7 @@ def build_graph(model: nn.Module, example_input: Tensor) -> Any:
                 f"the width graph does not know the operator {type(module).__name__} (layer {name!r}); known are "
                 f"{', '.join(kind.__name__ for kind in (*COSTLY, *NORMS))}, convolutions ungrouped or depthwise"
             )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.enable_grad():  # the graph is read off autograd's
         warnings.simplefilter("ignore")
         return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example_input)
 

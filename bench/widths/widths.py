@@ -48,6 +48,7 @@ class Widths:
                 f"the width graph accounts for {self.macs(self.sizes):,} of the {counted:,} MACs of "
                 f"{type(model).__name__}: it has a costly operation outside convolutions and linear layers"
             )
+        self._check_removal()
         self.reference_macs = counted if reference_macs is None else reference_macs
 
     def macs(self, sizes: Mapping[str, Any]) -> Any:
@@ -120,6 +121,29 @@ class Widths:
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _check_removal(self) -> None:
+        """Remove half of every group's channels and compare with masking them: a graph that went astray shows here."""
+        generator = torch.Generator().manual_seed(0)
+        kept = {n: torch.randperm(s, generator=generator)[: (s + 1) // 2] for n, s in self.sizes.items()}
+        masks = {n: torch.zeros(self.sizes[n]).index_fill(0, k, 1.0) for n, k in kept.items()}
+
+        def gate(mask: Tensor) -> Gate:
+            return lambda features, channels: features * mask[channels].view(1, -1, *[1] * (features.dim() - 2))
+
+        example = torch.randn(self.example_input.shape, generator=generator)
+        try:
+            with torch.no_grad():
+                small = self.keep(kept)
+                removed = small(example)
+                with self.gate({name: gate(mask) for name, mask in masks.items()}):
+                    masked = self.model(example)
+            same = torch.allclose(removed, masked, rtol=1e-3, atol=1e-4 * float(masked.abs().max()))
+            same = same and count_macs(small, self.example_input) == self.macs({n: len(k) for n, k in kept.items()})
+        except (RuntimeError, IndexError):
+            same = False
+        if not same:
+            raise BenchError(f"the width graph cannot follow what {type(self.model).__name__} does between its layers")
 
     def _known(self, names: Mapping[str, Any]) -> None:
         for name in names:
