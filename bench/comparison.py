@@ -82,7 +82,12 @@ class Comparison:
 
     def prepare(self) -> None:
         """Make the data and open the studies."""
-        digest = self.setting.build_task().prepare(self.executor.workers, self.screen.preparing)
+        try:
+            digest = self.setting.build_task().prepare(self.executor.workers, self.screen.preparing)
+        except (BenchError, OSError):
+            raise
+        except Exception as error:  # of the plugin
+            raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
         self.screen.prepared()
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         made_from = self.setting.made_from
@@ -188,8 +193,8 @@ class Comparison:
             for recipe in self.recipes
             for proposal in self._studies[recipe.name].proposals()
         ]
-        # small models first: they train fastest, so the first results appear soon
-        self._start(sorted(fresh, key=lambda run: run.asked_compute or 1.0))
+        # small models first, controls before others: they train fastest, so the first results appear soon
+        self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.recipe.control)))
 
     def _start(self, runs: Sequence[Run]) -> None:
         """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _value(text: str) -> Any:
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     if name in files(kind):
-        module = importlib.import_module(f"{kind}.{name}")
+        module = _imported(f"{kind}/{name}", lambda: importlib.import_module(f"{kind}.{name}"))
         found = [
             member
             for member in vars(module).values()
@@ -85,9 +86,17 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
             )
         return found[0]
     if name in installed(kind):
-        loaded = installed(kind)[name].load()
+        loaded = _imported(f"entry point {name!r} of bench.{kind}", installed(kind)[name].load)
         if not (inspect.isclass(loaded) and issubclass(loaded, base)):
             raise BenchError(f"entry point {name!r} of bench.{kind} is {loaded!r}, expected a {base.__name__} class")
         return loaded
     known = names(kind)
     raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+
+
+def _imported(plugin: str, load: Callable[[], Any]) -> Any:
+    """The plugin, or an error that names it: somebody else's code may fail in any way while it is imported."""
+    try:
+        return load()
+    except Exception as error:
+        raise BenchError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error

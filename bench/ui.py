@@ -1,6 +1,7 @@
 """``bench ui``: the MLflow server on this machine only, in its light form."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,17 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
     """Run the MLflow UI on 127.0.0.1 until it is interrupted.
 
     Raises:
-        BenchError: there is nothing to show.
+        BenchError: there is nothing to show, or the port is taken.
     """
     database = (results / "mlflow.db").resolve()
     if tracking_uri is None and not database.exists():
         raise BenchError(f"no {database}: run a comparison first, for instance `make bench TASK=antispoof`")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BenchError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",

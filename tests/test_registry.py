@@ -1,0 +1,58 @@
+"""Plugins by name: what is wrong with one is said by its name."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from bench import BenchError, listing, registry
+from bench.listing import Summary
+from bench.registry import load_method, source_digest
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files are found beside the project's own methods."""
+    import methods
+
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "files", lambda kind: {path.stem: path for path in tmp_path.glob("*.py")})
+    return tmp_path
+
+
+def test_a_file_that_cannot_be_imported_is_named(folder: Path) -> None:
+    (folder / "broken_method.py").write_text("import no_such_library\n")
+    with pytest.raises(BenchError, match="methods/broken_method cannot be imported: ModuleNotFoundError"):
+        load_method("broken_method")
+
+
+def test_a_file_without_a_method_is_named(folder: Path) -> None:
+    (folder / "empty_method.py").write_text("from bench import Method\n")
+    with pytest.raises(BenchError, match=r"empty_method.py: expected one class that extends Method, found none"):
+        load_method("empty_method")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"), [("os:getcwd", "expected a Method class"), ("no_such_package:Method", "cannot be imported")]
+)
+def test_an_entry_point_that_is_no_method_is_named(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {"theirs": EntryPoint("theirs", target, "bench.methods")}
+    monkeypatch.setattr(registry, "installed", lambda kind: points)
+    with pytest.raises(BenchError, match=message):
+        registry.load_method.__wrapped__("theirs")
+
+
+def test_listing_reads_title_and_stage_from_the_source() -> None:
+    shown = {summary.name: summary for summary in listing.summaries("methods")}
+    assert shown["dense"] == Summary(
+        "dense", "No compression: the dense model, trained with the whole step budget.", "in_training"
+    )
+    assert not [name for name in shown if name.startswith("_")]
+
+
+def test_digest_follows_the_source(folder: Path) -> None:
+    text = 'from bench import Method\n\nclass M(Method):\n    """A."""\n    stage = "post_hoc"\n    compress = None\n'
+    (folder / "first_method.py").write_text(text)
+    (folder / "second_method.py").write_text(text.replace('"""A."""', '"""B."""'))
+    first, second = load_method("first_method"), load_method("second_method")
+    assert source_digest((first,)) == source_digest((first,)) != source_digest((second,))
