@@ -33,6 +33,7 @@ class WidthNoise:
         self.shares = {name: nn.Parameter(torch.tensor(1.0)) for name in sizes}
         self._coefficients: dict[str, tuple[Tensor, Tensor]] = {}
         self._shifts = (0, 0)
+        self._latest: dict[str, tuple[Tensor, Tensor]] = {}
 
     def widths(self) -> dict[str, Tensor]:
         """The effective width K of each group, differentiable, shape ()."""
@@ -42,6 +43,7 @@ class WidthNoise:
         """Draw this step's centres and noise; ``annealing`` scales the spread of the centres from 1 to 0."""
         first, second = (torch.randperm(examples - 1)[:2] + 1).tolist() if examples > 2 else (0, 0)
         self._shifts = (first, second)
+        self._latest.clear()
         for name, width in self.widths().items():
             centre = self._centre(name).expand(examples, 1)
             deviation = min(annealing * self.spread * self.sizes[name], float(width.detach()) / 2)
@@ -78,9 +80,14 @@ class WidthNoise:
         def gate(features: Tensor, channels: Tensor) -> Tensor:
             if name not in self._coefficients:
                 return features
+            seen, noisy = self._latest.get(name, (None, features))
+            if seen is features:  # several layers read it: a feature has one value, so its noise is drawn once
+                return noisy
             shape = (len(features), len(channels)) + (1,) * (features.dim() - 2)
             feature, noise = (c[:, channels].view(shape) for c in self._coefficients[name])
-            return feature * features + noise * self._noise(features)
+            noisy = feature * features + noise * self._noise(features)
+            self._latest[name] = (features, noisy)
+            return noisy
 
         return gate
 

@@ -296,3 +296,15 @@ def test_the_features_that_matter_come_first() -> None:
         for kept in (half, last)
     ]
     assert task_loss[0] < task_loss[1]
+
+
+def test_layers_that_read_the_same_features_see_the_same_noise() -> None:
+    noise = WidthNoise({"g": 6}, 1.0, 0.0, gaussian=True)
+    with torch.no_grad():
+        noise.shares["g"].fill_(0.58)  # between two features, so that one of them is noisy
+    noise.draw(8, annealing=0.0)
+    features, gate = torch.randn(8, 6, 5), noise.gates()["g"]
+    first = gate(features, torch.arange(6))
+    assert torch.equal(first, gate(features, torch.arange(6)))
+    noise.draw(8, annealing=0.0)
+    assert not torch.equal(first, gate(features, torch.arange(6)))
