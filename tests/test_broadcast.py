@@ -55,8 +55,9 @@ def test_without_regard_to_activity_all_units_keep_the_same_share(
     assert torch.equal(kept, balanced_fan_out(1 - rates, fans, density, math.inf))
     free = kept > fans.clamp(max=4)
     if bool(free.any()):
-        share = (kept[free] / fans[free]).mean()
-        assert bool(((kept[free] - share * fans[free]).abs() <= 2).all())
+        # one share of which every count is at most one weight away
+        lowest, highest = ((kept - 1) / fans)[free].max(), ((kept + 1) / fans)[free].min()
+        assert float(lowest) <= float(highest) + 1e-9
     equal = balanced_fan_out(rates, torch.full_like(fans, 50), density, math.inf)
     assert float(equal.max() - equal.min()) <= 1
 
@@ -206,7 +207,7 @@ def test_on_rates_converge_to_the_share_of_positive_features() -> None:
     assert float(spread.max() - spread.min()) > 0.2
 
 
-def test_one_observation_moves_the_average_by_a_fiftieth() -> None:
+def test_one_observation_moves_the_average_by_a_twentieth() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     broadcast, widths = broadcast_on(model, torch.zeros(1, 3))
     with torch.no_grad():
@@ -214,7 +215,7 @@ def test_one_observation_moves_the_average_by_a_fiftieth() -> None:
         model[0].bias.copy_(torch.tensor([1.0, 1.0, -1.0, -1.0]))
         with widths.gate(broadcast.observers()):
             model(torch.zeros(5, 3))
-    assert broadcast.on_rates["0"].tolist() == pytest.approx([0.51, 0.51, 0.49, 0.49])
+    assert broadcast.on_rates["0"].tolist() == pytest.approx([0.525, 0.525, 0.475, 0.475])
 
 
 def test_observers_change_nothing() -> None:
@@ -239,8 +240,8 @@ def test_masks_are_renewed_from_the_burn_in_to_the_last_step(monkeypatch: pytest
             broadcast.after_step(step)
             rates.append(broadcast.on_rates["0"].clone())
     assert at == [4, 7, 10]
-    assert not torch.equal(rates[10], rates[11])
-    assert all(torch.equal(rate, rates[11]) for rate in rates[12:])  # on-rates are kept for as long as they are used
+    # looked at in every fourth step, for as long as masks are renewed
+    assert [step for step in range(1, 19) if not torch.equal(rates[step - 1], rates[step])] == [4, 8]
 
 
 # --- the methods

@@ -51,7 +51,7 @@ class Antispoof(Task):
             budgets=(0.25, 0.0625),
             fields={"utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
         ),
-        "quick": Plan(dense_steps=450, finetune_steps=150, batch_size=32, learning_rate=3e-3),
+        "quick": Plan(dense_steps=525, finetune_steps=175, batch_size=32, learning_rate=3e-3),
         "full": Plan(
             dense_steps=1200,
             finetune_steps=450,
