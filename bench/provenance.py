@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ def provenance() -> dict[str, Any]:
     """What a reader needs to run the same again."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["bench", *sys.argv[1:]]),
+        "command": without_password(" ".join(["bench", *sys.argv[1:]])),
         "commit": _commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -24,6 +25,11 @@ def provenance() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+def without_password(text: str) -> str:
+    """The text without the user and password of an address, as a tracking store may be named with both."""
+    return re.sub(r"//[^/@\s]+@", "//…@", text)
 
 
 def _commit() -> str:

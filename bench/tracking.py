@@ -21,6 +21,7 @@ with warnings.catch_warnings():
 
 from bench.errors import BenchError
 from bench.points import TRACKED, Points, read_json, read_record, trial_folder
+from bench.provenance import without_password
 from bench.trial import MODEL, RECORD, write_json
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -45,14 +46,14 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
-        self.uri = uri
+        self.name = without_password(uri)  # what trials note as the place they have been logged to
         try:
             self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
             found = self._client.get_experiment_by_name(experiment)
             location = None if uri.startswith("http") else artifacts.resolve().as_uri()
             self.experiment_id = found.experiment_id if found else self._client.create_experiment(experiment, location)
         except (MlflowException, OSError) as error:
-            raise BenchError(f"MLflow store {uri!r} cannot be used: {error}") from error
+            raise BenchError(f"MLflow store {self.name!r} cannot be used: {error}") from error
 
     def known(self, run_id: str) -> bool:
         """Whether the store has this run."""
@@ -110,8 +111,8 @@ def sync_points(tracker: Tracker, points: Points) -> None:
     for row in points.table.to_dict("records"):
         files = trial_folder(points.folder, str(row["key"]))
         known = read_json(files / TRACKED) or {}
-        if known.get("uri") != tracker.uri:
-            known = {"uri": tracker.uri, "run_id": _log(tracker, points, row, files), "final": False}
+        if known.get("store") != tracker.name:
+            known = {"store": tracker.name, "run_id": _log(tracker, points, row, files), "final": False}
         if not known["final"] and pd.notna(row["latency_ratio"]):
             scores = {f"eval_{name}": value for name, value in points.eval_scores[str(row["key"])].items()}
             latency = {name: float(row[name]) for name in ("latency_ms", "latency_ratio")}

@@ -1,11 +1,10 @@
 """What a reader must know before believing a number: limits of this run, and the rules it kept to."""
 
-import re
-
 import pandas as pd
 
 from bench.pareto import reference_for
 from bench.points import Points
+from bench.provenance import without_password
 from bench.report.chosen import chosen_points
 from bench.report.numbers import percent, title, unit
 
@@ -107,10 +106,5 @@ def provenance(points: Points) -> list[tuple[str, list[tuple[str, str]]]]:
         "code": {**{f"setting: {name}": value for name, value in setting.items() if name != "plan"}, **packages},
     }
     return [
-        (name, [(key, _without_password(str(value))) for key, value in group.items()]) for name, group in groups.items()
+        (name, [(key, without_password(str(value))) for key, value in group.items()]) for name, group in groups.items()
     ]
-
-
-def _without_password(text: str) -> str:
-    """The text without the user and password of an address, as a command may name a store with both."""
-    return re.sub(r"//[^/@\s]+@", "//…@", text)

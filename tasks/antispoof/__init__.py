@@ -59,7 +59,7 @@ class Antispoof(Task):
             learning_rate=3e-3,
             trials=16,
             seeds=3,
-            fields={"width": 16, "utterances": (4800, 1200, 2200), "speakers": (120, 40, 60)},
+            fields={"width": 16, "crop_frames": 150, "utterances": (4800, 1200, 2200), "speakers": (120, 40, 60)},
         ),
         "paper": Plan(
             dense_steps=20_000,
@@ -85,7 +85,7 @@ class Antispoof(Task):
     model: str = "resnet10"
     width: int = 8
     stem_stride: int = 2
-    crop_frames: int = 150
+    crop_frames: int = 125
     scored_frames: int = 200
     corpus_seed: int = 0
     utterances: tuple[int, int, int] = (2400, 900, 1400)

@@ -1,0 +1,21 @@
+"""Where numbers come from is recorded; secrets are not."""
+
+import sys
+
+import pytest
+
+from bench.provenance import provenance, without_password
+
+
+def test_password_of_a_store_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = "postgresql+psycopg://me:secret@host/db"
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "antispoof", "--tracking-uri", store])
+    assert "secret" not in str(provenance())
+    assert without_password(store) == "postgresql+psycopg://…@host/db"
+
+
+def test_what_a_reader_needs_is_there() -> None:
+    known = provenance()
+    for name in ("date", "command", "commit", "python", "processor", "cores"):
+        assert known[name], name
+    assert known["packages"]["torch"].startswith("2.")
