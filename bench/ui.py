@@ -28,9 +28,11 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes in place of 10
+        "PYTHONWARNINGS": "ignore",  # of the server's own libraries
     }
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri or f"sqlite:///{database}"]
     command += ["--default-artifact-root", (results / "mlartifacts").resolve().as_uri()]
+    command += ["--uvicorn-opts", "--log-level warning"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     print(f"MLflow UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
     try:
