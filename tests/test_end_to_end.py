@@ -159,17 +159,23 @@ def test_corpus_in_the_real_layout_is_read(smoke: SmokeRun, tmp_path: Path) -> N
     assert read["eval_eer_percent"].tolist() == points(smoke).query("method == 'dense'")["eval_eer_percent"].tolist()
 
 
+#: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
+HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+HEEDING_INTERRUPTS += "from bench.cli import main; main()"
+
+
 def test_interrupted_run_keeps_finished_trials(smoke: SmokeRun, tmp_path: Path) -> None:
     (tmp_path / "cache").symlink_to(smoke.results / "cache")
-    command = [sys.executable, "-m", "bench", "run", "antispoof", "--preset", "smoke", "--results", str(tmp_path)]
-    command += ["--methods", "uniform_width,random_pruning"]
+    arguments = ["run", "antispoof", "--preset", "smoke", "--results", str(tmp_path)]
+    arguments += ["--methods", "uniform_width,random_pruning"]
+    command = [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         finished = _wait_for_trial(tmp_path)
         run.send_signal(signal.SIGINT)
         said, _ = run.communicate(timeout=60)
     assert run.returncode == 130 and "Finished trials are kept" in said and "Traceback" not in said
     kept = {path: path.stat().st_mtime_ns for path in finished}
-    again = bench(*command[3:])
+    again = bench(*arguments)
     assert again.code == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in finished} == kept
 

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.points import Points
 
 #: below this share of the executed MACs the rest is zeros, which a dense runtime multiplies all the same
-UNSTRUCTURED = 0.98
+UNSTRUCTURED = 0.9
 
 
 def chosen_points(points: Points) -> pd.DataFrame:
