@@ -61,8 +61,13 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     ] = None,
 ) -> None:
     """Run every method at every budget, and answer the question for this task."""
-    print(f"{task} · {preset}: loading PyTorch …", end="\r", file=sys.stderr, flush=True)
+    waiting = sys.stderr.isatty()
+    if waiting:
+        print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
     from bench.run import run_comparison
+
+    if waiting:  # whatever is said next begins on a clean line
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
     run_comparison(
         task,
