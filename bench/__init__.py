@@ -7,7 +7,7 @@ seconds to import and ``bench --help`` should not.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, BudgetError, MethodError
+from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:
     from bench.cache import cached_folder, content_key
@@ -40,6 +40,7 @@ __all__ = [
     "BenchError",
     "BudgetError",
     "Chain",
+    "Declined",
     "Method",
     "MethodError",
     "Metric",

@@ -1,15 +1,25 @@
 """The commands. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
 
+import ast
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.errors import BenchError
 
 DEFAULT_RESULTS = Path("results")
+
+
+class Precision(StrEnum):
+    """Of training on a device."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
 
 app = typer.Typer(
     help="Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer.",
@@ -19,6 +29,7 @@ app = typer.Typer(
 )
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
+Model = Annotated[str | None, typer.Option(help="Model of the task.")]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full, paper.")]
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
@@ -52,7 +63,15 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     preset: Preset = "quick",
     jobs: Annotated[int | None, typer.Option(help="Processes at a time. Default: one a core.", min=1)] = None,
     data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
-    model: Annotated[str | None, typer.Option(help="Model of the task.")] = None,
+    model: Model = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other field of the task, such as corpus_seed=1; repeatable.")
+    ] = None,
+    widths: Annotated[
+        str, typer.Option(help="Width groups that methods may change, by the beginning of the name.", metavar="LIST")
+    ] = "",
+    device: Annotated[str, typer.Option(help="What trains: auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="bf16 trains with automatic mixed precision.")] = Precision.fp32,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
@@ -77,19 +96,25 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         trials=trials,
         seeds=seeds,
         jobs=jobs or len(os.sched_getaffinity(0)),
-        fields={name: value for name, value in {"data": data, "model": model}.items() if value is not None},
+        fields={**_settings(set_ or []), **{n: v for n, v in (("data", data), ("model", model)) if v is not None}},
         width_multiple=width_multiple,
+        width_groups=_list(widths),
+        device=device,
+        precision=precision.value,
         results=results,
         tracking_uri=tracking_uri,
     )
 
 
 @app.command()
-def report(task: TaskName, preset: Preset = "quick", results: Results = DEFAULT_RESULTS) -> None:
+def report(task: TaskName, preset: Preset = "quick", model: Model = None, results: Results = DEFAULT_RESULTS) -> None:
     """Build report.html, report.md and points.csv again from what was tracked."""
+    from bench.points import select_comparison
     from bench.report import write_report
     from bench.run import print_answer
 
+    if model is not None:
+        select_comparison(results / task / preset, {"model": model})
     print_answer(write_report(results / task / preset), results / task / preset)
 
 
@@ -116,6 +141,19 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(";" if ";" in text else ","))))
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise BenchError(f"--set {text!r} is no setting; expected name=value, such as corpus_seed=1")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
 
 
 def _fraction(text: str) -> float:

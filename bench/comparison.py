@@ -13,13 +13,26 @@ from bench.cache import content_key
 from bench.errors import BenchError
 from bench.executor import Job, LocalExecutor, Lost
 from bench.jobs import evaluate_model, measure_latencies, train_and_measure, train_dense
-from bench.points import EVAL, INDEX, LATENCY, RECORD, finished_record, load_points, read_json, trial_folder
+from bench.pareto import best_possible_front
+from bench.points import (
+    COMPARISONS,
+    EVAL,
+    INDEX,
+    LATENCY,
+    RECORD,
+    finished_record,
+    load_points,
+    read_json,
+    trial_folder,
+)
 from bench.provenance import provenance
 from bench.registry import load_recipe, load_task
 from bench.runs import Run, chosen_runs
 from bench.screen import Screen
 from bench.search import MethodStudy
+from bench.train import CPU, Hardware
 from bench.trial import Setting, TrialSpec, write_json
+from bench.widths import Widths
 
 if TYPE_CHECKING:
     from bench.tracking import Tracker
@@ -42,6 +55,8 @@ class Request:
     seeds: int | None = None
     fields: dict[str, Any] = field(default_factory=dict)
     width_multiple: int = 1
+    width_groups: tuple[str, ...] = ()
+    hardware: Hardware = CPU
 
     @property
     def folder(self) -> Path:
@@ -73,6 +88,8 @@ class Comparison:
             request.fields,
             str(request.results / "cache"),
             width_multiple=request.width_multiple,
+            width_groups=request.width_groups,
+            hardware=request.hardware,
         )
         self.runs: list[Run] = []
         self._provenance = provenance()
@@ -88,12 +105,19 @@ class Comparison:
             raise
         except Exception as error:  # of the plugin
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
+        self._check_reach()
         self.screen.prepared()
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         made_from = self.setting.made_from
         for recipe in self.recipes:
             name = content_key(
-                {**made_from, "method": recipe.name, "budgets": self.budgets, "space": str(recipe.space())}
+                {
+                    **made_from,
+                    "method": recipe.name,
+                    "budgets": self.budgets,
+                    "space": str(recipe.space()),
+                    "width_groups": self.setting.width_groups,
+                }
             )
             self._studies[recipe.name] = MethodStudy(
                 recipe,
@@ -101,6 +125,25 @@ class Comparison:
                 budgets=self.budgets,
                 trials=self.request.trials or self.plan.trials,
                 journal=self.request.folder / "studies" / f"{name}.journal",
+            )
+
+    def _check_reach(self) -> None:
+        """Refuse budgets that no choice of widths can reach, before anything is trained."""
+        if not any(name.split(".")[-1] == "budget" for recipe in self.recipes for name in recipe.space()):
+            return
+        task, groups = self.setting.build_task(), self.setting.width_groups
+        widths = Widths(
+            task.build_model(),
+            task.example_input(),
+            multiple=self.setting.width_multiple,
+            input_axis=task.input_width_axis,
+        )
+        smallest = (widths.only(groups) if groups else widths).smallest_budget
+        beyond = ", ".join(f"{budget:g}" for budget in self.budgets if budget < smallest)
+        if beyond:
+            raise BenchError(
+                f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
+                f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
             )
 
     def search(self) -> None:
@@ -116,6 +159,7 @@ class Comparison:
         repeats = [
             Run(run.recipe, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
             for run in self._chosen()
+            if run.record is None or run.record["status"] != "declined"  # another seed would be declined as well
             for seed in range(1, self.seeds)
         ]
         self.screen.expect(len(repeats))
@@ -140,11 +184,17 @@ class Comparison:
             self.screen.advance()
 
     def write_index(self) -> None:
-        """Say in ``comparison.json`` which trials belong to the comparison; other methods' entries stay."""
-        path = self.request.folder / INDEX
-        identity = content_key({**self.setting.made_from, "multiple": self.setting.width_multiple})
-        before = read_json(path) or {}
-        methods = before.get("methods", {}) if before.get("identity") == identity else {}
+        """Say in ``comparison.json`` which trials belong to the comparison; other methods' entries stay.
+
+        A preset may be run with several models or data sets: each is a comparison of its own, kept under its
+        identity, and ``comparison.json`` is the latest.
+        """
+        identity = self._identity()
+        kept = self.request.folder / COMPARISONS / f"{identity}.json"
+        before = read_json(kept) or {}
+        methods = before.get("methods", {})
+        delivered = [share for share, _ in before.get("best_possible", [])]
+        delivered += [run.record["macs_ratio"] for run in self.runs if run.record and run.has_model]
         frozen = {id(run) for run in self._frozen()}
         for recipe in self.recipes:
             runs = [run for run in self.runs if run.recipe is recipe and run.record is not None]
@@ -162,11 +212,14 @@ class Comparison:
             "budgets": self.budgets,
             "seeds": self.seeds,
             "plan": {name: value for name, value in asdict(self.plan).items() if name != "fields"},
-            "setting": self.setting.made_from,
+            "setting": {**self.setting.made_from, "width_groups": " ".join(self.setting.width_groups) or "all"},
             "provenance": self._provenance,
+            "best_possible": best_possible_front(self.setting.build_task(), delivered),
             "methods": methods,
         }
-        write_json(path, index)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, index)
+        write_json(self.request.folder / INDEX, index)
 
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
@@ -177,6 +230,12 @@ class Comparison:
             sync_points(self._tracker.result(), load_points(self.request.folder))
         except BenchError as error:
             self.screen.say(f"[yellow]not tracked yet: {error}[/]")
+
+    def _identity(self) -> str:
+        setting = self.setting
+        return content_key(
+            {**setting.made_from, "multiple": setting.width_multiple, "width_groups": setting.width_groups}
+        )
 
     def _chosen(self) -> list[Run]:
         return chosen_runs(self.runs, self.task_class.metric, self.budgets)

@@ -11,7 +11,7 @@ from torch import nn
 from bench.cache import cached_folder
 from bench.measure import Predictor, count_macs, export_onnx
 from bench.task import Plan, Task
-from bench.train import Trainer, stream_seed
+from bench.train import CPU, Hardware, Trainer, stream_seed
 
 
 def fresh_model(task: Task, seed: int) -> nn.Module:
@@ -21,7 +21,13 @@ def fresh_model(task: Task, seed: int) -> nn.Module:
 
 
 def dense_checkpoint(
-    task: Task, plan: Plan, seed: int, made_from: dict[str, object], on_progress: Callable[[int, float], None]
+    task: Task,
+    plan: Plan,
+    seed: int,
+    made_from: dict[str, object],
+    *,
+    on_progress: Callable[[int, float], None],
+    hardware: Hardware = CPU,
 ) -> Path:
     """The folder with the weights and the dev scores of the dense model, trained for ``plan.dense_steps``.
 
@@ -31,12 +37,21 @@ def dense_checkpoint(
         seed: initialisation and order of the data.
         made_from: whatever else decides the weights (digests of data and code); it names the folder.
         on_progress: called with steps done and the loss.
+        hardware: what it is trained on.
     """
 
     def build(folder: Path) -> None:
         model = fresh_model(task, seed)
         macs = count_macs(model, task.example_input())
-        trainer = Trainer(task, plan, steps=plan.dense_steps, seed=seed, dense_macs=macs, on_progress=on_progress)
+        trainer = Trainer(
+            task,
+            plan,
+            steps=plan.dense_steps,
+            seed=seed,
+            dense_macs=macs,
+            hardware=hardware,
+            on_progress=on_progress,
+        )
         trainer.fit(model)
         save_file(model.state_dict(), folder / "model.safetensors")
         dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")

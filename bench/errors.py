@@ -11,3 +11,7 @@ class MethodError(BenchError):
 
 class BudgetError(MethodError):
     """No choice of widths reaches the budget; the message names the smallest one that can be reached."""
+
+
+class Declined(MethodError):
+    """A method does not apply to this model or task; the message says why. That is shown, and is no failure."""

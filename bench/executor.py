@@ -18,7 +18,7 @@ JobReport = Callable[[float, str], None]
 ATTEMPTS = 3
 
 #: what every trial imports sooner or later, seconds of work each; an optimiser alone imports torch._dynamo
-PRELOAD = ("bench.trial", "torch._dynamo", "torch_pruning", "onnxruntime.quantization")
+PRELOAD = ("bench.trial", "torch._dynamo", "onnxruntime.quantization")
 
 
 @dataclass

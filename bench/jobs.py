@@ -20,7 +20,8 @@ def train_dense(setting: Setting, seed: int, report: JobReport) -> None:
         plan,
         seed,
         setting.made_from,
-        lambda done, loss: report(done / plan.dense_steps, f"loss {loss:.3f}"),
+        on_progress=lambda done, loss: report(done / plan.dense_steps, f"loss {loss:.3f}"),
+        hardware=setting.hardware,
     )
 
 

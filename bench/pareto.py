@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.task import Metric
+from bench.errors import BenchError
+from bench.task import Metric, Task
+
+#: shares of the dense compute at which a task is asked for the best possible score, beside those that were delivered
+_SHARES = 2.0 ** np.linspace(-6, 0, 193)
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,32 @@ class Reference:
 def reference_for(metric: Metric) -> Reference | None:
     """The box of a metric in percent: from perfect to a score of 50 %; None where the unit has no natural end.
 
-    An equal error rate of 50 % is a guess; a rate of correct answers is counted down from 100 % to 50 %.
+    An equal error rate of 50 % is a guess; a rate of correct answers is counted down from 100 % to 50 %. A squared
+    error in percent of the power of the targets (``mse``) ends at 100 %: that is what a constant answer has.
     """
     if metric.unit != "percent":
         return None
+    if metric.name == "mse":
+        return Reference(worst=100.0)
     return Reference() if metric.direction == "minimize" else Reference(best=100.0, worst=50.0)
+
+
+def best_possible_front(task: Task, delivered: Iterable[float] = ()) -> list[tuple[float, float]]:
+    """Shares of the dense compute and the best score any model can have there; empty where the task does not know.
+
+    Args:
+        task: the task.
+        delivered: shares of trained models, which are among those that the task is asked for.
+
+    Raises:
+        BenchError: the task's own code fails.
+    """
+    shares = sorted({*map(float, _SHARES), *(share for share in delivered if 0 < share <= 1)})
+    try:
+        scores = [(share, task.best_possible(share)) for share in shares]
+    except Exception as error:  # of the plugin
+        raise BenchError(f"task {type(task).__name__} cannot tell its best possible score: {error!r}") from error
+    return [(share, float(score)) for share, score in scores if score is not None and np.isfinite(score)]
 
 
 def nondominated(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:

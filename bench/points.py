@@ -1,6 +1,7 @@
 """What a comparison has measured: the files it leaves, and the table of its points."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from bench.errors import BenchError
 from bench.task import Metric
 
 INDEX = "comparison.json"
+COMPARISONS = "comparisons"
 EVAL = "eval.json"
 LATENCY = "latency.json"
 TRACKED = "tracked.json"
@@ -21,7 +23,7 @@ MODEL = "model.onnx"
 COLUMNS = (
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
     *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio", "train_steps"),
-    *("total_steps", "macs_ratio", "effective_macs_ratio", "cpu_s", "peak_memory_mb"),
+    *("total_steps", "macs_ratio", "effective_macs_ratio", "best_possible", "cpu_s", "peak_memory_mb"),
     *("control", "chosen", "reason", "settings", "run_id", "key"),
 )
 
@@ -39,6 +41,7 @@ class Points:
         eval_scores: headline and breakdowns on eval, by key of the trial.
         dev_scores: likewise on dev.
         checkpoints: dev score of the shared dense model, by seed.
+        notes: what methods say beside their results, by method, each sentence once.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class Points:
     eval_scores: dict[str, dict[str, float]]
     dev_scores: dict[str, dict[str, float]]
     checkpoints: dict[int, float]
+    notes: dict[str, list[str]]
 
     @property
     def dev_column(self) -> str:
@@ -70,6 +74,24 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
+    """Make the comparison with these fields of the task (such as its model) the one that ``load_points`` reads.
+
+    Raises:
+        BenchError: there is none; the message says which there are.
+    """
+    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_json(path))]
+    chosen = [index for index in found if fields.items() <= index["setting"]["fields"].items()]
+    if not chosen:
+        asked = ", ".join(f"{name} {value}" for name, value in fields.items())
+        known = "; ".join(
+            ", ".join(f"{name} {index['setting']['fields'].get(name)}" for name in fields) for index in found
+        )
+        raise BenchError(f"no results with {asked} in {folder}; there are: {known or 'none'}")
+    latest = max(chosen, key=lambda index: str(index["provenance"].get("started", "")))
+    (folder / INDEX).write_text(json.dumps(latest, indent=1, sort_keys=True) + "\n")
+
+
 def trial_folder(comparison: Path, key: str) -> Path:
     """Where a comparison keeps the files of a trial."""
     return comparison / "trials" / key
@@ -85,7 +107,7 @@ def finished_record(files: Path) -> dict[str, Any] | None:
     record = read_json(files / RECORD)
     if record is None or record.get("retry"):
         return None
-    return record if record["status"] == "failed" or (files / MODEL).exists() else None
+    return record if record["status"] in ("failed", "declined") or (files / MODEL).exists() else None
 
 
 def load_points(folder: Path) -> Points:
@@ -99,6 +121,7 @@ def load_points(folder: Path) -> Points:
         raise BenchError(f"no results in {folder}: run `bench run {folder.parent.name} --preset {folder.name}` first")
     metric = Metric(**index["metric"])
     rows, evals, devs, checkpoints = [], {}, {}, {}
+    notes: dict[str, list[str]] = {}
     for method, entry in index["methods"].items():
         for trial in entry["trials"]:
             files = trial_folder(folder, trial["key"])
@@ -109,10 +132,12 @@ def load_points(folder: Path) -> Points:
                 evals[trial["key"]] = scores
             if record.get("start"):
                 checkpoints[trial["seed"]] = record["start"][metric.column]
+            if record.get("notes"):
+                notes[method] = list(dict.fromkeys([*notes.get(method, []), *record["notes"]]))
             rows.append(_row(index, method, trial, files))
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
-    return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints)
+    return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
 
 
 def _row(index: dict[str, Any], method: str, trial: dict[str, Any], files: Path) -> dict[str, Any]:
@@ -132,6 +157,7 @@ def _row(index: dict[str, Any], method: str, trial: dict[str, Any], files: Path)
         "settings": json.dumps(trial["settings"], sort_keys=True),
         "run_id": (read_json(files / TRACKED) or {}).get("run_id"),
         "effective_macs_ratio": effective / dense_macs if effective is not None and dense_macs else None,
+        "best_possible": dict(index.get("best_possible", [])).get(record.get("macs_ratio")),
         f"dev_{column}": (record.get("dev") or {}).get(column),
         f"eval_{column}": (read_json(files / EVAL) or {}).get(column),
     }

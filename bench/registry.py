@@ -4,7 +4,8 @@ import ast
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from bench.task import Task
 
 #: files of the engine that decide what a training run gives
 TRAINING_CODE = ("train.py", "dense.py", "trial.py", "method.py", "widths/*.py", "measure/*.py")
+
+RELATIVE = "."
 
 
 @cache
@@ -57,11 +60,43 @@ def source_digest(plugins: tuple[type, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _sources(plugin: type) -> list[Path]:
+def _sources(plugin: type) -> set[Path]:
+    """The files of a plugin, and whatever of its package they import: another method's file is none of them."""
     own = Path(inspect.getfile(plugin))
-    folder = own.parent
-    shared = list(folder.parent.glob("_*/**/*.py")) if own.name == "__init__.py" else []
-    return [*(folder.rglob("*.py") if own.name == "__init__.py" else [own]), *shared, *folder.glob("_*.py")]
+    found: set[Path] = set()
+    waiting = list(own.parent.rglob("*.py")) if own.name == "__init__.py" else [own]
+    package = plugin.__module__.partition(".")[0]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            for name in _imports(path):
+                near = path.parent.glob("*.py") if name == RELATIVE else []
+                waiting += [*near, *(_files(name) if name.startswith(f"{package}.") else [])]
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The full names of modules that a file imports, or may: ``from a import b`` names ``a`` and ``a.b``.
+
+    A relative import is somewhere near, which is all that is said of it.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield RELATIVE
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _files(module: str) -> list[Path]:
+    """The file of a module, with those of the packages that it lies in; none if there is no such module."""
+    parts = module.split(".")
+    spots = [".".join(parts[: i + 1]) for i in range(len(parts))]
+    loaded = [sys.modules[spot] for spot in spots if spot in sys.modules]
+    return [Path(m.__file__) for m in loaded if m.__file__]
 
 
 def _value(text: str) -> Any:

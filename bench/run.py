@@ -3,9 +3,10 @@
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+import torch
 from rich.console import Console
 
 from bench.comparison import Comparison, Request
@@ -18,6 +19,8 @@ from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.table import result_table
 from bench.screen import Screen
+from bench.suggest import did_you_mean
+from bench.train import Hardware
 
 ENOUGH_BYTES = 500_000_000
 WIDTH = 132  # of the output where there is no terminal
@@ -33,6 +36,8 @@ def run_comparison(
     jobs: int,
     tracking_uri: str | None = None,
     fields: dict[str, Any] | None = None,
+    device: str = "cpu",
+    precision: Literal["fp32", "bf16"] = "fp32",
     **wanted: Any,
 ) -> Points:
     """Run a comparison and print its table, its answer, and where the report is.
@@ -46,7 +51,8 @@ def run_comparison(
     for name in chosen:
         load_recipe(name)
     _writable(results)
-    request = Request(task, preset, chosen, results, jobs, tracking_uri, fields=fields, **wanted)
+    hardware = Hardware(_present_device(device), precision)
+    request = Request(task, preset, chosen, results, jobs, tracking_uri, fields=fields, hardware=hardware, **wanted)
     console = _console()
     screen = Screen(console, load_task(task).metric)
     executor = LocalExecutor(jobs, screen, preload=[load_task(task).__module__])
@@ -66,6 +72,20 @@ def run_comparison(
         executor.close()
     print_answer(points, request.folder)
     return points
+
+
+def _present_device(wanted: str) -> str:
+    """The device that is meant; ``auto`` is a GPU if there is one."""
+    found = torch.cuda.device_count()
+    if wanted == "auto":
+        return "cuda" if found else "cpu"
+    kind, _, number = wanted.partition(":")
+    known = wanted == "cpu" or (kind == "cuda" and (number or "0").isdigit())
+    if not known:
+        raise BenchError(f"no device is called {wanted!r}; expected auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= found:
+        raise BenchError(f"device {wanted} is not there: PyTorch sees {found or 'no'} CUDA devices; try --device cpu")
+    return wanted
 
 
 def print_answer(points: Points, folder: Path) -> None:
@@ -90,7 +110,10 @@ def _known_fields(task: str, fields: dict[str, Any]) -> dict[str, Any]:
     known = load_task(task).__dataclass_fields__
     for name in fields:
         if name not in known:
-            raise BenchError(f"task {task} has no field {name!r}, so --{name} means nothing to it")
+            option = f"--{name}" if name in ("data", "model") else f"--set {name}=..."
+            raise BenchError(
+                f"task {task} has no field {name!r}, so {option} means nothing to it{did_you_mean(name, known)}"
+            )
     return fields
 
 

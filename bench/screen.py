@@ -103,6 +103,9 @@ class Screen:
         if record["status"] == "failed":
             self.console.print(f"[red]failed[/]  {label}: {record['reason']}", highlight=False)
             return
+        if record["status"] == "declined":
+            self.console.print(f"[dim]does not apply  {label}: {record['reason']}[/]", highlight=False)
+            return
         score = record["dev"][self.metric.column]
         note = f"  [red]{record['reason']}[/]" if record["status"] == "missed" else ""
         compute = record["effective_macs"] / record["dense_macs"]

@@ -88,6 +88,8 @@ class Task(ABC):
     presets: ClassVar[Mapping[str, Plan]]
     #: what ``example_input`` is, for the tables: MACs and latency are quoted for it
     work_unit: ClassVar[str] = "example"
+    #: axis of ``example_input`` whose entries (mel bands) a method may drop like any other width; None if none
+    input_width_axis: ClassVar[int | None] = None
 
     batch_size: int = field(default=32, kw_only=True)
     cache: Path = field(default=Path("results/cache"), compare=False, repr=False, kw_only=True)
@@ -109,6 +111,14 @@ class Task(ABC):
 
     def check(self) -> None:  # noqa: B027  (a hook: most tasks can be used as they are)
         """Raise ``BenchError`` for what the user can mend (a missing folder), before anything is started."""
+
+    def best_possible(self, compute: float) -> float | None:
+        """The best headline score that any model of this share of the dense compute can reach, where theory knows it.
+
+        Args:
+            compute: fraction of the dense model's MACs, in (0, 1].
+        """
+        return None
 
     def prepare(self, workers: int, progress: Progress) -> str:
         """Make or find the data under ``cache``, once, before trials run; returns a digest of the data."""

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -28,12 +29,34 @@ def stream_seed(seed: int, stream: str) -> int:
     return int(np.random.SeedSequence([seed, _STREAMS[stream]]).generate_state(1)[0])
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """What training runs on.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:1``. Models are there while they train, and on the CPU at all other times.
+        precision: ``bf16`` trains with automatic mixed precision.
+    """
+
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def autocast(self) -> torch.autocast:
+        """The context that a loss is computed in."""
+        device = torch.device(self.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+CPU = Hardware()
+
+
 class _Ledger:
     """What has been spent and seen; shared by a trainer and the limited views of it."""
 
     def __init__(self) -> None:
         self.steps = 0
         self.curve: list[dict[str, float]] = []
+        self.notes: list[str] = []
 
 
 class Trainer:
@@ -46,6 +69,8 @@ class Trainer:
         seed: decides the order of the data.
         dense_macs: compute of the task's dense model, which budgets are fractions of.
         width_multiple: widths that the solvers choose are multiples of this.
+        width_groups: beginnings of the names of the width groups that methods may change; all unless given.
+        hardware: what training runs on.
         on_progress: called about once a second with steps done and the loss.
     """
 
@@ -58,6 +83,8 @@ class Trainer:
         seed: int,
         dense_macs: int,
         width_multiple: int = 1,
+        width_groups: Sequence[str] = (),
+        hardware: Hardware = CPU,
         on_progress: Callable[[int, float], None] | None = None,
     ) -> None:
         self.plan = plan
@@ -66,6 +93,8 @@ class Trainer:
         self._seed = seed
         self._dense_macs = dense_macs
         self._width_multiple = width_multiple
+        self._width_groups = tuple(width_groups)
+        self._hardware = hardware
         self._on_progress = on_progress or (lambda steps, loss: None)
         self._order = task.batches("train", stream_seed(seed, "order"))
         self._ledger = _Ledger()
@@ -80,6 +109,16 @@ class Trainer:
     def curve(self) -> list[dict[str, float]]:
         """Points of the learning curve: step, mean loss since the point before, learning rate."""
         return self._ledger.curve
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result should know, in the words of the method."""
+        return self._ledger.notes
+
+    def note(self, text: str) -> None:
+        """Say something that belongs beside the result, such as a width that the method cannot act on."""
+        if text not in self._ledger.notes:
+            self._ledger.notes.append(text)
 
     def limited(self, steps: int) -> "Trainer":
         """A view that may spend this many of the steps left."""
@@ -98,7 +137,9 @@ class Trainer:
 
     def widths(self, model: nn.Module) -> Widths:
         """The width graph of a model; budgets are fractions of the task's dense model."""
-        return Widths(model, self._task.example_input(), self._dense_macs, self._width_multiple)
+        example, axis = self._task.example_input(), self._task.input_width_axis
+        widths = Widths(model, example, self._dense_macs, self._width_multiple, axis)
+        return widths.only(self._width_groups) if self._width_groups else widths
 
     def cost(self, model: nn.Module) -> float:
         """Compute of a model as a fraction of the dense model's MACs."""
@@ -121,7 +162,7 @@ class Trainer:
         """Train ``model`` in place with AdamW.
 
         Args:
-            model: the model; left in eval mode.
+            model: the model; left in eval mode, and on the CPU.
             steps: how many steps; all that are left unless given.
             loss: replaces the task's loss (add a penalty to ``trainer.loss``).
             after_step: called with the number of steps done in this call, after each optimiser step.
@@ -133,15 +174,17 @@ class Trainer:
         """
         steps = self.steps_left if steps is None else steps
         self._claim(steps, spend=True)
-        loss = loss or self.loss
-        groups = [{"params": list(model.parameters())}, *map(dict, extra_parameters)]
-        plan = self.plan
+        loss, plan, device = loss or self.loss, self.plan, self._hardware.device
+        groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
+        _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
         meter = _Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
         model.train()
         for step in range(1, steps + 1):
-            value = loss(model, next(self._order))
+            batch = next(self._order)
+            with self._hardware.autocast():
+                value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -150,7 +193,8 @@ class Trainer:
                 after_step(step)
             meter.update(value.detach(), optimizer.param_groups[0]["lr"])
         meter.flush()
-        model.eval()
+        model.cpu().eval()
+        _move([p for group in groups[1:] for p in group["params"]], "cpu")
 
     def _claim(self, steps: int, *, spend: bool) -> None:
         family = [self]
@@ -162,6 +206,12 @@ class Trainer:
         if spend:
             for trainer in family:
                 trainer.steps_left -= steps
+
+
+def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
+    """Parameters that are no part of the model go where it goes."""
+    for parameter in parameters:
+        parameter.data = parameter.data.to(device)
 
 
 class _Meter:

@@ -18,12 +18,12 @@ from torch import nn
 
 from bench.cache import content_key
 from bench.dense import dense_checkpoint, fresh_model, load_dense
-from bench.errors import BenchError, MethodError
+from bench.errors import BenchError, BudgetError, Declined, MethodError
 from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
 from bench.method import Chain, Method
 from bench.registry import load_recipe, load_task, source_digest
 from bench.task import Plan, Task
-from bench.train import Trainer, stream_seed
+from bench.train import CPU, Hardware, Trainer, stream_seed
 
 RECORD = "trial.json"
 MODEL = "model.onnx"
@@ -41,6 +41,8 @@ class Setting:
         cache: folder of prepared data and dense models.
         data_digest: what names the prepared data.
         width_multiple: widths are multiples of this.
+        width_groups: beginnings of the names of the width groups that methods may change; empty for all.
+        hardware: what training runs on.
     """
 
     task: str
@@ -49,6 +51,8 @@ class Setting:
     cache: str = "results/cache"
     data_digest: str = ""
     width_multiple: int = 1
+    width_groups: tuple[str, ...] = ()
+    hardware: Hardware = CPU
 
     def build_task(self) -> Task:
         """The task of this setting."""
@@ -71,6 +75,7 @@ class Setting:
             "code": source_digest((type(task),)),
             "torch": torch.__version__,
             "processor": platform.machine(),
+            "hardware": asdict(self.hardware),
         }
 
 
@@ -94,6 +99,7 @@ class TrialSpec:
                 "settings": {**recipe.fixed, **self.settings},
                 "seed": self.seed,
                 "width_multiple": self.setting.width_multiple,
+                "width_groups": self.setting.width_groups,
                 "method_code": source_digest(recipe.classes),
             }
         )
@@ -120,6 +126,8 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
     record: dict[str, Any] = {"method": spec.method, "settings": dict(spec.settings), "seed": spec.seed}
     try:
         record |= {"status": "complete", "reason": "", **_compress(spec, folder, report)}
+    except (Declined, BudgetError) as error:
+        record |= {"status": "declined", "reason": str(error)}
     except BenchError as error:
         record |= {"status": "failed", "reason": str(error)}
     except (OSError, MemoryError) as error:  # of the machine, not of the method
@@ -141,7 +149,9 @@ def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
     if method.stage == "in_training":
         model, steps, start = fresh_model(task, spec.seed), plan.total_steps, None
     else:
-        start = dense_checkpoint(task, plan, spec.seed, spec.setting.made_from, _training(report, plan))
+        made_from, hardware = spec.setting.made_from, spec.setting.hardware
+        progress = _training(report, plan)
+        start = dense_checkpoint(task, plan, spec.seed, made_from, on_progress=progress, hardware=hardware)
         model, steps = load_dense(task, start), plan.finetune_steps
     dense_macs = count_macs(model, task.example_input())
     trainer = Trainer(
@@ -151,6 +161,8 @@ def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
         seed=spec.seed,
         dense_macs=dense_macs,
         width_multiple=spec.setting.width_multiple,
+        width_groups=spec.setting.width_groups,
+        hardware=spec.setting.hardware,
         on_progress=lambda done, loss: report(done, steps, loss),
     )
     torch.manual_seed(stream_seed(spec.seed, "method"))
@@ -170,6 +182,7 @@ def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
         "dev": dev,
         **asdict(costs),
         "curve": trainer.curve,
+        "notes": trainer.notes,
         **_verdict(method, costs.macs / dense_macs),
     }
 

@@ -6,6 +6,7 @@ layers of different size.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,16 +48,15 @@ class Broadcast:
         self.density, self.beta, self.burn_in, self.interval, self.last = density, beta, burn_in, interval, last
         self.on_rates = {group.name: torch.full((group.size,), 0.5) for group in widths.groups}
         self._groups = widths.groups
-        self._layers = {
-            member.layer: widths.model.get_submodule(member.layer) for g in widths.groups for member in g.consumers
-        }
+        consumers = {(m.layer, m.parameter) for group in widths.groups for m in group.consumers}
+        self._weights = {at: (widths.model.get_submodule(at[0]), at[1]) for at in sorted(consumers)}
         self._observing = True
-        for layer in self._layers.values():
-            parametrize.register_parametrization(layer, "weight", _Masked(layer.weight))  # type: ignore[arg-type]
+        for layer, name in self._weights.values():
+            parametrize.register_parametrization(layer, name, _Masked(getattr(layer, name)))
 
     def observers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Gates that change nothing and keep the on-rates of the features they see."""
-        return {name: self._observer(rate) for name, rate in self.on_rates.items()}
+        return {group.name: self._observer(self.on_rates[group.name], group.recurrent) for group in self._groups}
 
     def after_step(self, step: int) -> None:
         """Refresh the masks when it is time."""
@@ -72,46 +72,54 @@ class Broadcast:
         rates = torch.cat(list(self.on_rates.values())).clamp(1e-3, 1 - 1e-3)
         kept = balanced_fan_out(rates, fans, self.density, self.beta)
         for (name, row), counts in zip(rows.items(), torch.split(kept, [len(r) for r in rows.values()]), strict=True):
-            rank = row.argsort(dim=1, descending=True).argsort(dim=1)
+            order = row.argsort(dim=1, descending=True)
+            rank = torch.empty_like(order).scatter_(1, order, torch.arange(row.shape[1]).expand_as(order))
             scale = (row.shape[1] / counts).sqrt()  # keeps the variance of what a unit sends
             self._set_factors(name, (rank < counts[:, None]) * scale[:, None].to(row))
 
     def fold(self) -> None:
         """Make the masks part of the weights and leave a plain model."""
-        for layer in self._layers.values():
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        for layer, name in self._weights.values():
+            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
 
-    def _observer(self, rate: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def _observer(self, rate: Tensor, recurrent: bool) -> Callable[[Tensor, Tensor], Tensor]:
         @torch.no_grad()
         def observe(features: Tensor, channels: Tensor) -> Tensor:
-            if self._observing:
+            weights = recurrent and features.dim() == 2  # a recurrence shows its weights, its readers show features
+            if self._observing and not weights:
                 on = (features > 0).float().mean([0, *range(2, features.dim())])
+                on, channels = on.cpu(), channels.cpu()
                 mean = torch.bincount(channels, on, len(rate)) / torch.bincount(channels, minlength=len(rate))
                 rate.lerp_(mean.to(rate), 1 - MOMENTUM)
             return features
 
         return observe
 
-    def _outgoing(self, name: str) -> list[tuple[nn.Module, Tensor]]:
-        """The layers that read a group, and the positions of its channels there, channel by channel."""
+    def _outgoing(self, name: str) -> list[tuple[Any, int, Tensor]]:
+        """What reads a group: masked weight, axis of the channels, their positions along it, channel by channel."""
         group = next(group for group in self._groups if group.name == name)
-        return [(self._layers[m.layer], m.positions[m.channels.argsort(stable=True)]) for m in group.consumers]
+        found = []
+        for m in group.consumers:
+            layer, own = self._weights[m.layer, m.parameter]
+            masked = layer.parametrizations[own]  # type: ignore[index]
+            found.append((masked, m.axis, m.positions[m.channels.argsort(stable=True)]))
+        return found
 
     def _rows(self, name: str) -> Tensor:
         """|outgoing weights| of each unit of a group: (size, fan-out)."""
         size = len(self.on_rates[name])
-        weights = [
-            (layer.parametrizations.weight.original, positions)  # type: ignore[union-attr]
-            for layer, positions in self._outgoing(name)
+        rows = [
+            masked.original.abs().transpose(0, axis)[at].reshape(size, -1) for masked, axis, at in self._outgoing(name)
         ]
-        return torch.cat([w.abs().transpose(0, 1)[at].reshape(size, -1) for w, at in weights], dim=1)  # type: ignore[operator]
+        return torch.cat(rows, dim=1).cpu()
 
     def _set_factors(self, name: str, factors: Tensor) -> None:
         start = 0
-        for layer, positions in self._outgoing(name):
-            factor = layer.parametrizations.weight[0].factor.transpose(0, 1)  # type: ignore[union-attr,index]
+        for masked, axis, positions in self._outgoing(name):
+            factor = masked[0].factor.transpose(0, axis)
             width = len(positions) * factor[0].numel() // len(factors)
-            factor[positions] = factors[:, start : start + width].reshape(len(positions), *factor.shape[1:])
+            own = factors[:, start : start + width].reshape(len(positions), *factor.shape[1:])
+            factor[positions] = own.to(factor)
             start += width
 
 

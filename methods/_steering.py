@@ -1,7 +1,14 @@
 """Steers a differentiable compute to a target while a network trains."""
 
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from bench import Batch, Trainer, Widths
+
+WARM_UP = 0.02  # share of the steps before anything is gated
 
 
 class BudgetSteering:
@@ -35,3 +42,67 @@ class BudgetSteering:
         gap = torch.log(compute / target)
         self._multiplier = max(0.0, self._multiplier + 0.1 * float(gap.detach()))
         return self._scale * (self._multiplier * gap + 5 * torch.relu(gap) ** 2)
+
+
+class Gates(Protocol):
+    """Gates on the features of width groups that learn how wide each group should be."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+
+    def widths(self) -> dict[str, Tensor]:
+        """The width of each group, differentiable, shape ()."""
+
+    def draw(self, examples: int, annealing: float) -> None:
+        """Draw for a step with this many examples; ``annealing`` falls from 1 to 0 over the search."""
+
+    def gates(self) -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
+        """A gate for each group; it passes features on before the first draw."""
+
+    def live(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """For each group, how far each of its channels counts in a layer norm's statistics."""
+
+    def project(self) -> None:
+        """Bring the parameters back into their range, after an optimiser step."""
+
+
+def search(
+    model: nn.Module, trainer: Trainer, widths: Widths, gates: Gates, *, budget: float, share: float, rate: float
+) -> None:
+    """Train a model, in place, together with gates whose compute is steered to a budget.
+
+    Args:
+        model: the dense model.
+        trainer: whose steps are spent.
+        widths: the groups to gate.
+        gates: what is learned.
+        budget: the fraction of the dense compute to arrive at.
+        share: of the steps left, how many to spend.
+        rate: learning rate of the gates times the number of gated steps.
+
+    Raises:
+        BudgetError: no choice of these widths reaches the budget; said before anything is trained.
+    """
+    widths.largest(widths.proportional(), budget)
+    warm = round(WARM_UP * trainer.steps_left)
+    gated = max(1, round(share * trainer.steps_left) - warm)
+    steering = BudgetSteering(budget, round(0.6 * gated))
+    step = 0
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        if step < warm:
+            return trainer.loss(network, batch)
+        gates.draw(len(batch.inputs), annealing=1 - (step - warm) / gated)
+        task_loss = trainer.loss(network, batch)
+        compute = widths.macs(gates.widths()) / widths.reference_macs
+        return task_loss + steering.penalty(compute, task_loss)
+
+    def after_step(done: int) -> None:
+        nonlocal step
+        step = done
+        gates.project()
+
+    own = {"params": gates.parameters, "lr": rate / gated, "weight_decay": 0.0}
+    with widths.gate(gates.gates(), live=gates.live()):
+        trainer.fit(model, warm + gated, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")

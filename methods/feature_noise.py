@@ -2,57 +2,47 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-from bench import Batch, Method, Trainer, tune
-from methods._steering import BudgetSteering
+from bench import Declined, Method, Trainer, Widths, tune
+from methods._steering import search
 from methods._width_noise import WidthNoise
-
-WARM_UP = 0.02  # share of the steps before the first noise
-RATE = 5.0  # learning rate of the widths x steps of the search
 
 
 @dataclass(frozen=True)
 class FeatureNoise(Method):
     """Learn each width by replacing features beyond it with noise (Gómez and Bäckström 2026, arXiv 2601.13704).
 
-    The widths are searched during ``search_share`` of the steps, steered to the budget; then the network is made
-    physically smaller and trained on. ``form="sampled"`` draws the widths anew for every example and uses differences
-    of examples as noise; ``form="literal"`` is the published equation: one noisy feature, Gaussian, nothing drawn.
+    The widths are searched during ``search_share`` of the steps, steered to the budget, at a learning rate of ``rate``
+    over the steps of the search; then the network is made physically smaller and trained on. ``form="sampled"`` draws
+    the widths anew for every example and uses differences of examples as noise; ``form="literal"`` is the published
+    equation: one noisy feature, Gaussian, nothing drawn.
     """
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     search_share: float = tune(0.25, low=0.1, high=0.6)
+    rate: float = tune(5.0, low=3.0, high=10.0, log=True)
     form: str = tune("sampled", choices=("sampled", "literal"))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Search the widths, consolidate, train the smaller network."""
-        widths = trainer.widths(model)
-        warm = round(WARM_UP * trainer.steps_left)
-        search = max(warm + 1, round(self.search_share * trainer.steps_left))
+        widths = _outside_recurrences(trainer.widths(model), trainer)
         sampled = self.form == "sampled"
         noise = WidthNoise(widths.sizes, 2.0 if sampled else 1.0, 0.25 if sampled else 0.0, gaussian=not sampled)
-        steering = BudgetSteering(self.budget, round(0.6 * (search - warm)))
-        step = 0
-
-        def loss(network: nn.Module, batch: Batch) -> Tensor:
-            if step < warm:
-                return trainer.loss(network, batch)
-            noise.draw(len(batch.inputs), annealing=1 - (step - warm) / (search - warm))
-            task_loss = trainer.loss(network, batch)
-            compute = widths.macs(noise.widths()) / widths.reference_macs
-            return task_loss + steering.penalty(compute, task_loss)
-
-        def after_step(done: int) -> None:
-            nonlocal step
-            step = done
-            noise.project()
-
-        shares = {"params": list(noise.shares.values()), "lr": RATE / (search - warm), "weight_decay": 0.0}
-        with widths.gate(noise.gates()):
-            trainer.fit(model, search, loss=loss, after_step=after_step, extra_parameters=[shares], schedule="constant")
+        search(model, trainer, widths, noise, budget=self.budget, share=self.search_share, rate=self.rate)
         found = {name: float(width.detach()) for name, width in noise.widths().items()}
         small = widths.keep(widths.strongest(widths.proportional(found), self.budget))
         trainer.fit(small)
         return small
+
+
+def _outside_recurrences(widths: Widths, trainer: Trainer) -> Widths:
+    """The widths that noise can act on: features inside a recurrence feed themselves where no gate reaches them."""
+    recurrent = [group.name for group in widths.groups if group.recurrent]
+    if len(recurrent) == len(widths.groups):
+        raise Declined("feature noise has nothing to act on: every width is the hidden state of a recurrent layer")
+    if recurrent:
+        trainer.note(f"Feature noise leaves the hidden states of recurrent layers whole: {', '.join(recurrent)}.")
+        return widths.without(recurrent)
+    return widths

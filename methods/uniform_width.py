@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from bench import Method, Trainer, tune
 
@@ -21,9 +22,18 @@ class UniformWidth(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Cut the widths of the fresh model, initialise it for its new fan-in, train it."""
         widths = trainer.widths(model)
-        narrow = widths.keep(widths.strongest(widths.proportional(), self.budget))
+        scores = {name: evenly(score) if name == "input" else score for name, score in widths.proportional().items()}
+        narrow = widths.keep(widths.strongest(scores, self.budget))
         for module in narrow.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()  # type: ignore[operator]
         trainer.fit(narrow)
         return narrow
+
+
+def evenly(scores: Tensor) -> Tensor:
+    """The scores in an order whose every beginning is spread over the whole range: fewer mel bands, not lower ones."""
+    rank, order = torch.arange(len(scores)), torch.zeros(len(scores))
+    for bit in range(len(scores).bit_length()):  # van der Corput: the digits of the rank, mirrored
+        order += ((rank >> bit) & 1) * 0.5 ** (bit + 1)
+    return scores.sort(descending=True).values[order.argsort().argsort()]

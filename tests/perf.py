@@ -5,6 +5,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,11 +17,16 @@ from torch import nn
 from bench.dense import fresh_model
 from bench.measure import count_macs
 from bench.registry import load_task
-from bench.task import Plan, Task
+from bench.task import Batch, Plan, Task
 from bench.train import Trainer
 from methods._width_noise import WidthNoise
+from methods.feature_noise import FeatureNoise
 
 STEPS, ROUNDS = 20, 7
+NOISE_STEPS = {8: 10, 32: 3, 64: 1}  # steps timed at once, by width of the first stage: about as long each
+RUN_STEPS = 100
+
+Call = Callable[[], object]
 
 
 def bare_loop(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
@@ -41,25 +47,42 @@ def fit(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
     Trainer(task, plan, steps=steps, seed=0, dense_macs=1).fit(model)
 
 
-def noisy_fit(task: Task, plan: Plan, model: nn.Module, steps: int) -> None:
-    """The same with feature noise at every width group."""
-    trainer = Trainer(task, plan, steps=steps, seed=0, dense_macs=count_macs(model, task.example_input()))
+def noise_steps(task: Task, plan: Plan, steps: int) -> tuple[Call, Call]:
+    """Training steps with feature noise at every width group, and plain ones."""
+    model, plain = fresh_model(task, 0), fresh_model(task, 0)
+    trainer = Trainer(task, plan, steps=10**6, seed=0, dense_macs=count_macs(model, task.example_input()))
     widths = trainer.widths(model)
     noise = WidthNoise(widths.sizes, 2.0, 0.25, gaussian=False)
 
-    def loss(network: nn.Module, batch: object) -> torch.Tensor:
-        noise.draw(len(batch.inputs), annealing=1.0)  # type: ignore[attr-defined]
-        return trainer.loss(network, batch)  # type: ignore[arg-type]
+    def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+        noise.draw(len(batch.inputs), annealing=1.0)
+        return trainer.loss(network, batch) + widths.macs(noise.widths()) / widths.reference_macs
 
-    with widths.gate(noise.gates()):
-        trainer.fit(model, loss=loss)
+    def noisy() -> None:
+        with widths.gate(noise.gates(), live=noise.live()):
+            trainer.fit(model, steps, loss=loss, extra_parameters=[{"params": noise.parameters, "lr": 1e-4}])
+
+    return noisy, lambda: trainer.fit(plain, steps)
 
 
-def ratio(first: Callable[[], None], second: Callable[[], None], label: str) -> tuple[float, float]:
+def whole_runs(task: Task, plan: Plan, steps: int) -> tuple[Call, Call]:
+    """All that feature noise does with its default settings, and a plain training of as many steps."""
+    dense_macs = count_macs(fresh_model(task, 0), task.example_input())
+
+    def trainer() -> Trainer:
+        return Trainer(task, plan, steps=steps, seed=0, dense_macs=dense_macs)
+
+    return (
+        lambda: FeatureNoise().compress(fresh_model(task, 0), trainer()),
+        lambda: trainer().fit(fresh_model(task, 0)),
+    )
+
+
+def ratio(first: Call, second: Call, label: str, rounds: int = ROUNDS) -> tuple[float, float]:
     """CPU time of the first over the second, interleaved: median of the rounds, and their spread."""
     first(), second()
     ratios = []
-    for _ in track(range(ROUNDS), label, transient=True):
+    for _ in track(range(rounds), label, transient=True):
         times = []
         for call in (first, second):
             start = time.process_time()
@@ -90,11 +113,19 @@ def main() -> None:
         plan = task_class.presets["quick"]
         task = task_class.at("quick", cache=Path(folder), utterances=(160, 60, 66), speakers=(12, 6, 6), seconds=2.0)
         task.prepare(1, lambda fraction, note: None)
-        calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit, noisy_fit)}
+        calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit)}
         loop = ratio(calls[fit], calls[bare_loop], "training loop")
         table.add_row("our loop / bare PyTorch loop, same steps", f"{loop[0]:.3f}", f"{loop[1]:.3f}", "<= 1.03")
-        noise = ratio(calls[noisy_fit], calls[fit], "feature noise")
-        table.add_row("step with feature noise / plain step", f"{noise[0]:.2f}", f"{noise[1]:.2f}", "")
+        for width, steps in NOISE_STEPS.items():
+            noise = ratio(*noise_steps(replace(task, width=width), plan, steps), f"feature noise, width {width}")
+            aim = "<= 1.25" if width >= 32 else ""
+            table.add_row(
+                f"feature noise step / plain step, ResNet10 of width {width}", f"{noise[0]:.2f}", f"{noise[1]:.2f}", aim
+            )
+        run = ratio(*whole_runs(replace(task, width=16), plan, RUN_STEPS), "feature noise, whole run", rounds=3)
+        table.add_row(
+            "whole feature noise run at a quarter / plain run, width 16", f"{run[0]:.2f}", f"{run[1]:.2f}", "< 1"
+        )
         table.add_row("speech generated, x real time a core", f"{corpus_speed(Path(folder)):.0f}", "", ">= 50")
     Console().print(table)
 

@@ -1,261 +1,24 @@
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bench import Trainer
+from bench import Batch, BudgetError, Declined, Metric, Plan, Predict, Split, Task, Trainer
 from bench.measure import count_macs
-from methods._steering import BudgetSteering
+from bench.train import Hardware
+from bench.widths import Widths
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
-from tests.models import Points
-
-SHAPES = [(8192, 8), (2048, 8, 4), (512, 8, 4, 4)]
-
-
-def noise_at(
-    centre: float, size: int = 8, window: float = 2.0, spread: float = 0.0, gaussian: bool = False
-) -> WidthNoise:
-    noise = WidthNoise({"g": size}, window, spread, gaussian)
-    with torch.no_grad():
-        noise.shares["g"].mul_(centre / float(noise._centre("g")))
-    return noise
+from tests.architectures import Recurrent, SpeechConformer, Transformer
+from tests.models import Branches, Points, Temporal, randomise_norms
 
 
-def shares_of_noise(centre: float, size: int = 8, window: float = 2.0) -> list[float]:
-    """lambda of each feature, as the notes state it."""
-    return [min(1.0, max(0.0, (i + 0.5 - centre) / window + 0.5)) for i in range(size)]
-
-
-def through(noise: WidthNoise, features: Tensor, annealing: float = 0.0) -> Tensor:
-    noise.draw(len(features), annealing)
-    with torch.no_grad():
-        return noise.gates()["g"](features, torch.arange(features.shape[1]))
-
-
-def per_channel(x: Tensor) -> Tensor:
-    return x.movedim(1, 0).flatten(1)
-
-
-@pytest.mark.parametrize("gaussian", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("centre", "window"), [(4.0, 2.0), (4.3, 2.0), (3.7, 1.0), (5.0, 5.0)])
-def test_noise_keeps_the_variance_and_takes_its_share_of_the_correlation(
-    centre: float, window: float, shape: tuple[int, ...], gaussian: bool
-) -> None:
-    torch.manual_seed(1)
-    scale = torch.linspace(0.5, 4, 8).view(1, 8, *[1] * (len(shape) - 2))
-    features = scale * torch.randn(shape) + 3
-    out = through(noise_at(centre, window=window, gaussian=gaussian), features)
-    seen = 0
-    for i, share in enumerate(shares_of_noise(centre, window=window)):
-        x, y = per_channel(features)[i], per_channel(out)[i]
-        if share == 0:
-            assert torch.equal(x, y)
-        elif share == 1:
-            assert torch.equal(y, torch.zeros_like(y))
-        else:
-            seen += 1
-            assert 0.9 <= float(y.var() / x.var()) <= 1.1
-            expected = 1 - min(0.98, max(0.02, share))
-            assert float(torch.corrcoef(torch.stack([x, y]))[0, 1]) ** 2 == pytest.approx(expected, abs=0.03)
-    assert seen >= 1
-
-
-def test_differences_of_examples_have_no_mean_and_the_spectrum_of_the_features() -> None:
-    torch.manual_seed(0)
-    walk = torch.randn(4096, 1, 16).cumsum(2) + 10  # a strongly coloured axis
-    noise = noise_at(0.5, size=1, window=1.0)  # half of the one feature is noise
-    added = through(noise, walk) - math.sqrt(0.5) * walk
-    assert abs(float(added.mean())) < 0.3
-    walk, added = walk[:, 0] - walk[:, 0].mean(0), added[:, 0]
-    covariance = walk.T @ walk / 4096
-    assert float((2 * added.T @ added / 4096 - covariance).abs().max() / covariance.max()) < 0.1
-
-
-@pytest.mark.parametrize("examples", [3, 4, 8])
-def test_in_small_batches_too_every_draw_makes_noise(examples: int) -> None:
-    """Two equal shifts would cancel: a batch without any noise."""
-    torch.manual_seed(0)
-    noise = noise_at(2.0, size=4)
-    features = torch.randn(examples, 4, 50)
-    silent = 0
-    for _ in range(100):
-        added = through(noise, features)[:, 1] - math.sqrt(1 - shares_of_noise(2.0, 4)[1]) * features[:, 1]
-        silent += float(added.abs().max()) < 1e-3
-    assert silent == 0
-
-
-@pytest.mark.parametrize("gaussian", [False, True])
-def test_a_batch_of_one_or_two_has_noise_all_the_same(gaussian: bool) -> None:
-    noise = noise_at(2.0, size=4, gaussian=gaussian)
-    for examples in (1, 2):
-        features = torch.randn(examples, 4, 50)
-        out = through(noise, features)
-        added = out[:, 1] - math.sqrt(1 - shares_of_noise(2.0, 4)[1]) * features[:, 1]
-        loudest = float(added.abs().max())
-        assert loudest > 1e-3
-
-
-def test_a_constant_feature_makes_no_noise_of_its_own() -> None:
-    for gaussian in (False, True):
-        out = through(noise_at(4.0, gaussian=gaussian), torch.ones(64, 8))
-        assert bool(torch.isfinite(out).all())
-        assert float(out.std(0).max()) < 1e-3
-
-
-@pytest.mark.parametrize("window", [1.0, 2.0, 3.0])
-def test_every_width_starts_whole_without_noise_and_can_shrink(window: float) -> None:
-    sizes = {str(size): size for size in range(1, 200)}
-    noise = WidthNoise(sizes, window, 0.0, gaussian=False)
-    noise.draw(4, 0.0)
-    gates = noise.gates()
-    for name, size in sizes.items():
-        features = torch.randn(4, size)
-        with torch.no_grad():
-            noisy = not torch.equal(gates[name](features, torch.arange(size)), features)
-        assert not noisy, f"noise at the start, N = {size}"
-    widths = noise.widths()
-    assert all(float(widths[name].detach()) == size for name, size in sizes.items())
-    sum(widths.values()).backward()  # type: ignore[union-attr]
-    stuck = [size for name, size in sizes.items() if not float(noise.shares[name].grad) > 0]  # type: ignore[arg-type]
-    assert stuck == []
-
-
-@settings(max_examples=60)
-@given(st.integers(4, 64), st.floats(0.0, 1.0), st.sampled_from([1.0, 2.0, 4.0]))
-def test_away_from_the_ends_the_effective_width_is_the_centre(size: int, where: float, window: float) -> None:
-    centre = window / 2 + where * (size - window)
-    noise = noise_at(centre, size, window)
-    assert float(noise.widths()["g"].detach()) == pytest.approx(centre, abs=1e-4)
-    assert float(noise.widths()["g"].detach()) == pytest.approx(
-        size - sum(shares_of_noise(centre, size, window)), abs=1e-4
-    )
-
-
-@pytest.mark.parametrize("centre", ["lowest", 1.0, 4.0, 4.5, 8.0, "highest"])
-@pytest.mark.parametrize("annealing", [0.0, 1.0])
-@pytest.mark.parametrize("gaussian", [False, True])
-def test_the_shares_have_a_finite_gradient_everywhere(centre: float | str, annealing: float, gaussian: bool) -> None:
-    torch.manual_seed(0)
-    value = {"lowest": 1.0, "highest": 8.5}.get(str(centre), centre)
-    noise = noise_at(float(value), spread=0.25, gaussian=gaussian)
-    features = torch.randn(16, 8, 3, requires_grad=True)
-    noise.draw(16, annealing)
-    out = noise.gates()["g"](features, torch.arange(8))
-    (out.square().sum() + noise.widths()["g"]).backward()
-    gradient = noise.shares["g"].grad
-    assert gradient is not None
-    assert math.isfinite(float(gradient))
-    assert float(gradient) != 0
-    assert features.grad is not None
-    assert bool(torch.isfinite(features.grad).all())
-
-
-@pytest.mark.parametrize(("size", "window", "lowest", "highest"), [(8, 2, 1, 8.5), (64, 2, 2, 64.5), (64, 1, 2, 64)])
-def test_centres_are_projected_into_their_range(size: int, window: float, lowest: float, highest: float) -> None:
-    for value, expected in [(-3.0, lowest), (0.0, lowest), (99.0 * size, highest), (size / 2, size / 2)]:
-        noise = noise_at(value, size, float(window))
-        noise.project()
-        assert float(noise._centre("g").detach()) == pytest.approx(expected, rel=1e-5)
-        assert noise.shares["g"].requires_grad
-
-
-def drawn_widths(noise: WidthNoise, examples: int, annealing: float) -> Tensor:
-    """How many features of each example are alive and not mostly noise."""
-    noise.draw(examples, annealing)
-    feature, _ = noise._coefficients["g"]
-    return (feature.detach().square() > 0.5).sum(1).double()
-
-
-def test_centres_are_drawn_for_every_example_and_less_widely_later() -> None:
-    torch.manual_seed(0)
-    noise = noise_at(32.0, size=64, spread=0.1)
-    deviations = []
-    for annealing in (1.0, 0.5, 0.0):
-        drawn = drawn_widths(noise, 4096, annealing)
-        assert float(drawn.mean()) == pytest.approx(32, abs=0.5)
-        deviations.append(float(drawn.std()))
-    assert deviations == pytest.approx([6.4, 3.2, 0.0], abs=0.3)
-
-
-def test_a_draw_spreads_by_no_more_than_half_the_width() -> None:
-    torch.manual_seed(0)
-    drawn = drawn_widths(noise_at(16.0, size=256, spread=0.25), 4096, 1.0)  # not 64, but 8
-    assert 6 < float(drawn.std()) < 9
-
-
-def test_a_flattened_map_reads_the_coefficients_of_its_channels() -> None:
-    noise = noise_at(2.0, size=4, window=1.0)
-    features = torch.randn(5, 12)
-    noise.draw(5, 0.0)
-    with torch.no_grad():
-        out = noise.gates()["g"](features, torch.arange(4).repeat_interleave(3))
-    assert torch.equal(out[:, :6], features[:, :6])
-    assert torch.equal(out[:, 6:], torch.zeros(5, 6))
-
-
-def test_gates_pass_features_on_before_the_first_draw() -> None:
-    features = torch.randn(5, 8)
-    assert torch.equal(noise_at(2.0).gates()["g"](features, torch.arange(8)), features)
-
-
-# --- steering
-
-
-def penalties(scale: float, computes: list[float], budget: float = 0.25, ramp: int = 4) -> list[float]:
-    steering = BudgetSteering(budget, ramp)
-    return [float(steering.penalty(torch.tensor(c, dtype=torch.float64), torch.tensor(scale))) for c in computes]
-
-
-def test_the_penalty_by_hand() -> None:
-    got = penalties(2.0, [1.0, 1.0, 0.4])
-    gaps = [0.0, -math.log(0.25) / 4, math.log(0.4) - math.log(0.25) / 2]
-    multipliers = [0.0, 0.1 * gaps[1], max(0.0, 0.1 * (gaps[1] + gaps[2]))]
-    expected = [2 * (m * g + 5 * max(0.0, g) ** 2) for m, g in zip(multipliers, gaps, strict=True)]
-    assert gaps[2] < 0
-    assert got == pytest.approx(expected, rel=1e-6)
-
-
-def test_the_penalty_has_the_scale_of_the_first_loss() -> None:
-    computes = [1.0, 0.9, 0.5, 0.7, 0.2, 0.3, 0.26]
-    one = penalties(1.0, computes)
-    assert penalties(0.01, computes) == pytest.approx([0.01 * p for p in one], rel=1e-5)
-    assert penalties(100.0, computes) == pytest.approx([100 * p for p in one], rel=1e-5)
-
-
-def test_the_target_falls_geometrically_and_stays() -> None:
-    free = [0.25 ** min(1.0, step / 4) for step in range(10)]
-    assert penalties(1.0, free) == pytest.approx([0.0] * 10, abs=1e-12)
-    assert penalties(1.0, [0.1] * 10) == [0.0] * 10  # below the target there is nothing to pay
-
-
-def steered(scale: float, budget: float) -> float:
-    """Two widths a, b with loss scale x (1/a + .1/b) and compute a b; the compute that is arrived at."""
-    widths = nn.Parameter(torch.tensor([1.0, 1.0], dtype=torch.float64))
-    optimizer = torch.optim.Adam([widths], 0.02)
-    steering = BudgetSteering(budget, 150)
-    for _ in range(250):
-        loss = scale * (1 / widths[0] + 0.1 / widths[1])
-        optimizer.zero_grad()
-        (loss + steering.penalty(widths.prod(), loss)).backward()
-        optimizer.step()
-        with torch.no_grad():
-            widths.clamp_(0.03, 1.0)
-    return float(widths.detach().prod())
-
-
-@pytest.mark.parametrize("budget", [0.5, 0.25, 0.0625])
-def test_it_arrives_at_the_budget_whatever_the_scale_of_the_loss(budget: float) -> None:
-    arrived = [steered(scale, budget) for scale in (0.01, 1.0, 100.0)]
-    assert arrived[1] == pytest.approx(budget, rel=0.05)
-    assert arrived == pytest.approx([arrived[1]] * 3, rel=1e-3)
-
-
-# --- the method
+def gru() -> nn.Module:
+    return Recurrent(nn.GRU)
 
 
 @pytest.mark.parametrize("budget", [0.5, 0.25])
@@ -298,13 +61,114 @@ def test_the_features_that_matter_come_first() -> None:
     assert task_loss[0] < task_loss[1]
 
 
-def test_layers_that_read_the_same_features_see_the_same_noise() -> None:
-    noise = WidthNoise({"g": 6}, 1.0, 0.0, gaussian=True)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("model", "shape"), [(Branches, (2, 8, 6)), (Temporal, (4, 20)), (Transformer, (10, 20)), (gru, (10, 20))]
+)
+def test_the_smaller_model_is_the_one_with_the_features_gone(
+    model: type[nn.Module], shape: tuple[int, ...], training: bool
+) -> None:
+    """At a whole width the narrowest window holds no noise: what is left is the model that is delivered."""
+    torch.manual_seed(0)
+    network = randomise_norms(model())
+    widths = Widths(network, torch.zeros(1, *shape))
+    widths = widths.without([group.name for group in widths.groups if group.recurrent])
+    noise = WidthNoise(widths.sizes, 1.0, 0.0, gaussian=False)
+    kept = {name: torch.arange((size + 1) // 2) for name, size in widths.sizes.items()}
     with torch.no_grad():
-        noise.shares["g"].fill_(0.58)  # between two features, so that one of them is noisy
-    noise.draw(8, annealing=0.0)
-    features, gate = torch.randn(8, 6, 5), noise.gates()["g"]
-    first = gate(features, torch.arange(6))
-    assert torch.equal(first, gate(features, torch.arange(6)))
-    noise.draw(8, annealing=0.0)
-    assert not torch.equal(first, gate(features, torch.arange(6)))
+        noise.shares.copy_(torch.tensor([len(kept[name]) / size for name, size in widths.sizes.items()]))
+    small, example = widths.keep(kept).train(training), torch.randn(4, *shape)
+    network.train(training)
+    noise.draw(4, annealing=0.0)
+    with torch.no_grad(), widths.gate(noise.gates(), noise.live()):
+        expected = network(example)
+    with torch.no_grad():
+        assert float((small(example) - expected).abs().max() / expected.abs().max()) < 1e-5
+
+
+# --- networks of other kinds
+
+
+@dataclass(frozen=True)
+class Frames(Task):
+    """Random sequences of ten features; the sum of the first three is to be told from the output's mean."""
+
+    metric: ClassVar = Metric("mse", unit="percent", direction="minimize")
+    presets: ClassVar = {"quick": Plan(dense_steps=20, finetune_steps=10, batch_size=8, learning_rate=1e-2)}
+
+    kind: str = "gru"
+
+    def build_model(self) -> nn.Module:
+        return {"gru": gru, "transformer": Transformer, "conformer": SpeechConformer, "memory": OnlyMemory}[self.kind]()
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            inputs = torch.randn(self.batch_size, 10, 12, generator=generator)
+            yield Batch(inputs, inputs[:, :3].sum((1, 2)) / 6)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch.inputs).float().flatten(1).mean(1) - batch.targets).square().mean()
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        batch = next(self.batches(split, 1))
+        return {self.metric.column: 100 * float(self.loss(predict, batch))}  # type: ignore[arg-type]
+
+    def example_input(self) -> Tensor:
+        return torch.zeros(1, 10, 12)
+
+
+class OnlyMemory(nn.Module):
+    """Whose only width is a hidden state: (B, 10, T) -> (B, T, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.head = nn.GRU(10, 6, batch_first=True), nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.memory(x.transpose(1, 2))[0])
+
+
+def compressed(kind: str, budget: float, hardware: Hardware | None = None) -> tuple[nn.Module, float, Trainer]:
+    """The smaller model, its compute, and the trainer that made it."""
+    torch.manual_seed(0)
+    task = Frames(kind=kind, batch_size=8)
+    model = task.build_model()
+    dense = count_macs(model, task.example_input())
+    run = Trainer(task, task.presets["quick"], steps=30, seed=0, dense_macs=dense, hardware=hardware or Hardware())
+    small = FeatureNoise(budget=budget).compress(model, run)
+    assert isinstance(small, nn.Module)
+    return small, count_macs(small, task.example_input()) / dense, run
+
+
+def test_hidden_states_keep_their_width_and_that_is_said() -> None:
+    small, compute, run = compressed("gru", 0.7)
+    assert compute <= 0.7
+    assert small.get_submodule("memory").hidden_size == 6
+    assert small.get_submodule("front").out_channels < 8  # type: ignore[operator]
+    assert len(run.notes) == 1
+    assert "memory.l0" in run.notes[0]
+    assert "front" not in run.notes[0]
+
+
+def test_what_cannot_be_reached_beside_hidden_states_is_said_before_training() -> None:
+    with pytest.raises(BudgetError, match="smallest reachable"):
+        compressed("gru", 0.1)
+
+
+def test_a_network_of_nothing_but_hidden_states_is_declined() -> None:
+    with pytest.raises(Declined, match="recurrent"):
+        compressed("memory", 0.5)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "conformer"])
+def test_heads_and_norms_are_compressed(kind: str) -> None:
+    _, compute, run = compressed(kind, 0.5)
+    assert 0.4 <= compute <= 0.5
+    assert run.notes == []
+
+
+def test_it_trains_in_half_precision() -> None:
+    _, compute, run = compressed("transformer", 0.5, Hardware("cpu", "bf16"))
+    assert compute <= 0.5
+    assert all(math.isfinite(point["loss"]) for point in run.curve)

@@ -111,17 +111,6 @@ def test_a_transformer_layer(training: bool) -> None:
     assert model.training is training
 
 
-@pytest.mark.parametrize(("kind", "gates"), [(nn.GRU, 3), (nn.LSTM, 4)])
-def test_a_recurrent_layer_is_counted_exactly_or_refused(kind: type[nn.RNNBase], gates: int) -> None:
-    model = kind(5, 7, batch_first=True)
-    try:
-        counted = count_macs(model, torch.zeros(1, 11, 5))
-    except BenchError as error:
-        assert "cannot count the MACs of operator aten." in str(error)
-    else:
-        assert counted == 11 * gates * 7 * (5 + 7)
-
-
 @pytest.mark.parametrize(
     ("function", "operator"),
     [
@@ -243,6 +232,6 @@ def test_params_count_weights_and_biases_with_batch_norm_folded() -> None:
 
 
 def test_an_operator_of_the_file_that_has_no_formula_is_named() -> None:
-    exported = export_onnx(nn.ConvTranspose1d(4, 3, 2), torch.zeros(1, 4, 6))
-    with pytest.raises(BenchError, match="'ConvTranspose'"):
+    exported = export_onnx(Op(lambda x: torch.linalg.det(x @ x.transpose(1, 2))), torch.zeros(1, 4, 6))
+    with pytest.raises(BenchError, match="'Det'"):
         file_costs(exported, (1, 4, 6))

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 import bench.pareto
-from bench.pareto import Reference, hypervolume, nondominated, reference_for
+from bench.errors import BenchError
+from bench.pareto import Reference, best_possible_front, hypervolume, nondominated, reference_for
+from bench.probe import Probe
 from bench.task import Metric
 
 
@@ -54,6 +56,34 @@ def test_the_box_follows_the_direction_of_the_metric() -> None:
     assert right is not None
     assert hypervolume([0.25], [90.0], right) == hypervolume([0.25], [10.0], Reference())
     assert reference_for(Metric("si_sdr", "db", "maximize")) is None
+
+
+def test_the_box_of_a_squared_error_ends_at_a_constant_answer() -> None:
+    box = reference_for(Metric("mse", "percent", "minimize"))
+    assert box is not None
+    assert hypervolume([1 / 32], [50.0], box) == pytest.approx(0.5) and hypervolume([1 / 32], [100.0], box) == 0
+
+
+class Halving(Probe):
+    """A task whose best possible score is known for some of the dense compute."""
+
+    def best_possible(self, compute: float) -> float | None:
+        if compute > 1:
+            raise ValueError("nobody asked for more than the dense model")
+        return 10 / compute if compute >= 0.3 else None
+
+
+def test_the_best_possible_is_asked_at_what_was_delivered() -> None:
+    front = dict(best_possible_front(Halving(), [0.3, 0.7, 1.3]))
+    assert front[0.3] == pytest.approx(10 / 0.3) and front[0.7] == pytest.approx(10 / 0.7) and front[1.0] == 10
+    assert min(front) == 0.3 and max(front) == 1.0 and list(front) == sorted(front)
+    assert best_possible_front(Probe(), [0.3]) == []
+
+
+def test_a_task_that_fails_at_its_best_possible_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Halving, "best_possible", lambda self, compute: 1 / 0)
+    with pytest.raises(BenchError, match="task Halving cannot tell its best possible score: ZeroDivisionError"):
+        best_possible_front(Halving())
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -56,3 +56,13 @@ def test_digest_follows_the_source(folder: Path) -> None:
     (folder / "second_method.py").write_text(text.replace('"""A."""', '"""B."""'))
     first, second = load_method("first_method"), load_method("second_method")
     assert source_digest((first,)) == source_digest((first,)) != source_digest((second,))
+
+
+def test_digest_follows_what_a_plugin_imports_and_nothing_else() -> None:
+    feature_noise = {path.name for path in registry._sources(load_method("feature_noise"))}
+    assert {"feature_noise.py", "_width_noise.py", "_steering.py"} <= feature_noise
+    assert not feature_noise & {"_broadcast.py", "stochastic_gates.py", "dense.py"}
+    assert {path.name for path in registry._sources(load_method("dense"))} == {"dense.py"}
+    task = {"/".join(path.parts[-2:]) for path in registry._sources(registry.load_task("antispoof"))}
+    assert {"antispoof/resnet.py", "attacks/stft.py", "_speech/tract.py"} <= task
+    assert "vad/__init__.py" not in task

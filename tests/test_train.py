@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, MethodError, Plan, Trainer
-from bench.train import stream_seed
+from bench import Batch, BenchError, MethodError, Plan, Trainer
+from bench.train import Hardware, stream_seed
 from tests.models import Points, mlp, randomise_norms
 
 PLAN = Points.presets["quick"]
@@ -265,3 +265,35 @@ def test_an_export_scores_like_the_model() -> None:
     x = torch.randn(5, 6)
     with torch.no_grad():
         assert torch.allclose(Predictor(trainer().export(model))(x), model(x), atol=1e-6)
+
+
+# --- what training runs on
+
+
+def test_mixed_precision_trains_in_bfloat16_and_leaves_full_precision() -> None:
+    task, model = Points(batch_size=16), fresh()
+    run = trainer(60, hardware=Hardware("cpu", "bf16"))
+    seen = set()
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        outputs = network(batch.inputs)
+        seen.add(outputs.dtype)
+        return nn.functional.cross_entropy(outputs.float(), batch.targets)
+
+    run.fit(model, loss=loss)
+    assert seen == {torch.bfloat16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert task.evaluate(model, "dev")["error_percent"] < 20
+
+
+def test_notes_are_kept_once() -> None:
+    run = trainer()
+    run.limited(3).note("the gate stays open")
+    run.note("the gate stays open")
+    assert run.notes == ["the gate stays open"]
+
+
+def test_methods_see_the_chosen_width_groups_only() -> None:
+    assert set(trainer(width_groups=["2"]).widths(fresh()).sizes) == {"2"}
+    with pytest.raises(BenchError, match="begins with 'nowhere'"):
+        trainer(width_groups=["nowhere"]).widths(fresh())

@@ -67,14 +67,25 @@ def test_a_residual_stream_is_one_group_across_its_blocks() -> None:
     layers = {g.name: ({m.layer for m in g.producers}, {m.layer for m in g.consumers}) for g in widths.groups}
     assert len(widths.groups) == 4 + 8  # a stream a stage, the inside of each block
     assert layers["stem.0"] == (
-        {"stem.0", "stages.0.conv2", "stages.1.conv2"},
-        {"stages.0.conv1", "stages.1.conv1", "stages.2.conv1", "stages.2.shortcut.0"},
+        {"stem.0", "stages.0.0.conv2", "stages.0.1.conv2"},
+        {"stages.0.0.conv1", "stages.0.1.conv1", "stages.1.0.conv1", "stages.1.0.shortcut.0"},
     )
-    assert layers["stages.3.conv1"] == ({"stages.3.conv1"}, {"stages.3.conv2"})
+    assert layers["stages.1.1.conv1"] == ({"stages.1.1.conv1"}, {"stages.1.1.conv2"})
     last = next(consumers for _, consumers in layers.values() if "head" in consumers)
-    assert last == {"stages.7.conv1", "head"}
+    assert last == {"stages.3.1.conv1", "head"}
     assert widths.sizes["stem.0"] == 4
     assert max(widths.sizes.values()) == 32
+
+
+def test_the_stages_of_the_resnet_can_be_chosen() -> None:
+    widths = Widths(ResNet(LAYOUTS["resnet18"], 4), torch.zeros(1, 16, 20))
+    second = widths.only(["stages.1"])
+    assert set(second.sizes) == {"stages.1.0.conv1", "stages.1.0.conv2", "stages.1.1.conv1"}
+    small = second.keep(second.strongest(second.norms(), 0.9))
+    assert 0.85 * widths.reference_macs < count_macs(small, widths.example_input) <= 0.9 * widths.reference_macs
+    assert small.stages[0][0].conv1.out_channels == 4
+    with pytest.raises(BenchError, match=r"'nowhere'.*stages\.1\.0\.conv1"):
+        widths.only(["nowhere"])
 
 
 def test_the_head_of_the_resnet_reads_every_channel_twice() -> None:
@@ -297,33 +308,34 @@ def test_an_unknown_group_is_named(built: Built) -> None:
 
 
 class Scaled(nn.Module):
-    """A layer with a parameter of its own that no graph can know."""
+    """A parameter of its own, which meets the channels element by element."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(5))
+        self.scale = nn.Parameter(torch.rand(5))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
 
 
-class Tagger(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.memory = nn.GRU(4, 6, batch_first=True)
-        self.head = nn.Linear(6, 2)
+def test_parameters_of_somebodys_own_layer_are_cut_too() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.Linear(5, 2))
+    small = Widths(model, torch.zeros(1, 3)).keep({"0": torch.tensor([4, 1])})
+    assert torch.equal(small[1].scale, model[1].scale[[1, 4]])
 
+
+class Ranked(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.memory(x)[0])
+        return x.sort(1).values
 
 
 @pytest.mark.parametrize(
     ("model", "shape", "named"),
     [
-        (Tagger(), (1, 7, 4), "GRU.*'memory'"),
-        (nn.Sequential(nn.Linear(3, 5), Scaled(), nn.Linear(5, 2)), (1, 3), "Scaled.*'1'"),
-        (nn.Sequential(nn.Conv1d(4, 6, 3, groups=2), nn.Conv1d(6, 2, 1)), (1, 4, 9), "Conv1d.*'0'"),
-        (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm.*'1'"),
+        (nn.Sequential(nn.Linear(3, 5), Ranked(), nn.Linear(5, 2)), (1, 3), "operator sort.*Ranked '1'"),
+        (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm '1'"),
+        (nn.Sequential(nn.LSTM(4, 6, proj_size=3)), (1, 7, 4), "LSTM with proj_size.*'0'"),
+        (nn.Sequential(nn.MultiheadAttention(4, 2, add_bias_kv=True)), (1, 7, 4), "Attention with add_bias_kv.*'0'"),
     ],
 )
 def test_an_unknown_operator_is_named(model: nn.Module, shape: tuple[int, ...], named: str) -> None:
@@ -342,9 +354,11 @@ class Similarity(nn.Module):
         return self.head((y @ y.transpose(1, 2)).relu())
 
 
-def test_products_outside_layers_are_refused_not_overlooked() -> None:
-    with pytest.raises(BenchError, match="MACs of Similarity"):
-        Widths(Similarity(), torch.zeros(1, 7, 4))
+def test_products_outside_layers_are_counted_and_what_they_mix_stays() -> None:
+    model = Similarity()
+    widths = Widths(model, torch.zeros(1, 7, 4))
+    assert widths.macs({}) == count_macs(model, torch.zeros(1, 7, 4)) == 7 * 4 * 6 + 7 * 7 * 6 + 7 * 7 * 2
+    assert widths.sizes == {}  # no gate can be put where the features are summed over
 
 
 class Net(nn.Module):

@@ -93,6 +93,9 @@ def _no_answer(points: Points, duels: pd.DataFrame) -> str:
     camp = next(camp for camp in CAMPS if duels[f"{camp}_score"].isna().all())
     name = camp.replace("_", "-")
     if not (contenders["stage"] == camp).any():
+        declined = points.table.query("status == 'declined' and stage == @camp and not control")["method"].unique()
+        if len(declined):
+            return f"No answer: every {name} method that took part declined this task ({', '.join(declined)})."
         return f"No answer: no {name} method (one that compresses {CAMPS[camp]}) took part."
     if not (scored["stage"] == camp).any():
         return f"No answer: no {name} method has a finished model."

@@ -14,6 +14,8 @@ UNSTRUCTURED = 0.9
 def chosen_points(points: Points) -> pd.DataFrame:
     """One row for each method and chosen setting: means over seeds, with their number and whether any failed.
 
+    A method that declined the task has no points, so it has no row.
+
     Columns: method, stage, control, budget, trial; the means of all costs and scores; the eval score's ``_std``,
     ``_min`` and ``_max``; seeds, scored (those with an eval score), failed and missed (how many); and unstructured
     (whether its zeros are only theoretical savings).
@@ -24,7 +26,8 @@ def chosen_points(points: Points) -> pd.DataFrame:
     ]
     keys = ["method", "stage", "control", "budget", "trial"]
     # a column nobody has a number for holds None, and a mean of those is an error
-    table = points.table[points.table["chosen"].astype(bool)].astype(dict.fromkeys([*numbers, "budget"], float))
+    table = points.table[points.table["chosen"].astype(bool) & (points.table["status"] != "declined")]
+    table = table.astype(dict.fromkeys([*numbers, "budget"], float))
     table = table.astype({"control": bool})
     grouped = table.groupby(keys, dropna=False, sort=False)
     means = grouped[numbers].mean()

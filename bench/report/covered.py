@@ -7,6 +7,7 @@ import pandas as pd
 from bench.pareto import hypervolume, nondominated, reference_for
 from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
+from bench.report.excess import best_possible_steps
 
 #: costs that are shares of the dense model, with what their column is called in the report
 COSTS = {
@@ -19,7 +20,8 @@ COSTS = {
 def hypervolumes(points: Points) -> pd.DataFrame:
     """One row for each camp and method: stage, method (empty for a whole camp), and the hypervolume for each cost.
 
-    Failed points cover nothing. Empty for a metric without a frozen box.
+    Failed points cover nothing. The best possible front comes last, where it is known. Empty for a metric without a
+    frozen box.
     """
     reference = reference_for(points.metric)
     table = chosen_points(points)
@@ -38,6 +40,9 @@ def hypervolumes(points: Points) -> pd.DataFrame:
             if members[cost].isna().all():  # never measured, which is something else than nothing covered
                 row[cost] = float("nan")
         rows.append(row)
+    if len(best := best_possible_steps(points)):
+        covered = hypervolume(best["share"], best["score"], reference)
+        rows.append({"stage": "theory", "method": "best possible", **dict.fromkeys(COSTS), "macs_ratio": covered})
     return pd.DataFrame(rows)
 
 

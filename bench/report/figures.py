@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.numbers import percent, short, title, unit
+from bench.report.overlays import draw_best_possible, draw_published, relative_scale
 from bench.report.svg import FAINT, INK, blank_figure, style, to_svg
 
 _MARKERS = "osD^vPX*<>hp"
@@ -56,6 +57,9 @@ def front_figure(points: Points, axis: CostAxis) -> str | None:
     with style():
         figure = blank_figure(6.6, 4.1 + 0.11 * table["method"].nunique())
         ax: Axes = figure.add_subplot()
+        ax.set_xscale("log", base=2)
+        if relative_scale(points):
+            ax.set_yscale("log")
         handles = [_draw_method(ax, points, axis, rows, look) for rows, look in zip(*_looks(table), strict=True)]
         if axis.theoretical and table["unstructured"].any():
             handles.append(_hollow_key())
@@ -63,6 +67,10 @@ def front_figure(points: Points, axis: CostAxis) -> str | None:
             line = ax.axhline(dense, color=INK, linewidth=1, alpha=0.6)
             line.set_label("dense model's level")
             handles.append(line)
+        if axis.column == "macs_ratio":
+            handles += (others := draw_published(ax, points))
+            figure.set_figheight(figure.get_figheight() + 0.11 * len(others))
+            handles += draw_best_possible(ax, points)
         _finish_axes(ax, points, axis)
         _legend(figure, handles)
         return to_svg(figure, axis.column.replace("_", "-"), f"{title(points.metric)} on eval against {axis.label}")
@@ -93,7 +101,9 @@ def breakdown_figure(points: Points) -> str | None:
     budgets = chosen_points(points).set_index(["method", "trial"])["budget"]
     labels = [f"{key[0]}  {percent(budgets[key])}".rstrip() for key in table.index]
     with style():
-        figure = blank_figure(2.6 + 0.52 * len(table.columns), 0.9 + 0.26 * len(table))
+        cell = max(0.52, 0.2 + 0.08 * max(len(part) for part in table.columns))
+        width = 1.3 + 0.075 * max(map(len, labels)) + cell * len(table.columns)
+        figure = blank_figure(width, max(2.0, 0.9 + 0.26 * len(table)))
         ax: Axes = figure.add_subplot()
         sns.heatmap(
             table,
@@ -155,7 +165,6 @@ def _dense_level(points: Points, table: pd.DataFrame) -> float | None:
 
 def _finish_axes(ax: Axes, points: Points, axis: CostAxis) -> None:
     better = "lower" if points.metric.direction == "minimize" else "higher"
-    ax.set_xscale("log", base=2)
     low, high = ax.get_xlim()
     if axis.column == "macs_ratio":
         ax.xaxis.set_major_locator(FixedLocator(sorted({*points.index["budgets"], 1.0})))
@@ -167,12 +176,19 @@ def _finish_axes(ax: Axes, points: Points, axis: CostAxis) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(low, high)
     ax.set(xlabel=axis.label, ylabel=f"{title(points.metric)} on eval, {unit(points.metric)} ({better} is better)")
+    if relative_scale(points):
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
     sns.despine(ax=ax)
 
 
 def _legend(figure: Figure, handles: list[Line2D]) -> None:
     """Below the axes; the labels are set afterwards, as matplotlib leaves out those with a leading underscore."""
     labels = [str(handle.get_label()) for handle in handles]
+    half = (len(labels) + 1) // 2  # the first half stands in the left column
+    widest = sum(max(map(len, column), default=0) for column in (labels[:half], labels[half:]))
+    figure.set_figwidth(max(figure.get_figwidth(), 1.4 + 0.068 * widest))
     legend = figure.legend(
         handles, ["-"] * len(labels), loc="outside lower center", ncols=2, fontsize=9, handlelength=3
     )

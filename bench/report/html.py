@@ -14,7 +14,9 @@ from bench.report import figures, reading
 from bench.report.answer import CAMPS, answer, budget_duels
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.covered import COSTS, hypervolumes, on_front
-from bench.report.numbers import known, measured, number, percent, score, short, signed, title, unit
+from bench.report.excess import excess_table
+from bench.report.numbers import extra, known, measured, number, percent, score, short, signed, title, unit
+from bench.report.published import DRAWN, part_names, published_points
 
 
 def render_html(points: Points, fronts: dict[str, str | None]) -> str:
@@ -40,6 +42,14 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
             rules=reading.rules(points),
             controls=[c for c in reading.controls() if c[0] in points.index["methods"]],
             troubles=_records(reading.troubles(points)),
+            declined=reading.declined(points),
+            notes=reading.notes(points),
+            budgets=points.index["budgets"],
+            excess=_records(excess_table(points)),
+            published=_records(published := published_points(points)),
+            published_parts=part_names(published),
+            published_heads=[(part, 0) for part in part_names(published)],
+            published_drawn=points.index["preset"] in DRAWN,
             provenance=reading.provenance(points),
             duels=_duels(points),
             # the only texts that are not escaped here: svg.py has escaped what it was given
@@ -65,14 +75,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     page.filters.update(
-        percent=percent, measured=measured, short=short, score=score, number=number, signed=signed, known=known
+        percent=percent,
+        measured=measured,
+        short=short,
+        score=score,
+        number=number,
+        signed=signed,
+        known=known,
+        extra=extra,
     )
     return page
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows for the page; what is not known is None."""
-    return [{str(k): v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
+    return [{k: v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _duels(points: Points) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from bench.points import Points
 from bench.report import reading
 from bench.report.answer import answer, budget_duels
 from bench.report.chosen import chosen_points, stage_name
-from bench.report.numbers import known, measured, number, percent, score, short, title, unit
+from bench.report.excess import excess_table
+from bench.report.numbers import extra, known, measured, number, percent, score, short, title, unit
+from bench.report.published import drawn_points
 
 
 def render_markdown(points: Points) -> str:
@@ -21,10 +23,14 @@ def render_markdown(points: Points) -> str:
         "\n".join(f"- {_text(limit)}" for limit in reading.limits(points)),
         f"## Best of each camp at each budget ({metric} on eval, chosen on dev)",
         _duel_table(points),
+        *_excess(points),
         f"## All chosen points (costs for one {_text(points.work_unit)}, shares of the dense model)",
         _chosen_table(points, metric),
+        *_list_of("Notes of the methods", [(name, " ".join(said)) for name, said in reading.notes(points)]),
+        *_list_of("Methods that do not apply here (no failure)", reading.declined(points)),
         "## Failed and missed points",
         _troubles(points),
+        *_published(points, metric),
         "## How to read this",
         "\n".join(f"- {_text(rule)}" for rule in reading.rules(points)),
     ]
@@ -57,6 +63,42 @@ def _chosen_table(points: Points, metric: str) -> str:
         for row in chosen_points(points).to_dict("records")
     ]
     return _table(head, "ll" + "r" * (len(head) - 2), rows)
+
+
+def _excess(points: Points) -> list[str]:
+    """How far each method is from the best possible, where that is known."""
+    table, budgets = excess_table(points), points.index["budgets"]
+    if table.empty:
+        return []
+    head = ["method", "compressed", "mean", "worst model", *(f"≤ {percent(budget)}" for budget in budgets)]
+    rows = [
+        [row["method"], row["stage"], *(extra(row[name]) for name in ("mean", "worst", *budgets))]
+        for row in table.to_dict("records")
+    ]
+    heading = "## How much worse than the best possible at the same compute (eval; in percent of the best possible)"
+    return [heading, _table(head, "ll" + "r" * (len(head) - 2), rows)]
+
+
+def _published(points: Points, metric: str) -> list[str]:
+    """What others have published, where the figure shows it too."""
+    table = drawn_points(points)
+    if table.empty:
+        return []
+    head = ["model", "method", "setting", metric, "compute share", "data", "source"]
+    rows = [
+        [
+            *(row["model"], row["method"], row["setting"], f"{row['score']:.2f}", measured(row["share"])),
+            *(row["data"], row["source"]),
+        ]
+        for row in table.to_dict("records")
+    ]
+    heading = "## Published elsewhere, on the data named (no part of the verdict; shares of the published dense model)"
+    return [heading, _table(head, "lllrrll", rows)]
+
+
+def _list_of(heading: str, entries: Iterable[tuple[str, str]]) -> list[str]:
+    lines = [f"- {_text(name)}: {_text(text)}" for name, text in entries]
+    return [f"## {heading}", "\n".join(lines)] if lines else []
 
 
 def _troubles(points: Points) -> str:

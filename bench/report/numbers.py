@@ -66,6 +66,22 @@ def signed(value: float) -> str:
     return f"{'-' if value < 0 else '+'}{score(abs(value))}" if known(value) else ""
 
 
+def extra(value: float) -> str:
+    """An excess in percent: two digits say enough of it.
+
+    >>> extra(0.0214), extra(1.47), extra(126.13)
+    ('0.02 %', '1.5 %', '126 %')
+    """
+    form = (
+        "{:.0f} %"
+        if known(value) and abs(value) >= 100
+        else "{:.1f} %"
+        if known(value) and abs(value) >= 1
+        else "{:.2f} %"
+    )
+    return number(value, form)
+
+
 def title(metric: Metric) -> str:
     """A metric's name as prose writes it: ``EER``, ``SI SDR``."""
     return metric.name.replace("_", " ").upper()

@@ -14,6 +14,11 @@ def limits(points: Points) -> list[str]:
     index, said = points.index, []
     if index["setting"]["fields"].get("data") == "embedded":
         said.append("The embedded data is generated speech. Its scores say nothing about real corpora.")
+    if index.get("best_possible"):
+        said.append(
+            "The best possible score of this task follows from theory. What is seen here is how close methods come to "
+            "it, which says nothing about real data."
+        )
     chosen = chosen_points(points)
     if len(chosen) and chosen["latency_ratio"].isna().any():
         said.append("Latency has not been measured for every chosen point; the run was interrupted or a trial failed.")
@@ -27,7 +32,7 @@ def rules(points: Points) -> list[str]:
     plan = points.index["plan"]
     dense, tune = plan["dense_steps"], plan["finetune_steps"]
     camps = chosen_points(points).query("not control").groupby("stage")["method"].nunique()
-    trials = points.table.groupby("method")["trial"].nunique()
+    trials = points.table[points.table["status"] != "declined"].groupby("method")["trial"].nunique()
     seeds = int(points.index["seeds"])
     said = [
         f"Equal effort: {_effort(points)} An in-training method starts from a fresh dense model and has all of them. "
@@ -87,8 +92,19 @@ def controls() -> list[tuple[str, str]]:
 
 def troubles(points: Points) -> pd.DataFrame:
     """Every trial that failed or missed its budget: method, budget, seed, trial, status, chosen, reason, key."""
-    table = points.table[points.table["status"] != "complete"]
+    table = points.table[~points.table["status"].isin(["complete", "declined"])]
     return table[["method", "budget", "seed", "trial", "status", "chosen", "reason", "key"]]
+
+
+def declined(points: Points) -> list[tuple[str, str]]:
+    """The methods that do not apply to this task or model, with the reason they gave. That is no failure."""
+    table = points.table[points.table["status"] == "declined"]
+    return list(dict.fromkeys(zip(table["method"], table["reason"], strict=True)))
+
+
+def notes(points: Points) -> list[tuple[str, list[str]]]:
+    """What methods say beside their results, such as a width that they left alone: each sentence once a method."""
+    return list(points.notes.items())
 
 
 def provenance(points: Points) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -4,23 +4,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
-from bench.report.numbers import number, short, title, unit
+from bench.report.excess import excess_table
+from bench.report.numbers import extra, number, short, title, unit
+from bench.report.reading import declined
+from bench.report.reading import notes as notes_of
 
 WIDE = 128  # columns that the whole table needs
 
 
-def result_table(points: Points, width: int) -> Table:
-    """One row for each chosen point: what it costs, how good it is, whether it is in-training or post-hoc.
+def result_table(points: Points, width: int) -> Group:
+    """The chosen points, and below them what else a reader must know of each method.
 
     Args:
         points: the points.
         width: columns of the terminal; a narrow one is shown fewer columns of the table.
     """
+    return Group(_table(points, width), *_remarks(points))
+
+
+def _remarks(points: Points) -> list[Text]:
+    """The distance from the best possible, which methods do not apply, and what methods note beside their results."""
+    lines = []
+    if len(table := excess_table(points)):
+        ranked = table.sort_values("mean", kind="stable").to_dict("records")
+        each = ", ".join(f"{row['method']} {extra(row['mean'])} ({extra(row['worst'])})" for row in ranked)
+        lines.append(Text(f"above the best possible at the same compute, mean (worst model): {each}"))
+    lines += [Text(f"does not apply  {method}: {reason}", style="dim") for method, reason in declined(points)]
+    lines += [Text(f"note  {name}: {said}", style="dim") for name, notes in notes_of(points) for said in notes]
+    return lines
+
+
+def _table(points: Points, width: int) -> Table:
+    """One row for each chosen point: what it costs, how good it is, whether it is in-training or post-hoc."""
     name = f"{title(points.metric)} {unit(points.metric)}"
     heading = f"{points.index['task']} · {points.index['preset']}: costs for one {points.work_unit}"
     table = Table(title=heading, box=box.SIMPLE_HEAD)

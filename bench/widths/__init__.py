@@ -1,6 +1,7 @@
 """The widths of any model: which channels live and die together, what they cost, how to gate and to remove them."""
 
+from bench.widths.gating import Gate, Live
 from bench.widths.graph import Group, Member
-from bench.widths.widths import Gate, Widths
+from bench.widths.widths import Widths
 
-__all__ = ["Gate", "Group", "Member", "Widths"]
+__all__ = ["Gate", "Group", "Live", "Member", "Widths"]

@@ -1,55 +1,91 @@
 """One object for the widths of one model."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.measure.macs import count_macs
-from bench.widths.cost import layer_costs
-from bench.widths.graph import Group, Member, build_graph, coupled, find_groups
-from bench.widths.solve import Sizes, largest_within
-
-#: (features (B, n, ...), channels (n,)) -> features of the same shape; ``channels`` says which channel of the group
-#: stands at each of the n positions, so that coefficients c of shape (B, size) apply as ``c[:, channels]``
-Gate = Callable[[Tensor, Tensor], Tensor]
+from bench.widths.attributes import Attributes, find_attributes
+from bench.widths.cost import product_costs
+from bench.widths.flexible import make_flexible
+from bench.widths.gating import Gate, Live, Wiring, batch_axes
+from bench.widths.graph import Graph, Group, build_graph
+from bench.widths.removal import without
+from bench.widths.solve import Sizes, largest_within, smallest_sizes
 
 
 class Widths:
     """The groups of channels of a model, their cost, gates on them, and the physically smaller model.
 
     Args:
-        model: any model of known layers; it is left as it is, in eval mode.
+        model: any model of known operators; left in eval mode. Its recurrent and attention layers are given their
+            flexible form: the same layers, the same parameters, the same results.
         example_input: one unit of work, batch of one; MACs are those of this input.
         reference_macs: what a budget is a fraction of; the model's own MACs unless given.
         multiple: the solvers choose widths that are multiples of this (runtimes like 8), or the whole group.
+        input_axis: axis of the input whose entries (mel bands) are a width of the model too; None if none.
 
     Raises:
         BenchError: the model has an operator that the graph does not know; the message names it.
     """
 
     def __init__(
-        self, model: nn.Module, example_input: Tensor, reference_macs: int | None = None, multiple: int = 1
+        self,
+        model: nn.Module,
+        example_input: Tensor,
+        reference_macs: int | None = None,
+        multiple: int = 1,
+        input_axis: int | None = None,
     ) -> None:
+        make_flexible(model)
         self.model = model.eval()
         self.example_input = example_input
         self.multiple = multiple
-        self._graph = build_graph(model, example_input)
-        self.groups: tuple[Group, ...] = find_groups(model, self._graph)
-        self.sizes: Sizes = {group.name: group.size for group in self.groups}
-        self._costs = layer_costs(model, self.groups, example_input)
-        counted = count_macs(model, example_input)
+        plain = copy.deepcopy(model).cpu()
+        graph = build_graph(plain, example_input.cpu(), input_axis)
+        self.groups: tuple[Group, ...] = graph.groups
+        self._full: Sizes = {group.name: group.size for group in self.groups}
+        self._all = self.groups
+        self._costs = product_costs(graph)
+        self._wiring = Wiring(self.model, _norm_groups(graph), batch_axes(plain, example_input.cpu()))
+        counted = count_macs(plain, example_input.cpu())
         if self.macs(self.sizes) != counted:
             raise BenchError(
                 f"the width graph accounts for {self.macs(self.sizes):,} of the {counted:,} MACs of "
-                f"{type(model).__name__}: it has a costly operation outside convolutions and linear layers"
+                f"{type(model).__name__}: it has a costly operation that the graph does not see"
             )
-        self._check_removal()
+        self._attributes: Attributes = {}
+        self._attributes = find_attributes(plain, self.groups, self._removal_is_masking)
         self.reference_macs = counted if reference_macs is None else reference_macs
+
+    @property
+    def sizes(self) -> Sizes:
+        """The number of channels of each group."""
+        return {group.name: group.size for group in self.groups}
+
+    def without(self, names: Iterable[str]) -> Self:
+        """The same widths, but for these groups, which keep all their channels."""
+        names = list(names)
+        self._known(dict.fromkeys(names))
+        return self._with_groups([group for group in self.groups if group.name not in names])
+
+    def only(self, prefixes: Iterable[str]) -> Self:
+        """The same widths, but only the groups whose names begin with one of these; the others stay as they are.
+
+        Raises:
+            BenchError: no group begins with one of the prefixes.
+        """
+        prefixes = tuple(prefixes)
+        for prefix in prefixes:
+            if not any(name.startswith(prefix) for name in self.sizes):
+                raise BenchError(f"no width group begins with {prefix!r}; there are: {', '.join(self.sizes)}")
+        return self._with_groups([group for group in self.groups if group.name.startswith(prefixes)])
 
     def macs(self, sizes: Mapping[str, Any]) -> Any:
         """MACs for these sizes (integers, or real tensors of shape (), which gradients pass through).
@@ -57,15 +93,31 @@ class Widths:
         Groups that are not named keep all their channels.
         """
         self._known(sizes)
-        live = {**self.sizes, **sizes}
+        live = {**self._full, **sizes}
         return sum(cost.macs(live) for cost in self._costs)
 
-    def norms(self, p: int = 2) -> dict[str, Tensor]:
-        """The norm of each channel over all coupled layers, divided by its group's mean (Fang et al., 2301.12900)."""
-        import torch_pruning
+    @property
+    def smallest_budget(self) -> float:
+        """The compute of the smallest model that the solvers can reach, as a fraction of the reference."""
+        return float(self.macs(smallest_sizes(self.sizes, self.multiple)) / self.reference_macs)
 
-        importance = torch_pruning.importance.GroupMagnitudeImportance(p=p, normalizer="mean")
-        return {g.name: importance(coupled(self._graph, self.model, g.root))[g.root_channels] for g in self.groups}
+    def norms(self, p: int = 2) -> dict[str, Tensor]:
+        """The p-norm of each channel to the power p, averaged over all coupled weights, as a share of its group's mean.
+
+        Every weight that makes, scales or reads the channel counts alike (Fang et al. 2023, arXiv 2301.12900).
+        """
+        parameters = dict(self.model.named_parameters())
+        scores = {}
+        for group in self.groups:
+            sums = []
+            for part in group.parts:
+                if "weight" in part.tensor.rpartition(".")[2] and part.tensor in parameters:
+                    weight = parameters[part.tensor].detach().abs().pow(p)[..., None]
+                    powers = weight.movedim(part.axis, 0).flatten(1).sum(1)[part.positions]
+                    sums.append(powers.new_zeros(group.size).index_add(0, part.channels.to(powers.device), powers))
+            mean = torch.stack(sums).mean(0)
+            scores[group.name] = (mean / mean.mean().clamp(min=1e-30)).cpu()
+        return scores
 
     def proportional(self, sizes: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Scores under which the first channels are kept, in each group in proportion to ``sizes``."""
@@ -84,66 +136,86 @@ class Widths:
 
     def keep(self, indices: Mapping[str, Tensor]) -> nn.Module:
         """The physically smaller model, a copy; in eval mode it equals the model gated with the same channels."""
-        self._known(indices)
-        dead: dict[str, list[int]] = {}  # by root, since removal numbers the channels of a root anew
+        return without(self.model, self._all, self._dead(indices), self._attributes)
+
+    def gate(self, gates: Mapping[str, Gate], live: Mapping[str, Live] | None = None) -> AbstractContextManager[None]:
+        """While this context lasts, the features of the named groups pass through gates where they are consumed.
+
+        That is the last point after norm and activation, whatever the architecture; batch statistics and the
+        residual stream itself stay as they are. The hooks are gone afterwards.
+
+        Args:
+            gates: by group. On a recurrent group a gate sees columns of weights and must not differ between examples.
+            live: by group: how far each channel counts in the statistics of a LayerNorm that goes over the group. A
+                gate that takes features away says so here; all count unless given.
+        """
+        self._known({**gates, **(live or {})})
+        return self._wiring.gated(self.groups, gates, live or {})
+
+    def mask(self, indices: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """While this context lasts, the model computes as if it had these channels only, as ``keep`` would leave it."""
+        alive = {name: (~dead).float() for name, dead in self._dead(indices).items() if name in self.sizes}
+
+        def gate(mask: Tensor) -> Gate:
+            return lambda x, channels: x * mask.to(x)[channels].view(1, -1, *[1] * (x.dim() - 2))
+
+        return self.gate(
+            {name: gate(mask) for name, mask in alive.items()},
+            {name: lambda channels, mask=mask: mask[channels][None] for name, mask in alive.items()},  # type: ignore[misc]
+        )
+
+    @torch.no_grad()
+    def scale(self, factors: Mapping[str, Tensor]) -> None:
+        """Multiply what each channel sends to its consumers, in their weights: a gate made permanent.
+
+        Args:
+            factors: by group, (size,).
+        """
+        self._known(factors)
         for group in self.groups:
+            for member in group.consumers if group.name in factors else ():
+                weight = getattr(self.model.get_submodule(member.layer), member.parameter).transpose(0, member.axis)
+                factor = factors[group.name].to(weight)[member.channels]
+                weight[member.positions] *= factor.view(-1, *[1] * (weight.dim() - 1))
+
+    def _with_groups(self, groups: list[Group]) -> Self:
+        other = copy.copy(self)
+        other.groups = tuple(groups)
+        return other
+
+    def _dead(self, indices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """For every group a mask of the channels that go."""
+        self._known(indices)
+        dead = {}
+        for group in self._all:
             wanted = {int(i) for i in indices.get(group.name, range(group.size))}
             if not wanted or not wanted <= set(range(group.size)):
                 raise BenchError(
                     f"group {group.name!r} has channels 0 to {group.size - 1} and needs at least one; asked to keep "
                     f"{sorted(wanted)}"
                 )
-            removed = sorted(set(range(group.size)) - wanted)
-            dead.setdefault(group.root, []).extend(group.root_channels[removed].tolist())
-        small = copy.deepcopy(self.model)
-        graph = build_graph(small, self.example_input)
-        for root, channels in dead.items():
-            if channels:
-                coupled(graph, small, root, sorted(channels)).prune()
-        return small
+            dead[group.name] = torch.ones(group.size, dtype=torch.bool)
+            dead[group.name][sorted(wanted)] = False
+        return dead
 
-    @contextmanager
-    def gate(self, gates: Mapping[str, Gate]) -> Iterator[None]:
-        """While this context lasts, the features of the named groups pass through gates where they are consumed.
-
-        That is the last point after norm and activation, whatever the architecture; batch statistics and the
-        residual stream itself stay as they are. The hooks are gone afterwards.
-        """
-        self._known(gates)
-        hooks = [
-            self.model.get_submodule(member.layer).register_forward_pre_hook(_gate_hook(member, gates[group.name]))
-            for group in self.groups
-            if group.name in gates
-            for member in group.consumers
-        ]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _check_removal(self) -> None:
-        """Remove half of every group's channels and compare with masking them: a graph that went astray shows here."""
+    def _removal_is_masking(self, attributes: Attributes) -> bool:
+        """Remove about half of every group's channels and compare with masking them: a graph gone astray shows here."""
         generator = torch.Generator().manual_seed(0)
-        kept = {n: torch.randperm(s, generator=generator)[: (s + 1) // 2] for n, s in self.sizes.items()}
-        masks = {n: torch.zeros(self.sizes[n]).index_fill(0, k, 1.0) for n, k in kept.items()}
-
-        def gate(mask: Tensor) -> Gate:
-            return lambda features, channels: features * mask[channels].view(1, -1, *[1] * (features.dim() - 2))
-
-        example = torch.randn(self.example_input.shape, generator=generator)
+        kept = {}
+        for i, (name, size) in enumerate(self.sizes.items()):
+            count = 1 if size == 1 else 1 + (size // 2 + i) % (size - 1)  # groups of one size keep different numbers
+            kept[name] = torch.randperm(size, generator=generator)[:count]
+        example = torch.randn(self.example_input.shape, generator=generator).to(self.example_input)
         try:
             with torch.no_grad():
-                small = self.keep(kept)
+                small = without(self.model, self._all, self._dead(kept), attributes).eval()
                 removed = small(example)
-                with self.gate({name: gate(mask) for name, mask in masks.items()}):
+                with self.mask(kept):
                     masked = self.model(example)
             same = torch.allclose(removed, masked, rtol=1e-3, atol=1e-4 * float(masked.abs().max()))
-            same = same and count_macs(small, self.example_input) == self.macs({n: len(k) for n, k in kept.items()})
+            return same and count_macs(small, self.example_input) == self.macs({n: len(k) for n, k in kept.items()})
         except (RuntimeError, IndexError):
-            same = False
-        if not same:
-            raise BenchError(f"the width graph cannot follow what {type(self.model).__name__} does between its layers")
+            return False
 
     def _known(self, names: Mapping[str, Any]) -> None:
         for name in names:
@@ -151,15 +223,13 @@ class Widths:
                 raise BenchError(f"no width group is called {name!r}; there are: {', '.join(self.sizes)}")
 
 
-def _gate_hook(member: Member, gate: Gate) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        last = isinstance(module, nn.Linear)  # a linear layer reads its features from the last axis
-        features = inputs[0].movedim(-1, 1) if last else inputs[0]
-        if len(member.positions) == features.shape[1]:
-            features = gate(features, member.channels)
-        else:
-            gated = gate(features[:, member.positions], member.channels)
-            features = features.index_copy(1, member.positions, gated)
-        return (features.movedim(1, -1) if last else features, *inputs[1:])
-
-    return hook
+def _norm_groups(graph: Graph) -> dict[str, list[tuple[Group, Tensor, Tensor]]]:
+    """For each LayerNorm the groups it goes over: group, positions (n,), channels (n,)."""
+    found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
+    for name, atoms in graph.norms.items():
+        owners = graph.group_of[atoms]
+        for index in np.unique(owners[owners >= 0]):
+            group = graph.groups[index]
+            part = next(p for p in group.parts if p.tensor.rpartition(".")[0] == name)
+            found.setdefault(name, []).append((group, part.positions, part.channels))
+    return found

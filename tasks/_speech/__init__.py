@@ -1,6 +1,6 @@
-"""Procedural speech: a source-filter synthesiser, rooms, lines and codecs, in NumPy and SciPy alone.
+"""What tasks on speech share: files, filterbanks, workers, and procedural speech in NumPy and SciPy alone.
 
-It is not meant to be understood; it is meant to have what a countermeasure or a voice activity detector looks at:
+The speech is not meant to be understood; it is meant to have what a countermeasure or a voice activity detector looks at:
 pitch pulses, moving formants, noise, pauses, speakers who differ. All of it is drawn from a NumPy generator.
 """
 

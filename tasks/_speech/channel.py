@@ -37,8 +37,8 @@ def record(rng: np.random.Generator, speech: Signal, level: float = 0.05) -> Sig
     """
     x = speech
     if rng.random() < 0.8:
-        x = _filtered(x, room_response(rng), delay=0)
-    x = unit_level(_filtered(x, random_equaliser(rng), delay=64))
+        x = filtered(x, room_response(rng), delay=0)
+    x = unit_level(filtered(x, random_equaliser(rng), delay=64))
     noise_gain = np.float32(10 ** (-rng.uniform(30, 50) / 20))
     return (x + coloured_noise(rng, len(x)) * noise_gain) * np.float32(level)
 
@@ -49,11 +49,11 @@ def transmit(rng: np.random.Generator, speech: Signal, line: Line) -> Signal:
     Whatever a class of speech could be told by without listening ends here: offset, level, crest factor and
     polarity are drawn anew, from the same distributions for every class.
     """
-    x = _filtered(speech, random_equaliser(rng), delay=64)
+    x = filtered(speech, random_equaliser(rng), delay=64)
     x = unit_level(x)
     x = x + coloured_noise(rng, len(x)) * np.float32(10 ** (-rng.uniform(*line.snr_db) / 20))
     edge = rng.uniform(*line.low_pass_hz)
-    x = _filtered(x, signal.firwin(65, edge, fs=SAMPLE_RATE).astype(np.float32), delay=32)
+    x = filtered(x, signal.firwin(65, edge, fs=SAMPLE_RATE).astype(np.float32), delay=32)
     if rng.random() < line.codec_share:
         x = _coded(rng, x)
     x = limited(unit_level(x), rng.uniform(*line.crest))
@@ -140,7 +140,7 @@ def _coded(rng: np.random.Generator, x: Signal) -> Signal:
     return band_quantised(x, rng.uniform(-14, -2))
 
 
-def _filtered(x: Signal, taps: Signal, delay: int) -> Signal:
+def filtered(x: Signal, taps: Signal, delay: int) -> Signal:
     """``x`` convolved with ``taps``, ``delay`` samples earlier, as long as ``x``."""
     size = fft.next_fast_len(len(x) + len(taps) - 1, real=True)
     y = fft.irfft(fft.rfft(x, size) * fft.rfft(taps, size), size)

@@ -131,7 +131,8 @@ class Antispoof(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy, the two classes weighted to count equally."""
-        return functional.cross_entropy(model(batch.inputs), batch.targets, weight=self._class_weights)
+        weights = self._class_weights.to(batch.inputs.device)
+        return functional.cross_entropy(model(batch.inputs), batch.targets, weight=weights)
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """EER over all utterances, then the EER of each attack against all bona fide utterances."""

@@ -6,15 +6,11 @@ Todisco et al. (2019), https://doi.org/10.7488/ds/2555. The embedded corpus is w
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import gcd
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from scipy import signal
-
 from bench import BenchError
-from tasks._speech import SAMPLE_RATE, Signal
+from tasks._speech import Signal
+from tasks._speech.audio import read_recording
 
 SPLITS = ("train", "dev", "eval")
 BONAFIDE = "bonafide"
@@ -106,21 +102,7 @@ def read_audio(path: Path) -> Signal:
 
     Files at another rate are resampled.
     """
-    if not path.is_file():
-        raise BenchError(f"Audio file {path} is missing, although the protocol lists it: unpack the corpus again.")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise BenchError(
-            f"Audio file {path} cannot be read: expected FLAC. It is empty or damaged ({error}); unpack it again."
-        ) from error
-    if not len(samples):
-        raise BenchError(f"Audio file {path} has no samples: remove its line from the protocol, or unpack it again.")
-    mono: Signal = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        common = gcd(rate, SAMPLE_RATE)
-        mono = signal.resample_poly(mono, SAMPLE_RATE // common, rate // common)
-    return np.ascontiguousarray(mono, np.float32)
+    return read_recording(path, "the protocol").samples
 
 
 def corpus_identity(root: Path, splits: Iterable[str] = SPLITS) -> dict[str, str]:

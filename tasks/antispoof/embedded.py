@@ -4,10 +4,7 @@ It needs no download and is the same on every run and for any number of processe
 utterance draws from a generator of its own. It says nothing about how well real attacks are detected.
 """
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache, partial
@@ -21,6 +18,7 @@ from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.channel import FULL_SCALE, Line, record, transmit
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import synthesise
+from tasks._speech.workers import in_processes
 from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, Utterance, audio_path, write_protocol
 from tasks.antispoof.attacks import KNOWN, UNSEEN
 
@@ -88,7 +86,7 @@ def write_corpus(
         rows = [_utterance(folder, spec, split, index) for index in range(spec.utterances[split])]
         write_protocol(folder, name, rows)
         rows[0].path.parent.mkdir(parents=True, exist_ok=True)
-    for done, _ in enumerate(_each(partial(_write_one, folder, spec), jobs, workers), start=1):
+    for done, _ in enumerate(in_processes(partial(_write_one, folder, spec), jobs, workers), start=1):
         if progress and (done % 32 == 0 or done == len(jobs)):
             progress(done / len(jobs))
 
@@ -142,29 +140,3 @@ def _utterance(folder: Path, spec: CorpusSpec, split: int, index: int) -> Uttera
 def _write_one(folder: Path, spec: CorpusSpec, job: tuple[int, int]) -> None:
     samples = np.round(generate(spec, *job) * FULL_SCALE).astype(np.int16)
     soundfile.write(_utterance(folder, spec, *job).path, samples, SAMPLE_RATE, subtype="PCM_16")
-
-
-def _each(work: Callable[[tuple[int, int]], None], jobs: list[tuple[int, int]], workers: int) -> Iterator[None]:
-    """Do all ``jobs``, in this process or in others, and yield as each one is finished."""
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
-    # A fork would copy locks that threads of this process may hold.
-    with _one_thread_each(), multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(work, jobs, chunksize=8)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that are started meanwhile use one thread in linear algebra: they share the cores already."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,10 +1,7 @@
 """Log filterbank features of a corpus: computed once, kept on disk in half precision, read through a memory map."""
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +11,8 @@ from numpy.typing import NDArray
 
 from bench import BenchError, cached_folder
 from tasks._speech import SAMPLE_RATE
+from tasks._speech.filterbank import Half, log_energies
+from tasks._speech.workers import in_threads
 from tasks.antispoof.asvspoof import Utterance, read_audio, read_protocol
 
 FEATURES_VERSION = 1  # raise it whenever the same settings give other values
@@ -21,7 +20,6 @@ FRAMES = "frames.npy"
 OFFSETS = "offsets.npy"
 UTTERANCES = "utterances.json"
 
-Half = NDArray[np.float16]
 Progress = Callable[[float], None]
 
 
@@ -108,29 +106,11 @@ def prepare_features(
 
 def filterbank(settings: FeatureSettings) -> Callable[[NDArray[np.float32]], Half]:
     """A function from samples at 16 kHz, (samples,), to features, (samples // hop, bands), at least one frame."""
-    import torch
     from torchaudio.functional import linear_fbanks
 
     bins = settings.fft_size // 2 + 1
     bank = linear_fbanks(bins, 0.0, SAMPLE_RATE / 2, settings.bands, SAMPLE_RATE)
-    window = torch.hann_window(settings.window)
-
-    def features(samples: NDArray[np.float32]) -> Half:
-        spectra = torch.stft(
-            torch.from_numpy(samples),
-            settings.fft_size,
-            settings.hop,
-            settings.window,
-            window,
-            center=True,
-            pad_mode="constant",  # reflection would need as many samples as it pads
-            return_complex=True,
-        )
-        power = spectra.real.square() + spectra.imag.square()
-        frames = max(1, len(samples) // settings.hop)
-        return torch.log(power[:, :frames].T @ bank + settings.floor).half().numpy()
-
-    return features
+    return log_energies(bank, settings.window, settings.hop, settings.floor)
 
 
 def _write_frames(
@@ -150,9 +130,9 @@ def _write_frames(
         return frames
 
     offsets = np.zeros(len(utterances) + 1, np.int64)
-    with (folder / FRAMES).open("wb") as file, _one_torch_thread():
+    with (folder / FRAMES).open("wb") as file:
         _write_header(file, 0, settings.bands)
-        for index, frames in enumerate(_in_order(work, utterances, workers)):
+        for index, frames in enumerate(in_threads(work, utterances, workers)):
             file.write(frames.tobytes())
             offsets[index + 1] = offsets[index] + len(frames)
             if progress and (index % 32 == 31 or index + 1 == len(utterances)):
@@ -166,32 +146,3 @@ def _write_header(file: BinaryIO, frames: int, bands: int) -> None:
     """The header of a float16 array; NumPy pads it so that the first dimension can be filled in later."""
     header = {"descr": np.dtype(np.float16).str, "fortran_order": False, "shape": (frames, bands)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _in_order(work: Callable[[Utterance], Half], items: list[Utterance], workers: int) -> Iterator[Half]:
-    """Results in the order of ``items``, with a few more underway than there are threads and no more than that."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        underway: deque[Future[Half]] = deque()
-        try:
-            for item in items:
-                underway.append(pool.submit(work, item))
-                if len(underway) >= 4 * max(1, workers):
-                    yield underway.popleft().result()
-            while underway:
-                yield underway.popleft().result()
-        finally:
-            for future in underway:
-                future.cancel()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """One utterance is too little to share between threads; the utterances are shared already."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

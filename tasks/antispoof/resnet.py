@@ -54,14 +54,14 @@ class ResNet(nn.Module):
     def __init__(self, layout: Layout, width: int, stem_stride: int = 2, classes: int = 2) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, width, 5, stem_stride, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        stages, channels = [], width
+        stages, inputs = [], width
         for stage, count in enumerate(layout.blocks):
-            for position in range(count):
-                stride = 2 if stage > 0 and position == 0 else 1
-                stages.append(Block(channels, width * 2**stage, stride))
-                channels = width * 2**stage
-        self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(2 * channels, classes)
+            outputs = width * 2**stage
+            first = Block(inputs, outputs, stride=2 if stage > 0 else 1)
+            stages.append(nn.Sequential(first, *(Block(outputs, outputs, stride=1) for _ in range(count - 1))))
+            inputs = outputs
+        self.stages = nn.Sequential(*stages)  # named by stage, so that methods can be held to some of them
+        self.head = nn.Linear(2 * inputs, classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, bands, T) -> (B, classes)."""

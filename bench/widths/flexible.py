@@ -1,0 +1,218 @@
+"""Recurrent and attention layers whose parts have widths of their own: each layer's hidden state, the heads.
+
+PyTorch's own layers know one hidden size for all layers and directions, and heads that divide the model's width. These
+compute the same, from the same parameters under the same names, and stay right when rows and columns are removed.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.errors import BenchError
+
+#: changes what a weight is multiplied with: features (B, T, n), or for a recurrent weight its columns (rows, n)
+InputGate = Callable[[Tensor], Tensor]
+
+
+class _Recurrence(nn.RNNBase):
+    """Layer by layer and direction by direction, each with the hidden size that its weights have."""
+
+    gates: Mapping[str, InputGate] = {}
+    _scan: ClassVar[Callable[..., Any]]
+    states: ClassVar[int] = 1  # an LSTM has two
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Outputs like those of PyTorch's layer; the last hidden states come as a list where their sizes differ.
+
+        Args:
+            input: (B, T, C) if ``batch_first``, else (T, B, C).
+            hx: initial states, as PyTorch's layer takes them; zeros unless given.
+        """
+        features = input if self.batch_first else input.transpose(0, 1)
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        last: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in directions:
+                output, state = self._direction(features, f"l{layer}{direction}", hx, len(last))
+                outputs.append(output)
+                last.append(state)
+            features = torch.cat(outputs, -1)
+            if layer + 1 < self.num_layers:
+                features = functional.dropout(features, self.dropout, self.training)
+        states = [_stacked([state[i] for state in last]) for i in range(self.states)]
+        return (features if self.batch_first else features.transpose(0, 1)), states[0] if len(states) == 1 else states
+
+    def _direction(self, features: Tensor, name: str, hx: Any, index: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        weights = [getattr(self, f"weight_ih_{name}"), getattr(self, f"weight_hh_{name}")]
+        zeros = features.new_zeros(1, features.shape[0], weights[1].shape[1])
+        given = (hx,) if self.states == 1 else hx
+        state = [zeros] * self.states if hx is None else [h[index : index + 1] for h in given]
+        features = self.gates.get(f"weight_ih_{name}", _same)(features)
+        weights[1] = self.gates.get(f"weight_hh_{name}", _same)(weights[1])
+        if self.bias:
+            weights += [getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")]
+        backwards = name.endswith("_reverse")
+        steps = features.flip(1) if backwards else features
+        start = state[0] if self.states == 1 else state
+        output, *ends = self._scan_function()(steps, start, weights, self.bias, 1, 0.0, self.training, False, True)
+        return (output.flip(1) if backwards else output), tuple(ends)
+
+    def _scan_function(self) -> Callable[..., Any]:
+        return type(self)._scan
+
+
+class FlexibleGRU(_Recurrence, nn.GRU):
+    """``nn.GRU``, each layer and direction with a hidden size of its own."""
+
+    _scan = staticmethod(torch.gru)
+
+
+class FlexibleLSTM(_Recurrence, nn.LSTM):
+    """``nn.LSTM`` without projections, each layer and direction with a hidden size of its own."""
+
+    _scan = staticmethod(torch.lstm)
+    states = 2
+
+
+class FlexibleRNN(_Recurrence, nn.RNN):
+    """``nn.RNN``, each layer and direction with a hidden size of its own."""
+
+    def _scan_function(self) -> Callable[..., Any]:
+        return torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+
+
+class FlexibleAttention(nn.MultiheadAttention):
+    """``nn.MultiheadAttention``, of which single heads, or features of the model, may be gone."""
+
+    gates: Mapping[str, InputGate] = {}
+
+    def forward(  # noqa: PLR0917  (PyTorch's own signature)
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attention as PyTorch's layer computes it; arguments and results have the same shapes."""
+        q, k, v = self._heads(
+            *self._gated(*(x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)))
+        )
+        mask = _added(_additive(attn_mask, q), _additive(key_padding_mask, q, keys=True))
+        dropout = self.dropout if self.training else 0.0
+        attention = None
+        if need_weights or torch.onnx.is_in_onnx_export():  # which has no operator for all of it
+            scores = (q @ k.transpose(-2, -1)) * self.head_dim**-0.5
+            attention = functional.softmax(scores if mask is None else scores + mask, -1)
+            mixed = functional.dropout(attention, dropout) @ v
+        else:
+            mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
+        output = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        if attention is not None and average_attn_weights:
+            attention = attention.mean(1)
+        return (output if self.batch_first else output.transpose(0, 1)), attention if need_weights else None
+
+    def reset_parameters(self) -> None:
+        """Initialise the projections anew, as PyTorch's layer does."""
+        for weight in self._projections():
+            bound = math.sqrt(6 / sum(self.in_proj_weight.shape if self._packed else weight.shape))
+            nn.init.uniform_(weight, -bound, bound)
+        if self.in_proj_bias is not None:
+            nn.init.zeros_(self.in_proj_bias)
+
+    def _projections(self) -> tuple[Tensor, ...]:
+        if self._packed:
+            return self.in_proj_weight.chunk(3)
+        return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+
+    def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of each head, (B, heads, T, head_dim)."""
+        if self._packed and query is key and key is value:
+            packed = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
+            packed = packed.reshape(packed.shape[0], packed.shape[1], 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)
+            return packed[0], packed[1], packed[2]
+        biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        rows = zip((query, key, value), self._projections(), biases, strict=True)
+        projected = [functional.linear(x, weight, bias) for x, weight, bias in rows]
+        q, k, v = (p.reshape(p.shape[0], p.shape[1], -1, self.head_dim).transpose(1, 2) for p in projected)
+        return q, k, v
+
+    def _gated(self, *inputs: Tensor) -> list[Tensor]:
+        """Each input behind the gate of its weight; what is one tensor before is one tensor behind it."""
+        names = ["in_proj_weight"] * 3 if self._packed else ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+        done: dict[tuple[int, str], Tensor] = {}
+        for name, x in zip(names, inputs, strict=True):
+            if (id(x), name) not in done:
+                done[id(x), name] = self.gates.get(name, _same)(x)
+        return [done[id(x), name] for name, x in zip(names, inputs, strict=True)]
+
+    @property
+    def _packed(self) -> bool:
+        return self.in_proj_weight is not None
+
+
+_FLEXIBLE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.GRU: FlexibleGRU,
+    nn.LSTM: FlexibleLSTM,
+    nn.RNN: FlexibleRNN,
+    nn.MultiheadAttention: FlexibleAttention,
+}
+RECURRENT = (FlexibleGRU, FlexibleLSTM, FlexibleRNN)
+
+
+def make_flexible(model: nn.Module) -> None:
+    """Let every recurrent and attention layer of a model compute in its flexible form: same parameters, same names.
+
+    The class of the layer is replaced and not the layer, so that whoever holds the layer holds it still.
+
+    Raises:
+        BenchError: a layer uses an option that the flexible form does not have; the message names the layer.
+    """
+    for name, module in model.named_modules():
+        if type(module) in _FLEXIBLE:
+            _refuse_options(name, module)
+            module.__class__ = _FLEXIBLE[type(module)]
+            if isinstance(module, FlexibleAttention):
+                module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
+
+
+def _refuse_options(name: str, module: nn.Module) -> None:
+    option = None
+    if isinstance(module, nn.RNNBase) and module.proj_size:
+        option = "proj_size"
+    if isinstance(module, nn.MultiheadAttention) and (module.bias_k is not None or module.add_zero_attn):
+        option = "add_bias_kv" if module.bias_k is not None else "add_zero_attn"
+    if option:
+        raise BenchError(f"the width graph does not know {type(module).__name__} with {option} (layer {name!r})")
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _stacked(states: list[Tensor]) -> Any:
+    """(layers x directions, B, H) as usual, or the list of (1, B, H) where the sizes differ."""
+    return torch.cat(states) if len({s.shape[-1] for s in states}) == 1 else states
+
+
+def _additive(mask: Tensor | None, queries: Tensor, keys: bool = False) -> Tensor | None:
+    """A mask as something to add to the scores (B, heads, T, S): minus infinity where it says True."""
+    if mask is None:
+        return None
+    if mask.dim() == 3:
+        raise BenchError("an attention mask of shape (B x heads, T, S) does not survive the removal of heads")
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=queries.dtype).masked_fill(mask, float("-inf"))
+    return mask[:, None, None] if keys else mask
+
+
+def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first + second

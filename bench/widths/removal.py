@@ -1,0 +1,91 @@
+"""The physically smaller model: rows and columns cut out of every parameter and buffer that carries a dead channel."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench.widths.flexible import RECURRENT, FlexibleAttention
+from bench.widths.graph import CONVOLUTIONS, Group, split_name
+from bench.widths.selection import Selection
+from bench.widths.trace import INPUT
+
+
+def without(
+    model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Mapping[tuple[str, str], str]
+) -> nn.Module:
+    """A copy of a model without some channels.
+
+    Args:
+        model: of flexible layers.
+        groups: of the model.
+        dead: for each group a mask over its channels, (size,), true for what goes.
+        attributes: numbers that containers keep of a width, (module, attribute) -> group.
+    """
+    small = copy.deepcopy(model)
+    cuts: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    for group in groups:
+        for part in group.parts if bool(dead[group.name].any()) else ():
+            cuts[part.tensor, part.axis].append(part.positions[dead[group.name][part.channels]])
+    grouped = {name: m.out_channels // m.groups for name, m in small.named_modules() if isinstance(m, CONVOLUTIONS)}
+    for (tensor, axis), positions in cuts.items():
+        if tensor != INPUT:
+            _cut(small, tensor, axis, torch.cat(positions))
+    for name, module in small.named_modules():
+        _tell_sizes(module, grouped.get(name, 0))
+    for (name, attribute), owner in attributes.items():
+        setattr(small.get_submodule(name), attribute, int((~dead[owner]).sum()))
+    for (tensor, axis), positions in cuts.items():
+        if tensor == INPUT:
+            small = _narrowed(small, axis, torch.cat(positions), groups)
+    return small
+
+
+def _cut(model: nn.Module, tensor: str, axis: int, dead: Tensor) -> None:
+    layer, own = split_name(tensor)
+    module = model.get_submodule(layer)
+    old = getattr(module, own)
+    live = torch.ones(old.shape[axis], dtype=torch.bool)
+    live[dead] = False
+    new = old.detach().index_select(axis, live.nonzero().flatten().to(old.device))
+    if isinstance(old, nn.Parameter):
+        setattr(module, own, nn.Parameter(new, requires_grad=old.requires_grad))
+    else:
+        module.register_buffer(own, new, persistent=own not in module._non_persistent_buffers_set)
+
+
+def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
+    """Bring the numbers that a layer keeps about itself in line with its weights."""
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, CONVOLUTIONS):
+        rows, columns = module.weight.shape[:2]
+        if module.transposed:
+            module.in_channels, module.out_channels = rows, columns * module.groups
+        else:
+            module.groups = module.groups if module.groups == 1 else rows // outputs_per_group
+            module.out_channels, module.in_channels = rows, columns * module.groups
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        kept = module.weight if module.weight is not None else module.running_mean
+        module.num_features = module.num_features if kept is None else len(kept)
+    elif isinstance(module, nn.LayerNorm) and module.weight is not None:
+        module.normalized_shape = tuple(module.weight.shape)
+    elif isinstance(module, RECURRENT):
+        module.input_size = module.get_parameter("weight_ih_l0").shape[1]
+        module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
+    elif isinstance(module, FlexibleAttention):
+        module.embed_dim = module.out_proj.out_features
+        module.num_heads = module.out_proj.in_features // module.head_dim
+    elif isinstance(module, nn.Embedding):
+        module.embedding_dim = module.weight.shape[1]
+
+
+def _narrowed(model: nn.Module, axis: int, dead: Tensor, groups: Sequence[Group]) -> nn.Module:
+    """The model behind a selection of the input; a model that selects already selects less."""
+    part = next(part for group in groups for part in group.parts if part.tensor == INPUT)
+    live = part.positions[~torch.isin(part.positions, dead)]
+    if not isinstance(model, Selection):
+        return Selection(model, axis, live)
+    return Selection(model.model, axis, model.indices[torch.isin(model.indices, live)])

@@ -1,0 +1,245 @@
+"""Follows channels through one run of a model: which weights make them, which read them, which share them.
+
+Beside every tensor of the run goes a tensor of the same shape that says for each element which channel it belongs to.
+Whatever moves elements (a view, a concatenation, a flip) moves these labels in the same way, so that any wiring is
+followed by the operators themselves. Where elements of two tensors meet, their channels are joined: they can only be
+kept or removed together.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.errors import BenchError
+from bench.widths.atoms import NONE, PINNED, Atoms, Labels
+
+INPUT = "input"
+
+
+@dataclass(eq=False)
+class Axis:
+    """One axis of a parameter or buffer, or of the model's input; ``atoms`` are the channels along it, (length,)."""
+
+    tensor: str
+    number: int
+    atoms: Labels
+
+
+@dataclass(eq=False)
+class Product:
+    """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel.
+
+    Attributes:
+        unit: positions times kernel.
+        weight: name of the parameter; empty for a product of two activations.
+        read: (n,) channels that are summed over; one entry ``NONE`` where that is no axis of channels.
+        made: (m,) channels of the result.
+        axis: which axis of the weight is summed over; None where it is not one that can be cut.
+    """
+
+    unit: int
+    weight: str
+    read: Labels
+    made: Labels
+    axis: int | None = None
+
+
+@dataclass
+class Trace:
+    """What one run of a model has shown."""
+
+    atoms: Atoms
+    axes: dict[str, list[Axis]]
+    products: list[Product] = field(default_factory=list)
+    norms: dict[str, Labels] = field(default_factory=dict)
+
+    def add(self, product: Product) -> None:
+        """Remember a product; the same weights used again (by every step of a recurrence) add up."""
+        for known in self.products:
+            if (
+                known.weight == product.weight
+                and known.made.shape == product.made.shape
+                and known.read.shape == product.read.shape
+                and (known.made == product.made).all()
+                and (known.read == product.read).all()
+            ):
+                known.unit += product.unit
+                return
+        self.products.append(product)
+
+
+class WeightView:
+    """A parameter or buffer as the run sees it: for each of its axes the channels, in the shape of the view."""
+
+    def __init__(self, name: str, labels: list[Tensor]) -> None:
+        self.name, self.labels = name, labels
+
+    def varying(self, dim: int) -> list[int]:
+        """The axes of the parameter whose channels differ along a dimension of the view."""
+        return [i for i, label in enumerate(self.labels) if not is_constant(label, [dim])]
+
+
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Carries labels along with every tensor while it is active."""
+
+    def __init__(self, trace: Trace, handlers: dict[str, Callable[..., Any]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = trace
+        self.layers: list[tuple[str, str]] = []  # names and types of the layers at work, the innermost last
+        self._handlers = handlers
+        # the tensor is held too, so that its id stays its own
+        self._known: dict[int, tuple[Tensor, Tensor | WeightView]] = {}
+
+    def label(self, tensor: Tensor, labels: Tensor | WeightView) -> None:
+        """Say what the elements of a tensor are."""
+        self._known[id(tensor)] = (tensor, labels)
+
+    def of(self, tensor: Tensor) -> Tensor | WeightView:
+        """What the elements of a tensor are; no channels unless something was said."""
+        known = self._known.get(id(tensor))
+        return known[1] if known else torch.full((1,), NONE).expand(tensor.shape)
+
+    def activation(self, tensor: Tensor) -> Tensor:
+        """The labels of a tensor that is used as features, even if it is a parameter."""
+        labels = self.of(tensor)
+        if isinstance(labels, Tensor):
+            return labels
+        varying = [label for label in labels.labels if not is_constant(label, range(label.dim()))]
+        if len(varying) > 1:
+            raise BenchError(f"the width graph cannot tell which axis of {labels.name!r} are its channels")
+        return varying[0] if varying else torch.full((1,), NONE).expand(tensor.shape)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._overloadpacket.__name__
+        handler = self._handlers.get(name)
+        if handler is None and torch.Tag.pointwise in func.tags:
+            handler = self._handlers["pointwise"]
+        if handler is None and not any(self._has_channels(x) for x in _tensors(args)):
+            return out
+        if handler is None:
+            raise BenchError(
+                f"the width graph does not know the operator {name} (in layer {self._layer()}); "
+                "it can be taught in bench/widths/operators.py"
+            )
+        try:
+            handler(self, func, out, args, kwargs or {})
+        except BenchError as error:
+            raise BenchError(f"{error} (in layer {self._layer()})") from error
+        return out
+
+    def _layer(self) -> str:
+        name, kind = self.layers[-1]
+        return f"{kind} {name!r}" if name else kind
+
+    def _has_channels(self, tensor: Tensor) -> bool:
+        labels = self.of(tensor)
+        return isinstance(labels, WeightView) or bool((labels != NONE).any())
+
+
+def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, prepare: Callable[[Trace], None]) -> Trace:
+    """Run a model once, in eval mode, and say what became of every channel.
+
+    Args:
+        model: it has flexible layers only.
+        example_input: one unit of work.
+        input_axis: axis of the input whose entries are channels; None pins the whole input.
+        prepare: called before the run, to join channels that belong together by the nature of their layer.
+
+    Raises:
+        BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
+    """
+    from bench.widths.operators import HANDLERS
+
+    atoms = Atoms()
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    axes = {
+        name: [Axis(name, i, atoms.new(length)) for i, length in enumerate(tensor.shape)]
+        for name, tensor in tensors.items()
+        if tensor.dim()
+    }
+    trace = Trace(atoms, axes)
+    prepare(trace)
+    tracer = Tracer(trace, HANDLERS)
+    for name, own in axes.items():
+        tracer.label(tensors[name], WeightView(name, [along(a.atoms, a.number, tensors[name].shape) for a in own]))
+    x = example_input.clone()
+    entries = PINNED * torch.ones(1, dtype=torch.long).expand(x.shape)
+    if input_axis is not None:
+        axes[INPUT] = [Axis(INPUT, input_axis, atoms.new(x.shape[input_axis]))]
+        entries = along(axes[INPUT][0].atoms, input_axis, x.shape)
+    tracer.label(x, entries)
+    with ExitStack() as stack:
+        _name_layers(model, tracer.layers, stack)
+        _as_single_operators(stack)
+        stack.enter_context(tracer)
+        outputs = model(x)
+    for output in _tensors((outputs,)):
+        atoms.pin(tracer.activation(output).contiguous().numpy())
+    return trace
+
+
+def along(atoms: Labels, dim: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Labels of a tensor whose channels lie along one dimension, shape ``shape``."""
+    view = [1] * len(shape)
+    view[dim] = len(atoms)
+    return torch.from_numpy(atoms).view(view).expand(shape)
+
+
+def compact(labels: Tensor, dims: Any = None) -> Tensor:
+    """The labels without repetition along the dimensions that were merely expanded."""
+    for dim in range(labels.dim()) if dims is None else dims:
+        if labels.stride(dim) == 0 and labels.shape[dim] > 1:
+            labels = labels.narrow(dim, 0, 1)
+    return labels
+
+
+def is_constant(labels: Tensor, dims: Any) -> bool:
+    """Whether labels are the same all along these dimensions."""
+    labels = compact(labels)
+    return all(labels.shape[dim] == 1 or bool((labels == labels.narrow(dim, 0, 1)).all()) for dim in dims)
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += _tensors(value)
+        elif isinstance(value, dict):
+            found += _tensors(value.values())
+    return found
+
+
+def _name_layers(model: nn.Module, layers: list[tuple[str, str]], stack: ExitStack) -> None:
+    for name, module in model.named_modules():
+        entry = (name, type(module).__name__.removeprefix("Flexible"))
+
+        def enter(module: nn.Module, inputs: Any, entry: tuple[str, str] = entry) -> None:
+            layers.append(entry)
+
+        def leave(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            layers.pop()
+
+        stack.callback(module.register_forward_pre_hook(enter).remove)
+        stack.callback(module.register_forward_hook(leave).remove)
+
+
+def _as_single_operators(stack: ExitStack) -> None:
+    """Let recurrences and attention run as the products that they consist of, instead of one fused operator."""
+    fastpath, mkldnn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(False)
+    stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
+    stack.callback(torch._C._set_mkldnn_enabled, mkldnn)
+    stack.enter_context(torch.no_grad())
+    stack.enter_context(sdpa_kernel(SDPBackend.MATH))

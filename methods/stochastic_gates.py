@@ -1,0 +1,39 @@
+"""Stochastic gates: which channels to keep, learned by gradient descent while the network trains."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Method, Trainer, tune
+from methods._gates import ChannelGates
+from methods._steering import search
+
+START = {"stg": 0.5, "hard_concrete": 2.0}
+
+
+@dataclass(frozen=True)
+class StochasticGates(Method):
+    """Gate every channel at random and learn the chance that it is open (arXiv 1810.04247, arXiv 1712.01312).
+
+    ``form="stg"`` are the normal gates of Yamada et al. 2020, ``form="hard_concrete"`` those of Louizos et al. 2018.
+    During ``search_share`` of the steps the expected compute, from the probabilities that gates are not zero, is
+    steered to the budget, with the gates' learning rate at ``rate`` over the steps of the search. Then the channels
+    most likely open are kept, their gates folded into the weights that read them; the smaller network is trained on.
+    """
+
+    stage = "in_training"
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    search_share: float = tune(0.25, low=0.1, high=0.6)
+    rate: float = tune(10.0, low=3.0, high=30.0, log=True)
+    form: str = tune("stg", choices=("stg", "hard_concrete"))
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        """Learn the gates, keep the channels that are open, train the smaller network."""
+        widths = trainer.widths(model)
+        gates = ChannelGates(widths.sizes, self.form, START[self.form])
+        search(model, trainer, widths, gates, budget=self.budget, share=self.search_share, rate=self.rate)
+        widths.scale(gates.values())
+        chances = {name: chance.detach() for name, chance in gates.chances().items()}
+        small = widths.keep(widths.strongest(chances, self.budget))
+        trainer.fit(small)
+        return small

@@ -1,0 +1,67 @@
+"""Many small jobs at a time: in processes where Python itself is busy, in threads where NumPy and PyTorch are."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def in_processes(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Iterator[None]:
+    """Do all ``jobs``, in this process or in others, and yield as each one is finished."""
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    # A fork would copy locks that threads of this process may hold.
+    with _one_thread_each(), multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(work, jobs, chunksize=8)
+
+
+def in_threads(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+    """Results in the order of ``jobs``, with a few more underway than there are threads and no more than that."""
+    with _one_torch_thread(), ThreadPoolExecutor(max(1, workers)) as pool:
+        underway: deque[Future[Result]] = deque()
+        try:
+            for job in jobs:
+                underway.append(pool.submit(work, job))
+                if len(underway) >= 4 * max(1, workers):
+                    yield underway.popleft().result()
+            while underway:
+                yield underway.popleft().result()
+        finally:
+            for future in underway:
+                future.cancel()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One utterance is too little to share between threads; the utterances are shared already."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that are started meanwhile use one thread in linear algebra: they share the cores already."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

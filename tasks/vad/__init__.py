@@ -1,0 +1,190 @@
+"""Voice activity detection: in which frames of noisy speech does somebody speak?"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench import Batch, BenchError, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
+from tasks.vad.batches import Normaliser, scored_batches, training_batches
+from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
+from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec
+from tasks.vad.features import FeatureSplit, prepare_features
+from tasks.vad.mixing import MixSpec
+from tasks.vad.models import MODELS, SIZES
+from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
+from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
+from tasks.vad.sources import Folders, check_ranges
+from tasks.vad.vctk import SPLITS
+
+EMBEDDED = "embedded"
+FRAMES_PER_SECOND = 100
+
+
+@dataclass(frozen=True)
+class Vad(Task):
+    """Tell frames of speech from noise, VCTK + ESC-50 style: unseen speakers and noises in eval; EER in percent.
+
+    Attributes:
+        data: ``embedded`` (generated; says nothing about real speech), or a folder with VCTK 0.92.
+        noise: a folder with ESC-50; needed with VCTK, and only there.
+        alignment: a folder with ``p225/p225_001.txt`` and so on, a line ``start end`` in seconds for every stretch of
+            speech; without it, the energy of VCTK's clean recordings tells what is speech.
+        model: ``crnn`` or ``transformer``.
+        size: how wide the model is.
+        bands: mel bands.
+        crop_frames: frames of a training crop (10 ms each).
+        mixtures: noisy files in train, dev, eval.
+        seconds: length of a noisy file.
+        snr_ranges_db: equally frequent ranges of the ratio of active speech to noise.
+        corpus_seed: of the embedded corpus, of the split of the speakers, and of the mixtures.
+        speakers: of the embedded corpus; like VCTK's, they are divided among the splits.
+        utterances: of the embedded corpus, of each speaker, of 4 s each.
+        noises: of the embedded corpus, of each kind in each fold.
+    """
+
+    metric = Metric("eer", unit="percent", direction="minimize")
+    work_unit = "second of audio"
+    input_width_axis = 1
+    presets: ClassVar[dict[str, Plan]] = {"smoke": SMOKE, "quick": QUICK, "full": FULL, "paper": PAPER}
+
+    data: str = EMBEDDED
+    noise: str = ""
+    alignment: str = ""
+    model: str = "transformer"
+    size: str = "small"
+    bands: int = 80
+    crop_frames: int = 150
+    mixtures: tuple[int, int, int] = (480, 160, 240)
+    seconds: float = 4.0
+    snr_ranges_db: tuple[tuple[float, float], ...] = ((-5, 5), (5, 15), (15, 25), (25, 35))
+    corpus_seed: int = 0
+    speakers: int = 64
+    utterances: int = 10
+    noises: int = 12
+
+    def check(self) -> None:
+        """Model, ranges and lengths make sense; the folders hold VCTK 0.92, ESC-50 and alignments for it."""
+        if self.model not in MODELS:
+            raise BenchError(f"vad has no model {self.model!r}; there are: {', '.join(MODELS)}")
+        if self.size not in SIZES:
+            raise BenchError(f"vad has no size {self.size!r} of its models; there are: {', '.join(SIZES)}")
+        check_ranges(self.snr_ranges_db)
+        if not 0 < self.crop_frames <= self.seconds * FRAMES_PER_SECOND:
+            raise BenchError(f"Crops of {self.crop_frames} frames cannot be cut from files of {self.seconds:g} s.")
+        if len(self.mixtures) != len(SPLITS) or min(self.mixtures) < 1:
+            raise BenchError(
+                f"mixtures is {self.mixtures}: expected how many noisy files to make for train, dev, eval."
+            )
+        if self.data == EMBEDDED:
+            if self.noise or self.alignment:
+                raise BenchError(
+                    "The embedded data has noise and alignment of its own: leave out noise and alignment, or name a "
+                    "folder with VCTK 0.92 as data."
+                )
+            self._spec.check()
+            return
+        if not self.noise:
+            raise BenchError(
+                f"Speech from {self.data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR)."
+            )
+        self._folders.check()
+
+    def prepare(self, workers: int, progress: Progress) -> str:
+        """Generate the embedded corpus if it is the source, then mix and compute the features of all splits."""
+        self._corpus(workers, lambda fraction: progress(0.7 * fraction, "generating the embedded corpus"))
+        for position, split in enumerate(SPLITS):
+            start = 0.7 + position / 10
+            self._prepared(
+                split,
+                workers,
+                lambda fraction, note, start=start: progress(start + fraction / 10, note),  # type: ignore[misc]
+            )
+        mixing = [asdict(self._mixing(split)) for split in SPLITS]
+        return content_key({"corpus": self._identity, "mixing": mixing, "bands": self.bands})
+
+    def build_model(self) -> nn.Module:
+        """Either model, from (B, bands, T) features to (B, T', 1 or 2) logits; T' may be a little less than T."""
+        return MODELS[self.model][self.size](self.bands)
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        """Random crops for train; whole mixtures in order for dev and eval.
+
+        Inputs (B, bands, T) are normalised by the train split; targets (B, T) are 1 where somebody speaks.
+        """
+        features = self._features(split)
+        if split == "train":
+            return training_batches(features, self._normaliser, self.batch_size, self.crop_frames, seed)
+        return scored_batches(features, self._normaliser)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Binary cross-entropy over all frames."""
+        scores = speech_logits(model(batch.inputs))
+        return functional.binary_cross_entropy_with_logits(scores, trimmed(batch.targets, scores.shape[1]))
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        """EER over the frames of all mixtures, then of those whose signal-to-noise ratio lies in each range."""
+        features = self._features(split)
+        scores = torch.cat([speech_logits(predict(batch.inputs)) for batch in self.batches(split, 0)]).double().numpy()
+        labels = trimmed(torch.from_numpy(features.labels), scores.shape[1]).numpy()
+        names = range_names(self.snr_ranges_db)
+        return error_rates(scores, labels, features.ranges, names, self.metric.column)
+
+    def example_input(self) -> Tensor:
+        """One second of features: (1, bands, 100)."""
+        return torch.zeros(1, self.bands, FRAMES_PER_SECOND)
+
+    @property
+    def _spec(self) -> CorpusSpec:
+        return CorpusSpec(self.corpus_seed, self.speakers, self.utterances, self.noises)
+
+    def _mixing(self, split: Split) -> MixSpec:
+        return MixSpec(
+            split, self.mixtures[SPLITS.index(split)], self.seconds, self.snr_ranges_db, seed=self.corpus_seed
+        )
+
+    @property
+    def _folders(self) -> Folders:
+        return Folders(Path(self.data), Path(self.noise), Path(self.alignment) if self.alignment else None)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        if self.data == EMBEDDED:
+            return {"embedded": asdict(self._spec), "generator": GENERATOR_VERSION}
+        return dict(self._folders.identity())
+
+    def _corpus(self, workers: int, progress: Any) -> Folders:
+        if self.data != EMBEDDED:
+            return self._folders
+        root = cached_folder(
+            self.cache, "vad-corpus", self._identity, lambda folder: write_corpus(folder, self._spec, workers, progress)
+        )
+        return Folders(root / SPEECH, root / NOISE, root / ALIGNMENT)
+
+    def _prepared(
+        self, split: Split, workers: int = 1, progress: Progress = lambda fraction, note: None
+    ) -> FeatureSplit:
+        return prepare_features(
+            lambda: self._corpus(workers, lambda fraction: None).read(split, self.corpus_seed),
+            self._identity,
+            self._mixing(split),
+            self.bands,
+            self.cache,
+            workers=workers,
+            progress=progress,
+        )
+
+    def _features(self, split: Split) -> FeatureSplit:
+        known: dict[Split, FeatureSplit] = self.__dict__.setdefault("_splits", {})
+        if split not in known:
+            known[split] = self._prepared(split)
+        return known[split]
+
+    @cached_property
+    def _normaliser(self) -> Normaliser:
+        return Normaliser(self._features("train"))

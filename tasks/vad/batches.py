@@ -1,0 +1,60 @@
+"""Batches of features: random crops to train on, whole mixtures in order to score."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench import Batch
+from tasks.vad.features import FeatureSplit
+
+Floats = NDArray[np.float32]
+
+SCORED_AT_ONCE = 20_000  # frames: attention needs memory for the square of a mixture's
+NORMALISED_BY = 400  # mixtures
+
+
+class Normaliser:
+    """Zero mean and unit variance for each band, over (at most 400 mixtures of) the train split."""
+
+    def __init__(self, train: FeatureSplit) -> None:
+        step = -(-len(train) // NORMALISED_BY)
+        sample = train.frames[::step].astype(np.float32)
+        self._mean = sample.mean((0, 1))
+        self._scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
+
+    def __call__(self, frames: NDArray[np.float16]) -> Tensor:
+        """(B, T, bands) as stored -> (B, bands, T) as models get it."""
+        normal = (frames.astype(np.float32) - self._mean) * self._scale
+        return torch.from_numpy(np.ascontiguousarray(normal.transpose(0, 2, 1)))
+
+
+def training_batches(
+    features: FeatureSplit, normalise: Normaliser, batch_size: int, crop_frames: int, seed: int
+) -> Iterator[Batch]:
+    """Endless epochs of shuffled crops: inputs (batch_size, bands, crop_frames), targets (batch_size, crop_frames)."""
+    rng = np.random.default_rng(seed)
+    batch_size = min(batch_size, len(features))
+    latest = features.frames.shape[1] - crop_frames
+    while True:
+        order = rng.permutation(len(features))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            spans = [
+                (int(i), slice(at, at + crop_frames))
+                for i, at in zip(chosen, rng.integers(latest + 1, size=batch_size), strict=True)
+            ]
+            crops = np.stack([features.frames[i, span] for i, span in spans])
+            labels = np.stack([features.labels[i, span] for i, span in spans])
+            yield Batch(normalise(crops), torch.from_numpy(labels.astype(np.float32)))
+
+
+def scored_batches(features: FeatureSplit, normalise: Normaliser) -> Iterator[Batch]:
+    """One pass in order over whole mixtures."""
+    at_once = max(1, SCORED_AT_ONCE // features.frames.shape[1])
+    for start in range(0, len(features), at_once):
+        chosen = slice(start, start + at_once)
+        labels = torch.from_numpy(features.labels[chosen].astype(np.float32))
+        yield Batch(normalise(features.frames[chosen]), labels)

@@ -1,0 +1,146 @@
+"""Noisy speech from clean speech and noise: what is said when, how loud the noise is, and which noise it is."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+
+from bench import BenchError
+from tasks._speech import SAMPLE_RATE, Bools, Signal
+from tasks._speech.audio import read_recording
+from tasks._speech.channel import FULL_SCALE, unit_level
+from tasks.vad.activity import active_by_energy, mask_of, read_intervals
+from tasks.vad.esc50 import Clip
+from tasks.vad.vctk import SPLITS, Utterance, alignment_path
+
+SPEECH_SHARE = 0.55
+LEVEL_DB = (-38.0, -18.0)  # root mean square of a mixture, relative to full scale
+
+
+class Stage(IntEnum):
+    """What a random stream is for; apart from those of the embedded corpus."""
+
+    SPEECH = 100
+    MIXING = 101
+
+
+@dataclass(frozen=True)
+class MixSpec:
+    """What to make of speech and noise; with the sources it decides every sample.
+
+    Attributes:
+        split: train, dev or eval.
+        mixtures: how many.
+        seconds: length of each.
+        snr_ranges_db: ranges of the signal-to-noise ratio, which take turns.
+        seed: of everything that is drawn.
+    """
+
+    split: str
+    mixtures: int
+    seconds: float
+    snr_ranges_db: tuple[tuple[float, float], ...]
+    seed: int
+
+    @property
+    def samples(self) -> int:
+        """Samples of each mixture."""
+        return round(self.seconds * SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Speech and noise of one split.
+
+    Attributes:
+        speakers: the utterances of each of its speakers.
+        noises: its noises.
+        alignment: folder with an alignment for every utterance; without one, energy tells what is speech.
+        rates: of the files read so far, in samples a second.
+    """
+
+    speakers: list[list[Utterance]]
+    noises: list[Clip]
+    alignment: Path | None
+    rates: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Noisy speech.
+
+    Attributes:
+        samples: (samples,) in [-1, 1).
+        active: (samples,), true where somebody speaks.
+        snr_range: which of the ranges its signal-to-noise ratio was drawn from.
+    """
+
+    samples: Signal
+    active: Bools
+    snr_range: int
+
+
+def mix(sources: Sources, spec: MixSpec, index: int) -> Mixture:
+    """Mixture number ``index``: one speaker, one noise, at a level of its own.
+
+    The signal-to-noise ratio compares the noise to speech while it is active, pauses left out.
+    """
+    speaking, mixing = (
+        np.random.default_rng([spec.seed, SPLITS.index(spec.split), index, stage])
+        for stage in (Stage.SPEECH, Stage.MIXING)
+    )
+    speech, active = _speak(speaking, sources, spec.samples)
+    noise = _noise(mixing, sources, spec.samples)
+    snr_range = index % len(spec.snr_ranges_db)
+    snr_db = mixing.uniform(*spec.snr_ranges_db[snr_range])
+    mixture = unit_level(speech + noise * np.float32(10 ** (-snr_db / 20)))
+    mixture *= np.float32(10 ** (mixing.uniform(*LEVEL_DB) / 20))
+    mixture += mixing.standard_normal(len(mixture), dtype=np.float32) * np.float32(0.5 / FULL_SCALE)  # as 16 bits would
+    return Mixture(np.clip(mixture, -1, 1), active, snr_range)
+
+
+def _speak(rng: np.random.Generator, sources: Sources, count: int) -> tuple[Signal, Bools]:
+    """Utterances of one speaker with pauses between them: ``count`` samples from a random point on.
+
+    Active speech has a root mean square of 1. Pauses are as long, on average, as brings the share of speech to 55 %.
+    """
+    utterances = sources.speakers[int(rng.integers(len(sources.speakers)))]
+    speech, activity, filled, skipped = [], [], 0, 0
+    while filled < count + skipped:
+        samples, active = _utterance(sources, utterances[int(rng.integers(len(utterances)))])
+        needed = active.sum() / SPEECH_SHARE - len(samples)
+        pause = int(max(0.0, needed) * rng.uniform(0.5, 1.5))
+        speech.append(np.pad(samples, (0, pause)))
+        activity.append(np.pad(active, (0, pause)))
+        if not filled:
+            skipped = int(rng.integers(len(speech[0])))
+        filled += len(speech[-1])
+    window = slice(skipped, skipped + count)
+    return np.concatenate(speech)[window], np.concatenate(activity)[window]
+
+
+def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
+    samples, rate = read_recording(utterance.path, "the folder")
+    sources.rates.add(rate)
+    if sources.alignment is None:
+        active = active_by_energy(samples)
+    else:
+        path = alignment_path(sources.alignment, utterance)
+        active = mask_of(read_intervals(path), len(samples))
+        if not active.any():
+            raise BenchError(f"{path} has no speech before the end of {utterance.path} ({len(samples)} samples).")
+    level = np.sqrt(np.mean(samples ** 2)) if active.any() else 0
+    return samples / np.float32(level + 1e-9), active
+
+
+def _noise(rng: np.random.Generator, sources: Sources, count: int) -> Signal:
+    """A noise from a random point on, repeated as needed, with a root mean square of 1: (count,)."""
+    clip = sources.noises[int(rng.integers(len(sources.noises)))]
+    samples, rate = read_recording(clip.path, "esc50.csv")
+    sources.rates.add(rate)
+    sounding = np.flatnonzero(samples)
+    if not len(sounding):
+        raise BenchError(f"Noise file {clip.path} is silent: remove its line from esc50.csv, or unpack it again.")
+    samples = samples[sounding[0] : sounding[-1] + 1]  # many noises of ESC-50 end in digital silence
+    return unit_level(np.resize(np.roll(samples, -int(rng.integers(len(samples)))), count))

@@ -1,0 +1,26 @@
+"""The models of the task, and how wide they are at each size."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from tasks.vad.crnn import Crnn
+from tasks.vad.transformer import Transformer
+
+#: models by name and size; a builder takes the number of mel bands
+MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
+    "crnn": {
+        "tiny": partial(Crnn, channels=8, hidden=16),
+        "small": partial(Crnn, channels=24, hidden=48),
+        "medium": partial(Crnn, channels=48, hidden=128),
+        "paper": partial(Crnn, channels=80, hidden=256),
+    },
+    "transformer": {
+        "tiny": partial(Transformer, width=24, heads=12),
+        "small": partial(Transformer, width=40, heads=8),
+        "medium": partial(Transformer, width=56, heads=8),
+        "paper": partial(Transformer, width=80, heads=8),
+    },
+}
+SIZES = tuple(MODELS["crnn"])

@@ -1,0 +1,59 @@
+"""The training effort of each preset, and the size of what is trained on."""
+
+from bench import Plan
+
+BUDGETS = (0.75, 0.5, 0.25, 0.125, 0.0625)
+
+SMOKE = Plan(
+    dense_steps=20,
+    finetune_steps=10,
+    batch_size=16,
+    learning_rate=1e-2,
+    trials=2,
+    budgets=(0.25, 0.0625),
+    fields={
+        "size": "tiny",
+        "crop_frames": 50,
+        "mixtures": (64, 24, 24),
+        "seconds": 2.0,
+        "speakers": 10,
+        "utterances": 2,
+        "noises": 1,
+    },
+)
+QUICK = Plan(dense_steps=150, finetune_steps=50, batch_size=32, learning_rate=1e-2, budgets=BUDGETS)
+FULL = Plan(
+    dense_steps=1200,
+    finetune_steps=450,
+    batch_size=32,
+    learning_rate=5e-3,
+    trials=16,
+    seeds=3,
+    budgets=BUDGETS,
+    fields={
+        "size": "medium",
+        "crop_frames": 200,
+        "mixtures": (3000, 400, 800),
+        "speakers": 110,
+        "utterances": 20,
+        "noises": 40,
+    },
+)
+PAPER = Plan(
+    dense_steps=20_000,
+    finetune_steps=7_500,
+    batch_size=32,
+    learning_rate=1e-3,
+    trials=16,
+    seeds=3,
+    budgets=BUDGETS,
+    fields={
+        "size": "paper",
+        "crop_frames": 200,
+        "mixtures": (8000, 1000, 2000),
+        "seconds": 8.0,
+        "speakers": 110,
+        "utterances": 60,
+        "noises": 60,
+    },
+)

@@ -1,0 +1,46 @@
+"""From the outputs of a model to scores of frames, and from these to error rates."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.metrics import equal_error_rate
+
+
+def speech_logits(outputs: Tensor) -> Tensor:
+    """Logits of speech, (B, T), from (B, T, 1) or from (B, T, 2): the second of two outputs less the first."""
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
+
+
+def trimmed(labels: Tensor, frames: int) -> Tensor:
+    """The middle ``frames`` of (B, T) labels: convolutions without padding lose as many frames at either end."""
+    start = (labels.shape[1] - frames) // 2
+    return labels[:, start : start + frames]
+
+
+def range_names(ranges_db: tuple[tuple[float, float], ...]) -> list[str]:
+    """``<5 dB``, ``5-15 dB``, ``>=15 dB``: the outer ranges are named by their inner edge."""
+    names = [f"{low:g}-{high:g} dB" for low, high in ranges_db]
+    if len(names) > 1:
+        names[0], names[-1] = f"<{ranges_db[0][1]:g} dB", f">={ranges_db[-1][0]:g} dB"
+    return names
+
+
+def error_rates(
+    scores: NDArray[np.float64], labels: NDArray[np.bool_], ranges: NDArray[np.int64], names: list[str], column: str
+) -> dict[str, float]:
+    """Equal error rates in percent: over all frames, then over those of each range that has both classes.
+
+    Args:
+        scores: (mixtures, T), high where somebody seems to speak.
+        labels: (mixtures, T), true where somebody speaks.
+        ranges: (mixtures,), the number of the range of each mixture.
+        names: of the ranges.
+        column: the name of the rate over all frames, and the first part of the others'.
+    """
+    results = {column: equal_error_rate(scores, labels)}
+    for number, name in enumerate(names):
+        chosen = ranges == number
+        if len(np.unique(labels[chosen])) == 2:
+            results[f"{column}/{name}"] = equal_error_rate(scores[chosen], labels[chosen])
+    return results

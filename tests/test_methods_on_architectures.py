@@ -1,0 +1,87 @@
+"""Every method that removes structure, on networks of every kind, most of them written by others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import Batch, BudgetError, Metric, Plan, Predict, Split, Task, Trainer
+from bench.listing import names
+from bench.measure import Predictor, count_macs, export_onnx, file_costs
+from bench.registry import load_method
+from tests.architectures import ARCHITECTURES
+
+STRUCTURED = [name for name in names("methods") if hasattr(load_method(name), "budget")]
+
+#: feature noise leaves the hidden state of a recurrence whole, which costs more than this
+OUT_OF_REACH = {
+    ("gru", "feature_noise", 0.25),
+    ("gru both ways", "feature_noise", 0.5),
+    ("gru both ways", "feature_noise", 0.25),
+    ("lstm both ways", "feature_noise", 0.5),
+    ("lstm both ways", "feature_noise", 0.25),
+    ("torchaudio DeepSpeech", "feature_noise", 0.25),
+}
+
+
+@dataclass(frozen=True)
+class Noise(Task):
+    """Random inputs, random targets: only that training runs matters here."""
+
+    metric: ClassVar = Metric("error", unit="mse", direction="minimize")
+    presets: ClassVar = {"smoke": Plan(dense_steps=4, finetune_steps=2, batch_size=4, learning_rate=1e-3)}
+
+    architecture: str = "gru"
+
+    def build_model(self) -> nn.Module:
+        return ARCHITECTURES[self.architecture][0]()
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            x = torch.randn(self.batch_size, *self.example_input().shape[1:], generator=generator)
+            yield Batch(x, torch.randn(self.batch_size, generator=generator))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return (model(batch.inputs).flatten(1).mean(1) - batch.targets).square().mean()
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        raise AssertionError("not scored here")
+
+    def example_input(self) -> Tensor:
+        return torch.zeros(ARCHITECTURES[self.architecture][1])
+
+
+class NoiseInBands(Noise):
+    """The same, whose inputs may be narrowed."""
+
+    input_width_axis = 1
+
+
+@pytest.mark.parametrize("budget", [0.5, 0.25])
+@pytest.mark.parametrize("method", STRUCTURED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_structured_method_delivers_on_any_architecture(architecture: str, method: str, budget: float) -> None:
+    torch.manual_seed(1)
+    task = (Noise if ARCHITECTURES[architecture][2] is None else NoiseInBands)(architecture=architecture, batch_size=4)
+    model, plan = task.build_model(), task.presets["smoke"]
+    dense_macs = count_macs(model, task.example_input())
+    trainer = Trainer(task, plan, steps=plan.total_steps, seed=0, dense_macs=dense_macs)
+    if (architecture, method, budget) in OUT_OF_REACH:
+        with pytest.raises(BudgetError, match=r"the smallest reachable model has [\d,]+ \(0\.\d+ of the dense one\)"):
+            load_method(method)(budget=budget).compress(model, trainer)
+        return
+    result = load_method(method)(budget=budget).compress(model, trainer)
+    assert isinstance(result, nn.Module)
+    assert trainer.steps_left == 0
+    exported = export_onnx(result, task.example_input())
+    macs = count_macs(result, task.example_input())
+    assert macs == file_costs(exported, tuple(task.example_input().shape)).macs
+    assert 0.8 * budget * dense_macs <= macs <= budget * dense_macs
+    x = next(task.batches("dev", 3)).inputs
+    with torch.no_grad():
+        expected = result(x)
+    torch.testing.assert_close(Predictor(exported)(x), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))

@@ -1,0 +1,225 @@
+"""Models in 8-bit integers: what is quantized in which way, how close the result is, and what it costs."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+from torch import Tensor, nn
+
+from bench import Batch
+from bench.conformance import check_plugin
+from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
+from bench.probe import Probe
+from bench.train import Trainer
+from methods._integer import _Calibration, _converted, quantized
+from methods.quantization_aware import QuantizationAware
+from tests.test_measure_recurrent import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
+
+
+def conv_net() -> nn.Module:
+    return nn.Sequential(nn.Conv1d(4, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.Conv1d(8, 8, 3), nn.Flatten(2))
+
+
+class ConvLstm(nn.Module):
+    """(B, 4, T) -> (B, T, 3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 8, 3, padding=1)
+        self.rnn = nn.LSTM(8, 12, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(self.conv(x).relu().transpose(1, 2))[0])
+
+
+def batches(features: int, count: int = 4) -> Iterator[Batch]:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        yield Batch(torch.randn(8, features, 30, generator=generator), torch.zeros(8))
+
+
+def pair(build: Callable[[], nn.Module], features: int) -> tuple[OnnxModel, OnnxModel, list[str]]:
+    """The model in floating point, in integers, and what was said."""
+    torch.manual_seed(0)
+    exported = export_onnx(build().eval(), torch.zeros(1, features, 30))
+    notes: list[str] = []
+    return exported, quantized(exported, batches(features), notes.append), notes
+
+
+def operators(model: OnnxModel) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load_from_string(model.data).graph.node)
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "convolutions": (conv_net, 4),
+    "grouped": (Grouped, 4),
+    "crnn": (Crnn, 4),
+    "crnn-both": (lambda: Crnn(bidirectional=True, bias=False), 4),
+    "gru-split": (OneLayerAtATime, 4),
+    "rnn": (lambda: Recurrent(nn.RNN, 4, 6, 2, bidirectional=True), 4),
+    "lstm": (ConvLstm, 4),
+    "block": (AttentionBlock, 12),
+    "encoder": (lambda: Encoder(2), 12),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_integers_agree_with_floats_at_any_batch_and_length(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    exported, integer, _ = pair(*MODELS[name])
+    for batch, frames in ((1, 30), (5, 47)):
+        x = torch.randn(batch, MODELS[name][1], frames, generator=torch.Generator().manual_seed(2))
+        expected, found = Predictor(exported)(x), Predictor(integer)(x)
+        assert found.shape == expected.shape
+        assert float((found - expected).norm() / expected.norm()) < 0.05
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_as_many_macs_as_in_floats(name: str) -> None:
+    exported, integer, _ = pair(*MODELS[name])
+    shape = (1, MODELS[name][1], 40)
+    costs, dense = file_costs(integer, shape), file_costs(exported, shape)
+    assert costs.macs == dense.macs
+    assert 0.9 * dense.macs < costs.effective_macs <= dense.macs  # some weights are rounded to zero
+    assert costs.bops < dense.bops
+
+
+@pytest.mark.parametrize("name", ["crnn", "crnn-both", "rnn", "lstm", "encoder", "convolutions"])
+def test_scales_and_zero_points_are_no_parameters(name: str) -> None:
+    torch.manual_seed(0)
+    build, features = MODELS[name]
+    model = build().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # equal ones would be stored once
+            parameter.copy_(torch.rand_like(parameter) * 0.4 - 0.2001)
+    exported = export_onnx(model, torch.zeros(1, features, 30))
+    integer = quantized(exported, batches(features), lambda text: None)
+    shape = (1, features, 30)
+    assert file_costs(integer, shape).params == file_costs(exported, shape).params
+
+
+def test_a_convolutional_network_is_static_throughout() -> None:
+    _, integer, notes = pair(*MODELS["convolutions"])
+    assert "DynamicQuantizeLinear" not in operators(integer) and operators(integer)["QuantizeLinear"] > 0
+    costs = file_costs(integer, (1, 4, 30))
+    assert costs.bops == 64 * costs.macs
+    assert notes == []
+
+
+def test_each_layer_of_a_crnn_has_its_own_bits() -> None:
+    _, integer, notes = pair(Crnn, 4)
+    costs = file_costs(integer, (1, 4, 40))
+    conv, recurrent, head = (20 * each for each in (4 * 8 * 5, 3 * 12 * (8 + 12 + 12 + 12), 12 * 3))
+    assert costs.bops == conv * 64 + recurrent * 8 * 32 + head * 64
+    assert operators(integer)["GRU"] == 2 and operators(integer)["MatMulInteger"] == 1
+    assert len(notes) == 1 and "not faster" in notes[0]
+
+
+def test_an_lstm_runs_in_integers() -> None:
+    _, integer, notes = pair(ConvLstm, 4)
+    costs = file_costs(integer, (1, 4, 30))
+    assert operators(integer)["DynamicQuantizeLSTM"] == 1
+    assert costs.macs == 30 * (4 * 8 * 3 + 2 * 48 * (8 + 12) + 24 * 3)
+    assert costs.bops == 64 * costs.macs
+    assert notes == []
+
+
+def test_products_of_activations_stay_in_floats() -> None:
+    _, integer, _ = pair(AttentionBlock, 12)
+    costs = file_costs(integer, (1, 12, 30))
+    attention = 2 * 30 * 30 * 12
+    assert costs.bops == attention * 1024 + (costs.macs - attention) * 64
+    assert "QuantizeLinear" not in operators(integer)
+
+
+def test_a_gru_takes_a_quarter_of_the_bytes() -> None:
+    exported, integer, _ = pair(lambda: Recurrent(nn.GRU, 4, 96), 4)
+    values = 3 * 96 * (4 + 96)
+    assert len(exported.data) - len(integer.data) == pytest.approx(3 * values, rel=0.06)
+
+
+def test_zeros_stay_zeros() -> None:
+    torch.manual_seed(0)
+    model = Crnn().eval()
+    with torch.no_grad():
+        model.rnn.weight_hh_l0[:, :6] = 0
+        model.rnn.weight_ih_l1[:5] = 0  # whole rows, whose scale would be zero
+    x = torch.zeros(1, 4, 40)
+    integer = quantized(export_onnx(model, x), batches(4), lambda text: None)
+    assert file_costs(integer, (1, 4, 40)).effective_macs <= count_macs(model, x) - 20 * (36 * 6 + 5 * 12)
+    assert torch.isfinite(Predictor(integer)(torch.randn(2, 4, 40))).all()
+
+
+def test_other_formats_of_onnx_runtime_are_counted() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(4, 8, 3), nn.ReLU(), nn.Conv1d(8, 1, 3), nn.Flatten(1), nn.Linear(26, 6)).eval()
+    exported = export_onnx(model, torch.zeros(1, 4, 30))
+    macs = 28 * 8 * 12 + 26 * 24 + 26 * 6
+
+    def convert(function: Callable[..., Any], *args: Any, **options: Any) -> OnnxModel:
+        return _converted(exported, lambda source, target: function(source, target, *args, **options))
+
+    operator = convert(
+        quantize_static, _Calibration(batches(4)), quant_format=QuantFormat.QOperator, activation_type=QuantType.QUInt8
+    )
+    assert {"QLinearConv", "QGemm"} <= {*operators(operator)}
+    dynamic = convert(quantize_dynamic, weight_type=QuantType.QUInt8)  # with zero points that are not zero
+    assert {"ConvInteger", "MatMulInteger"} <= {*operators(dynamic)}
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+
+    def fused(source: str, target: str) -> None:
+        options.optimized_model_filepath = target
+        onnxruntime.InferenceSession(dynamic.data, options)
+
+    merged = _converted(exported, fused)
+    assert {*operators(merged)} & {"MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+    for integer in (operator, dynamic, merged):
+        costs = file_costs(integer, (1, 4, 30))
+        assert (costs.macs, costs.bops) == (macs, 64 * macs)
+        assert costs.params == sum(p.numel() for p in model.parameters())
+        assert 0.97 * macs < costs.effective_macs <= macs
+
+
+def test_other_peoples_warnings_are_heard_again_afterwards() -> None:
+    pair(conv_net, 4)
+    assert logging.getLogger().isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.parametrize("name", ["quantization", "quantization_aware"])
+def test_it_keeps_the_contract(name: str) -> None:
+    assert any("same model for the same seed" in line for line in check_plugin(name))
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_weights_trained_behind_rounding_are_those_of_the_file(start: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[nn.Module] = []
+
+    def export(self: Trainer, model: nn.Module) -> OnnxModel:
+        trained.append(model)
+        return export_onnx(model, Probe().example_input())
+
+    monkeypatch.setattr(Trainer, "export", export)
+    plan = Probe.presets["smoke"]
+    torch.manual_seed(0)
+    model = Probe().build_model()
+    before = model.head.weight.detach().clone()
+    trainer = Trainer(Probe(batch_size=16), plan, steps=50, seed=0, dense_macs=1)
+    integer = QuantizationAware(start=start).compress(model, trainer)
+    assert trained == [model] and trainer.steps_left == 0 and not torch.equal(before, model.head.weight)
+    assert not any(m._forward_pre_hooks or hasattr(m, "parametrizations") for m in model.modules())
+    for name in ("stem.0", "inner.0", "back", "head"):
+        for row in model.get_submodule(name).weight.detach().flatten(1):
+            steps = row / row.abs().max() * 127
+            torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
+    x = torch.randn(16, 8, 20)
+    with torch.no_grad():
+        expected = model(x)
+    assert float((Predictor(integer)(x) - expected).norm() / expected.norm()) < 0.05

@@ -1,0 +1,56 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from methods._steering import BudgetSteering
+
+
+def penalties(scale: float, computes: list[float], budget: float = 0.25, ramp: int = 4) -> list[float]:
+    steering = BudgetSteering(budget, ramp)
+    return [float(steering.penalty(torch.tensor(c, dtype=torch.float64), torch.tensor(scale))) for c in computes]
+
+
+def test_the_penalty_by_hand() -> None:
+    got = penalties(2.0, [1.0, 1.0, 0.4])
+    gaps = [0.0, -math.log(0.25) / 4, math.log(0.4) - math.log(0.25) / 2]
+    multipliers = [0.0, 0.1 * gaps[1], max(0.0, 0.1 * (gaps[1] + gaps[2]))]
+    expected = [2 * (m * g + 5 * max(0.0, g) ** 2) for m, g in zip(multipliers, gaps, strict=True)]
+    assert gaps[2] < 0
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_penalty_has_the_scale_of_the_first_loss() -> None:
+    computes = [1.0, 0.9, 0.5, 0.7, 0.2, 0.3, 0.26]
+    one = penalties(1.0, computes)
+    assert penalties(0.01, computes) == pytest.approx([0.01 * p for p in one], rel=1e-5)
+    assert penalties(100.0, computes) == pytest.approx([100 * p for p in one], rel=1e-5)
+
+
+def test_the_target_falls_geometrically_and_stays() -> None:
+    free = [0.25 ** min(1.0, step / 4) for step in range(10)]
+    assert penalties(1.0, free) == pytest.approx([0.0] * 10, abs=1e-12)
+    assert penalties(1.0, [0.1] * 10) == [0.0] * 10  # below the target there is nothing to pay
+
+
+def steered(scale: float, budget: float) -> float:
+    """Two widths a, b with loss scale x (1/a + .1/b) and compute a b; the compute that is arrived at."""
+    widths = nn.Parameter(torch.tensor([1.0, 1.0], dtype=torch.float64))
+    optimizer = torch.optim.Adam([widths], 0.02)
+    steering = BudgetSteering(budget, 150)
+    for _ in range(250):
+        loss = scale * (1 / widths[0] + 0.1 / widths[1])
+        optimizer.zero_grad()
+        (loss + steering.penalty(widths.prod(), loss)).backward()
+        optimizer.step()
+        with torch.no_grad():
+            widths.clamp_(0.03, 1.0)
+    return float(widths.detach().prod())
+
+
+@pytest.mark.parametrize("budget", [0.5, 0.25, 0.0625])
+def test_it_arrives_at_the_budget_whatever_the_scale_of_the_loss(budget: float) -> None:
+    arrived = [steered(scale, budget) for scale in (0.01, 1.0, 100.0)]
+    assert arrived[1] == pytest.approx(budget, rel=0.05)
+    assert arrived == pytest.approx([arrived[1]] * 3, rel=1e-3)
