@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,17 @@ def sync_points(tracker: Tracker, points: Points) -> None:
     """Log every trial that the store does not have yet, and what was measured since.
 
     What has been logged is noted beside each trial, so that nothing is logged twice.
+
+    Raises:
+        BenchError: the store refuses or has gone; what is missing is logged the next time.
     """
+    try:
+        _sync(tracker, points)
+    except MlflowException as error:
+        raise BenchError(f"MLflow store {tracker.name!r}: {error}") from error
+
+
+def _sync(tracker: Tracker, points: Points) -> None:
     for row in points.table.to_dict("records"):
         files = trial_folder(points.folder, str(row["key"]))
         known = read_json(files / TRACKED) or {}
@@ -139,4 +151,10 @@ def _log(tracker: Tracker, points: Points, row: Mapping[Any, Any], files: Path) 
 
 
 def _metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name.replace("+", "plus"): value for name, value in metrics.items()}
+    """The names in the letters that MLflow allows, whatever a task calls its breakdowns."""
+    words = {"+": "plus", "<": "below ", ">=": "from ", ">": "above "}
+    found = {}
+    for name, value in metrics.items():
+        plain = reduce(lambda text, sign: text.replace(sign, words[sign]), words, name)
+        found[re.sub(r"[^\w\-. :/]", "_", plain)] = value
+    return found

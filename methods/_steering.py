@@ -33,15 +33,20 @@ class BudgetSteering:
 
         Args:
             compute: fraction of the dense compute, differentiable, shape ().
-            task_loss: the loss of this step, shape (); its first value sets the scale.
+            task_loss: the loss of this step, shape ().
         """
-        if self._scale is None:
-            self._scale = float(task_loss.detach().abs())
+        scale = self.scaled_by(task_loss)
         target = self.budget ** min(1.0, self._step / self.ramp_steps)
         self._step += 1
         gap = torch.log(compute / target)
         self._multiplier = max(0.0, self._multiplier + 0.1 * float(gap.detach()))
-        return self._scale * (self._multiplier * gap + 5 * torch.relu(gap) ** 2)
+        return scale * (self._multiplier * gap + 5 * torch.relu(gap) ** 2)
+
+    def scaled_by(self, task_loss: Tensor) -> float:
+        """The scale of the penalty: the first task loss that was shown, here or in a step without a penalty."""
+        if self._scale is None:
+            self._scale = float(task_loss.detach().abs())
+        return self._scale
 
 
 class Gates(Protocol):
@@ -92,7 +97,9 @@ def search(
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         if step < warm:
-            return trainer.loss(network, batch)
+            task_loss = trainer.loss(network, batch)
+            steering.scaled_by(task_loss)
+            return task_loss
         gates.draw(len(batch.inputs), annealing=1 - (step - warm) / gated)
         task_loss = trainer.loss(network, batch)
         compute = widths.macs(gates.widths()) / widths.reference_macs

@@ -24,7 +24,7 @@ class StochasticGates(Method):
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     search_share: float = tune(0.25, low=0.1, high=0.6)
-    rate: float = tune(10.0, low=3.0, high=30.0, log=True)
+    rate: float = tune(15.0, low=5.0, high=60.0, log=True)
     form: str = tune("stg", choices=("stg", "hard_concrete"))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:

@@ -54,3 +54,14 @@ def test_it_arrives_at_the_budget_whatever_the_scale_of_the_loss(budget: float) 
     arrived = [steered(scale, budget) for scale in (0.01, 1.0, 100.0)]
     assert arrived[1] == pytest.approx(budget, rel=0.05)
     assert arrived == pytest.approx([arrived[1]] * 3, rel=1e-3)
+
+
+def test_a_loss_before_the_first_penalty_sets_the_scale() -> None:
+    compute = torch.tensor(0.9, dtype=torch.float64)
+    early, late = BudgetSteering(0.25, 0), BudgetSteering(0.25, 0)
+    early.scaled_by(torch.tensor(4.0))
+    first, second = (float(s.penalty(compute, torch.tensor(2.0))) for s in (early, late))
+    early.scaled_by(torch.tensor(100.0))
+    assert first == pytest.approx(2 * second)
+    assert first > 0
+    assert early.scaled_by(torch.tensor(7.0)) == 4.0

@@ -1,7 +1,7 @@
 """What tasks on speech share: files, filterbanks, workers, and procedural speech in NumPy and SciPy alone.
 
-The speech is not meant to be understood; it is meant to have what a countermeasure or a voice activity detector looks at:
-pitch pulses, moving formants, noise, pauses, speakers who differ. All of it is drawn from a NumPy generator.
+The speech is not meant to be understood; it is meant to have what a countermeasure or a voice activity detector looks
+at: pitch pulses, moving formants, noise, pauses, speakers who differ. All of it is drawn from a NumPy generator.
 """
 
 import numpy as np

@@ -130,7 +130,7 @@ def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
         active = mask_of(read_intervals(path), len(samples))
         if not active.any():
             raise BenchError(f"{path} has no speech before the end of {utterance.path} ({len(samples)} samples).")
-    level = np.sqrt(np.mean(samples ** 2)) if active.any() else 0
+    level = np.sqrt(np.mean(samples[active] ** 2)) if active.any() else 0
     return samples / np.float32(level + 1e-9), active
 
 
