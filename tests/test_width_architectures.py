@@ -199,3 +199,10 @@ def test_groups_that_are_left_out_keep_their_channels() -> None:
     assert [m.num_heads for m in small.modules() if isinstance(m, nn.MultiheadAttention)] == [3, 3]
     assert count_macs(small, widths.example_input) <= 0.5 * widths.reference_macs
     assert set(widths.only(["blocks.1"]).sizes) == {"blocks.1.attention.heads", "blocks.1.up"}
+
+
+def test_a_layer_norm_keeps_enough_channels_to_say_anything() -> None:
+    widths = Widths(Transformer(), torch.zeros(1, 10, 20))
+    smallest = widths.largest(widths.norms(), widths.smallest_budget)
+    assert smallest["project"] == 4  # one channel, normalised, is a constant
+    assert smallest["blocks.0.up"] == 1

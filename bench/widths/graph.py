@@ -13,6 +13,8 @@ from bench.widths.selection import Selection
 from bench.widths.trace import INPUT, Axis, Product, Trace, follow
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+#: channels that a LayerNorm needs to say anything
+LEAST_NORMALISED = 4
 #: layers at whose inputs a gate can be attached
 CONSUMERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT, FlexibleAttention)
 
@@ -59,6 +61,7 @@ class Group:
         parts: all that belongs to the channels.
         recurrent: the channels feed themselves inside a recurrence: a gate on them sees columns of the recurrent
             weights and must be the same for all examples.
+        least: fewer channels than this are never kept: a LayerNorm over one or two leaves nothing of them.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Group:
     consumers: tuple[Member, ...]
     parts: tuple[Part, ...] = field(repr=False)
     recurrent: bool = False
+    least: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +165,9 @@ def _group(trace: Trace, roots: Labels, order: dict[str, int]) -> Group:
         for places in (read, made)
     )
     recurrent = any(member.parameter.startswith("weight_hh") for member in consumers)
-    return Group("", len(roots), producers, consumers, tuple(parts), recurrent)
+    normalised = any(split_name(part.tensor)[0] in trace.norms for part in parts)
+    least = min(len(roots), LEAST_NORMALISED if normalised else 1)
+    return Group("", len(roots), producers, consumers, tuple(parts), recurrent, least)
 
 
 def _made_axis(product: Product) -> int:

@@ -20,13 +20,18 @@ class Unit(NamedTuple):
     amount: int
 
 
-def smallest_sizes(sizes: Mapping[str, int], multiple: int) -> Sizes:
-    """The width below which no group is taken: 1/32 of it, at least one channel, rounded up to ``multiple``."""
-    return {name: min(size, multiple * math.ceil(size / 32 / multiple)) for name, size in sizes.items()}
+def smallest_sizes(sizes: Mapping[str, int], multiple: int, least: Mapping[str, int] | None = None) -> Sizes:
+    """The width below which no group is taken: 1/32 of it, at least ``least``, rounded up to ``multiple``."""
+    floor = {name: max(size / 32, (least or {}).get(name, 1)) for name, size in sizes.items()}
+    return {name: min(size, multiple * math.ceil(floor[name] / multiple)) for name, size in sizes.items()}
 
 
 def largest_within(
-    scores: Mapping[str, Tensor], macs: Callable[[Sizes], int], limit: float, multiple: int = 1
+    scores: Mapping[str, Tensor],
+    macs: Callable[[Sizes], int],
+    limit: float,
+    multiple: int = 1,
+    least: Mapping[str, int] | None = None,
 ) -> Sizes:
     """How many channels of each group to keep, so that the cost is the largest not above ``limit``.
 
@@ -38,12 +43,13 @@ def largest_within(
         macs: cost of a choice of sizes.
         limit: the MACs that the model may have.
         multiple: widths are multiples of this, or the whole group.
+        least: channels that each group needs; one unless given.
 
     Raises:
         BudgetError: even the smallest model costs more; the message names its cost.
     """
     full = {name: len(score) for name, score in scores.items()}
-    smallest = smallest_sizes(full, multiple)
+    smallest = smallest_sizes(full, multiple, least)
     if macs(smallest) > limit:
         raise BudgetError(
             f"no choice of widths costs at most {limit:,.0f} MACs: the smallest reachable model has "

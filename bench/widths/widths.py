@@ -69,6 +69,10 @@ class Widths:
         """The number of channels of each group."""
         return {group.name: group.size for group in self.groups}
 
+    @property
+    def _least(self) -> Sizes:
+        return {group.name: group.least for group in self.groups}
+
     def without(self, names: Iterable[str]) -> Self:
         """The same widths, but for these groups, which keep all their channels."""
         names = list(names)
@@ -99,7 +103,7 @@ class Widths:
     @property
     def smallest_budget(self) -> float:
         """The compute of the smallest model that the solvers can reach, as a fraction of the reference."""
-        return float(self.macs(smallest_sizes(self.sizes, self.multiple)) / self.reference_macs)
+        return float(self.macs(smallest_sizes(self.sizes, self.multiple, self._least)) / self.reference_macs)
 
     def norms(self, p: int = 2) -> dict[str, Tensor]:
         """The p-norm of each channel to the power p, averaged over all coupled weights, as a share of its group's mean.
@@ -127,7 +131,7 @@ class Widths:
     def largest(self, scores: Mapping[str, Tensor], budget: float) -> Sizes:
         """How many channels of each group the largest model within ``budget`` keeps; see ``largest_within``."""
         self._known(scores)
-        return largest_within(scores, self.macs, budget * self.reference_macs, self.multiple)
+        return largest_within(scores, self.macs, budget * self.reference_macs, self.multiple, self._least)
 
     def strongest(self, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
         """The channels of the largest model within ``budget``, best scores first, as sorted indices."""

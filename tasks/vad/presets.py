@@ -10,7 +10,7 @@ SMOKE = Plan(
     batch_size=16,
     learning_rate=1e-2,
     trials=2,
-    budgets=(0.25, 0.0625),
+    budgets=(0.5, 0.25),
     fields={
         "size": "tiny",
         "crop_frames": 50,
