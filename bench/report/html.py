@@ -17,6 +17,7 @@ from bench.report.covered import COSTS, hypervolumes, on_front
 from bench.report.excess import excess_table
 from bench.report.numbers import extra, known, measured, number, percent, score, short, signed, title, unit
 from bench.report.published import DRAWN, part_names, published_points
+from bench.report.undiminished import undiminished_table
 
 
 def render_html(points: Points, fronts: dict[str, str | None]) -> str:
@@ -45,6 +46,7 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
             declined=reading.declined(points),
             notes=reading.notes(points),
             budgets=points.index["budgets"],
+            undiminished=_records(undiminished_table(points)),
             excess=_records(excess_table(points)),
             published=_records(published := published_points(points)),
             published_parts=part_names(published),

@@ -11,6 +11,7 @@ from bench.report.chosen import chosen_points, stage_name
 from bench.report.excess import excess_table
 from bench.report.numbers import extra, known, measured, number, percent, score, short, title, unit
 from bench.report.published import drawn_points
+from bench.report.undiminished import undiminished_table
 
 
 def render_markdown(points: Points) -> str:
@@ -23,6 +24,7 @@ def render_markdown(points: Points) -> str:
         "\n".join(f"- {_text(limit)}" for limit in reading.limits(points)),
         f"## Best of each camp at each budget ({metric} on eval, chosen on dev)",
         _duel_table(points),
+        *_undiminished(points),
         *_excess(points),
         f"## All chosen points (costs for one {_text(points.work_unit)}, shares of the dense model)",
         _chosen_table(points, metric),
@@ -63,6 +65,20 @@ def _chosen_table(points: Points, metric: str) -> str:
         for row in chosen_points(points).to_dict("records")
     ]
     return _table(head, "ll" + "r" * (len(head) - 2), rows)
+
+
+def _undiminished(points: Points) -> list[str]:
+    """How small each method gets without loss."""
+    head = ["method", "compressed", "seeds", "no worse on dev", "no worse on eval", "the latter if zeros were free"]
+    rows = [
+        [
+            *(row["method"], row["stage"], str(row["seeds"])),
+            *(measured(row[name]) or "none" for name in ("dev", "eval", "theoretical")),
+        ]
+        for row in undiminished_table(points).to_dict("records")
+    ]
+    heading = "## Smallest compute at which the score is no worse than the dense model's (means over seeds)"
+    return [heading, _table(head, "llrrrr", rows)] if rows else []
 
 
 def _excess(points: Points) -> list[str]:
