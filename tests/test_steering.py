@@ -57,7 +57,7 @@ def test_it_arrives_at_the_budget_whatever_the_scale_of_the_loss(budget: float) 
 
 
 def test_a_loss_before_the_first_penalty_sets_the_scale() -> None:
-    compute = torch.tensor(0.9, dtype=torch.float64)
+    compute = torch.tensor(1.5, dtype=torch.float64)
     early, late = BudgetSteering(0.25, 0), BudgetSteering(0.25, 0)
     early.scaled_by(torch.tensor(4.0))
     first, second = (float(s.penalty(compute, torch.tensor(2.0))) for s in (early, late))

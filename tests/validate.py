@@ -149,11 +149,9 @@ def allocation_figures(pool: ProcessPoolExecutor) -> list[Figure]:
     """Three widths under one budget, at three scales of the task's loss."""
     learned = list(pool.map(allocation, [(FeatureNoise(budget=0.25), 1.0, seed) for seed in SEEDS]))
     uniform = list(pool.map(allocation, [(UniformWidth(budget=0.25), 1.0, seed) for seed in SEEDS]))
-    budgets = (0.25, 0.125)
     scaled = [
-        [allocation_widths for _, _, allocation_widths in pool.map(allocation, jobs)]
-        for budget in budgets
-        for jobs in [[(FeatureNoise(budget=budget), scale, 0) for scale in (1.0, 0.01, 100.0)]]
+        [widths for _, _, widths in pool.map(allocation, [(FeatureNoise(budget=b), s, 0) for s in (1.0, 0.01, 100.0)])]
+        for b in (0.25, 0.125)
     ]
     moved = max(abs(a - b) for one, *others in scaled for other in others for a, b in zip(one, other, strict=True))
     computes = [compute for _, compute, _ in learned]
