@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     *("errors", "suggest", "cache", "metrics", "task", "method", "measure", "widths", "train"),
     *("listing", "registry", "dense", "trial", "executor", "points", "jobs", "provenance", "screen", "search", "runs"),
-    *("tracking", "pareto", "report", "comparison", "run", "ui", "probe", "conformance", "cli", "__main__"),
+    *("tracking", "pareto", "statistics", "report", "comparison", "run", "ui", "probe", "conformance", "cli"),
+    "__main__",
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics
 FOR_PLUGINS = ("bench", "bench.metrics")

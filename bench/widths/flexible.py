@@ -5,7 +5,7 @@ compute the same, from the same parameters under the same names, and stay right 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -103,22 +103,21 @@ class FlexibleAttention(nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attention as PyTorch's layer computes it; arguments and results have the same shapes."""
-        q, k, v = self._heads(
-            *self._gated(*(x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)))
-        )
+        batch_first = [x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)]
+        q, k, v = self._heads(self._gated(batch_first))
         mask = _added(_additive(attn_mask, q), _additive(key_padding_mask, q, keys=True))
         dropout = self.dropout if self.training else 0.0
         attention = None
         if need_weights or torch.onnx.is_in_onnx_export():  # which has no operator for all of it
             scores = (q @ k.transpose(-2, -1)) * self.head_dim**-0.5
             attention = functional.softmax(scores if mask is None else scores + mask, -1)
-            mixed = functional.dropout(attention, dropout) @ v
+            mixed = (functional.dropout(attention, dropout) if dropout else attention) @ v
         else:
             mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
-        output = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        output = self.out_proj(mixed.permute(2, 0, 1, 3).reshape(mixed.shape[2], mixed.shape[0], -1))
         if attention is not None and average_attn_weights:
             attention = attention.mean(1)
-        return (output if self.batch_first else output.transpose(0, 1)), attention if need_weights else None
+        return (output.transpose(0, 1) if self.batch_first else output), attention if need_weights else None
 
     def reset_parameters(self) -> None:
         """Initialise the projections anew, as PyTorch's layer does."""
@@ -133,26 +132,31 @@ class FlexibleAttention(nn.MultiheadAttention):
             return self.in_proj_weight.chunk(3)
         return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
 
-    def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of each head, (B, heads, T, head_dim)."""
+    def _heads(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of each head, (B, heads, T, head_dim), by way of (T, B, ...).
+
+        That is the order in which PyTorch's own layer is exported, so that runtimes fuse the same operators.
+        """
+        query, key, value = inputs
         if self._packed and query is key and key is value:
-            packed = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
-            packed = packed.reshape(packed.shape[0], packed.shape[1], 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)
+            packed = functional.linear(query.transpose(0, 1), self.in_proj_weight, self.in_proj_bias)
+            packed = packed.reshape(packed.shape[0], packed.shape[1], 3, -1, self.head_dim).permute(2, 1, 3, 0, 4)
             return packed[0], packed[1], packed[2]
         biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        rows = zip((query, key, value), self._projections(), biases, strict=True)
-        projected = [functional.linear(x, weight, bias) for x, weight, bias in rows]
-        q, k, v = (p.reshape(p.shape[0], p.shape[1], -1, self.head_dim).transpose(1, 2) for p in projected)
+        rows = zip(inputs, self._projections(), biases, strict=True)
+        projected = [functional.linear(x.transpose(0, 1), weight, bias) for x, weight, bias in rows]
+        q, k, v = (p.reshape(p.shape[0], p.shape[1], -1, self.head_dim).permute(1, 2, 0, 3) for p in projected)
         return q, k, v
 
-    def _gated(self, *inputs: Tensor) -> list[Tensor]:
-        """Each input behind the gate of its weight; what is one tensor before is one tensor behind it."""
+    def _gated(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Each input (B, T, n) behind the gate of its weight; what is one tensor before is one tensor behind it."""
         names = ["in_proj_weight"] * 3 if self._packed else ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
         done: dict[tuple[int, str], Tensor] = {}
         for name, x in zip(names, inputs, strict=True):
-            if (id(x), name) not in done:
-                done[id(x), name] = self.gates.get(name, _same)(x)
-        return [done[id(x), name] for name, x in zip(names, inputs, strict=True)]
+            key = (x.data_ptr(), name)  # time first, three equal arguments have become three views
+            if key not in done:
+                done[key] = self.gates.get(name, _same)(x)
+        return [done[x.data_ptr(), name] for name, x in zip(names, inputs, strict=True)]
 
     @property
     def _packed(self) -> bool:
