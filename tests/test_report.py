@@ -215,7 +215,11 @@ def test_the_sentence_says_who_is_ahead(written: Written, scores: list[tuple[flo
 
 @pytest.mark.parametrize(
     ("seeds", "said"),
-    [(1, "rests on 1 seed, which is too few"), (3, "rests on 3 seeds, which are too few"), (4, "4 seeds; whether")],
+    [
+        (1, "rests on 1 seed, which is too few"),
+        (3, "rests on 3 seeds, which are too few"),
+        (6, "6 seeds; for the hypervolumes of the two camps p = 0.03"),
+    ],
 )
 def test_the_sentence_says_how_far_to_trust_it(written: Written, seeds: int, said: str) -> None:
     assert said in two_camps(written, [(10, 12)], seeds)

@@ -7,11 +7,13 @@ from typing import Any
 import pandas as pd
 
 from bench.points import Points
+from bench.report.chance import CAMPS as CAMPS_TOGETHER
+from bench.report.chance import chance_table
 from bench.report.chosen import chosen_points
 from bench.report.numbers import score, title
+from bench.statistics import seeds_needed
 
 CAMPS = {"in_training": "while it trains", "post_hoc": "afterwards"}
-ENOUGH_SEEDS = 4  # with fewer, no exact permutation test can tell two methods apart
 
 
 def budget_duels(points: Points, cost: str = "macs_ratio") -> pd.DataFrame:
@@ -48,7 +50,7 @@ def answer(points: Points) -> str:
     if duels.empty:
         return _no_answer(points, every)
     seeds = int(min(duels["in_training_seeds"].min(), duels["post_hoc_seeds"].min()))
-    sentences = [_verdict(points, _gaps(points, duels), len(every)), _trust(seeds)]
+    sentences = [_verdict(points, _gaps(points, duels), len(every)), _trust(points, seeds)]
     if points.index["preset"] == "smoke":
         sentences.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
     return " ".join(sentences)
@@ -76,11 +78,17 @@ def _verdict(points: Points, gaps: pd.Series[float], budgets: int) -> str:
     )
 
 
-def _trust(seeds: int) -> str:
-    if seeds < ENOUGH_SEEDS:
+def _trust(points: Points, seeds: int) -> str:
+    """Whether so many seeds can tell the camps apart, and if so whether they do."""
+    needed = seeds_needed(paired=True)
+    if seeds < needed:
         rests = "This rests on 1 seed, which is" if seeds == 1 else f"This rests on {seeds} seeds, which are"
-        return f"{rests} too few to tell whether the difference is more than chance."
-    return f"This rests on {seeds} seeds; whether the difference is more than chance has not been tested."
+        return f"{rests} too few to tell whether the difference is more than chance ({needed} are needed)."
+    tested = chance_table(points)
+    camps = tested[tested["first"] == CAMPS_TOGETHER[0]]
+    if camps.empty:
+        return f"This rests on {seeds} seeds; whether the difference is more than chance has not been tested."
+    return f"This rests on {seeds} seeds; for the hypervolumes of the two camps {camps['sentence'].iloc[0]}."
 
 
 def _no_answer(points: Points, duels: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from bench.points import Points
 from bench.report import figures, reading
 from bench.report.answer import CAMPS, answer, budget_duels
+from bench.report.chance import chance_table
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.covered import COSTS, hypervolumes, on_front
 from bench.report.excess import excess_table
@@ -46,6 +47,7 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
             declined=reading.declined(points),
             notes=reading.notes(points),
             budgets=points.index["budgets"],
+            chance=_records(chance_table(points)),
             undiminished=_records(undiminished_table(points)),
             excess=_records(excess_table(points)),
             published=_records(published := published_points(points)),

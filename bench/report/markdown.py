@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from bench.points import Points
 from bench.report import reading
 from bench.report.answer import answer, budget_duels
+from bench.report.chance import chance_table
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.excess import excess_table
 from bench.report.numbers import extra, known, measured, number, percent, score, short, title, unit
@@ -25,6 +26,7 @@ def render_markdown(points: Points) -> str:
         f"## Best of each camp at each budget ({metric} on eval, chosen on dev)",
         _duel_table(points),
         *_undiminished(points),
+        *_chance(points),
         *_excess(points),
         f"## All chosen points (costs for one {_text(points.work_unit)}, shares of the dense model)",
         _chosen_table(points, metric),
@@ -79,6 +81,20 @@ def _undiminished(points: Points) -> list[str]:
     ]
     heading = "## Smallest compute at which the score is no worse than the dense model's (means over seeds)"
     return [heading, _table(head, "llrrrr", rows)] if rows else []
+
+
+def _chance(points: Points) -> list[str]:
+    """Camps and methods against each other, seed by seed."""
+    head = ["first", "second", "advantage", "first is better with", "interval", "test"]
+    rows = [
+        [
+            *(row["first"], row["second"], number(row["advantage"], "{:+.3f}"), measured(row["probability"], 0)),
+            f"{measured(row['low'], 0)} to {measured(row['high'], 0)}" if known(row["low"]) else "",
+            row["sentence"],
+        ]
+        for row in chance_table(points).to_dict("records")
+    ]
+    return ["## More than chance? (hypervolume by seed)", _table(head, "llrrll", rows)] if rows else []
 
 
 def _excess(points: Points) -> list[str]:
