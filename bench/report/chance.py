@@ -7,8 +7,17 @@ import pandas as pd
 from bench.pareto import reference_for
 from bench.points import Points
 from bench.report.chosen import chosen_points
-from bench.statistics import LARGE_IS_GOOD, camp_covered_by_seed, compare, covered_by_seed, holm, probability_better
-from bench.statistics.covered import Run
+from bench.statistics import (
+    LARGE_IS_GOOD,
+    TOO_FEW,
+    Run,
+    camp_covered_by_seed,
+    compare,
+    covered_by_seed,
+    holm,
+    probability_better,
+    seeds_needed,
+)
 
 CONTROL = "uniform_width"
 CAMPS = ("in-training methods together", "post-hoc methods together")
@@ -39,8 +48,12 @@ def chance_table(points: Points) -> pd.DataFrame:
         rows += [_row(m, CONTROL, covered[m], covered[CONTROL], len(contenders)) for m in contenders]
     family = [row for row in rows if row["second"] == CONTROL]
     for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
-        if corrected is not None:
-            row["sentence"] += f"; {corrected:.2g} after Holm's correction"
+        needed = seeds_needed(paired=True, comparisons=len(family))
+        row["sentence"] = (
+            f"{TOO_FEW}: as one of {len(family)} comparisons it needs {needed} seeds"
+            if corrected is None
+            else f"{row['sentence']}; {corrected:.2g} after Holm's correction"
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
