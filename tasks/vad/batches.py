@@ -12,7 +12,7 @@ from tasks.vad.features import FeatureSplit
 
 Floats = NDArray[np.float32]
 
-SCORED_AT_ONCE = 20_000  # frames: attention needs memory for the square of a mixture's
+SCORED_AT_ONCE = 3_200  # frames: attention takes memory for the square of a mixture's, and caches are small
 NORMALISED_BY = 400  # mixtures
 
 
