@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bench import Declined, Method, Trainer, Widths, tune
+from bench import BudgetError, Declined, Method, Trainer, Widths, tune
 from methods._steering import search
 from methods._width_noise import WidthNoise
 
@@ -29,7 +29,7 @@ class FeatureNoise(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Search the widths, consolidate, train the smaller network."""
-        widths = _outside_recurrences(trainer.widths(model), trainer)
+        widths = _outside_recurrences(trainer.widths(model), trainer, self.budget)
         sampled = self.form == "sampled"
         uniform = widths.largest(widths.proportional(), self.budget)
         least = {name: self.least * size for name, size in uniform.items()}
@@ -41,12 +41,18 @@ class FeatureNoise(Method):
         return small
 
 
-def _outside_recurrences(widths: Widths, trainer: Trainer) -> Widths:
+def _outside_recurrences(widths: Widths, trainer: Trainer, budget: float) -> Widths:
     """The widths that noise can act on: features inside a recurrence feed themselves where no gate reaches them."""
     recurrent = [group.name for group in widths.groups if group.recurrent]
+    if not recurrent:
+        return widths
     if len(recurrent) == len(widths.groups):
         raise Declined("feature noise has nothing to act on: every width is the hidden state of a recurrent layer")
-    if recurrent:
-        trainer.note(f"Feature noise leaves the hidden states of recurrent layers whole: {', '.join(recurrent)}.")
-        return widths.without(recurrent)
-    return widths
+    whole, rest = ", ".join(recurrent), widths.without(recurrent)
+    if rest.smallest_budget > budget:
+        raise BudgetError(
+            f"feature noise leaves the hidden states of recurrent layers whole ({whole}), so that the smallest model "
+            f"it can reach has {rest.smallest_budget:.4f} of the dense compute; ask for a larger budget"
+        )
+    trainer.note(f"Feature noise leaves the hidden states of recurrent layers whole: {whole}.")
+    return rest

@@ -114,15 +114,15 @@ def test_a_smoke_model_learns_something(task: Vad) -> None:
 def test_perfect_scores_have_no_errors_at_either_length(task: Vad) -> None:
     """A model that knows the labels is right although it returns two frames fewer; one frame off, it is not."""
     labels = torch.from_numpy(np.array(task._features("dev").labels)).float()
-    given = iter(labels.split(100))
+    given = [labels]  # what has not been asked for yet
 
     def knows(inputs: Tensor, lost: int = 2, shift: int = 0) -> Tensor:
-        truth = next(given)
+        truth, given[0] = given[0][: len(inputs)], given[0][len(inputs) :]
         start = lost // 2 + shift
         return truth[:, start : truth.shape[1] - lost + start, None]
 
     assert task.evaluate(knows, "dev")["eer_percent"] == 0
-    given = iter(labels.split(100))
+    given[0] = labels
     assert task.evaluate(lambda inputs: knows(inputs, shift=1), "dev")["eer_percent"] > 0
 
 
