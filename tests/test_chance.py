@@ -6,6 +6,7 @@ import pytest
 
 from bench.points import load_points
 from bench.report import write_report
+from bench.report.answer import answer
 from bench.report.chance import chance_table
 from tests.written import Written
 
@@ -52,3 +53,10 @@ def test_report_and_markdown_show_it(tmp_path: Path) -> None:
     write_report(folder)
     assert "More than chance?" in (folder / "report.html").read_text()
     assert "too few seeds to tell" in (folder / "report.md").read_text()
+
+
+def test_next_to_nothing_is_no_verdict(tmp_path: Path) -> None:
+    made = Written(tmp_path / "results" / "synthetic" / "quick")
+    made.add("feature_noise", 0.25, 9, 36.79)
+    made.add("magnitude_pruning", 0.25, 9, 36.80, stage="post_hoc")
+    assert answer(load_points(made.save())).startswith("Hardly a difference: at each of the")

@@ -13,6 +13,7 @@ from bench.report.chosen import chosen_points
 from bench.report.numbers import score, title
 from bench.statistics import seeds_needed
 
+HARDLY = 0.01  # of the mean score: a difference below this is called none
 CAMPS = {"in_training": "while it trains", "post_hoc": "afterwards"}
 
 
@@ -50,10 +51,22 @@ def answer(points: Points) -> str:
     if duels.empty:
         return _no_answer(points, every)
     seeds = int(min(duels["in_training_seeds"].min(), duels["post_hoc_seeds"].min()))
-    sentences = [_verdict(points, _gaps(points, duels), len(every)), _trust(points, seeds)]
+    sentences = [_level(duels, _gaps(points, duels)) or _verdict(points, _gaps(points, duels), len(every))]
+    sentences.append(_trust(points, seeds))
     if points.index["preset"] == "smoke":
         sentences.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
     return " ".join(sentences)
+
+
+def _level(duels: pd.DataFrame, gaps: pd.Series[float]) -> str:
+    """Said instead of a verdict where the camps differ by next to nothing, whoever is ahead of whom."""
+    scores = duels[["in_training_score", "post_hoc_score"]].abs().to_numpy()
+    if not gaps.any() or gaps.abs().max() >= HARDLY * scores.mean():
+        return ""
+    return (
+        f"Hardly a difference: at each of the {len(gaps)} budgets the best methods of the two camps (chosen on dev) "
+        f"differ on eval by less than {HARDLY:.0%} of the mean score."
+    )
 
 
 def _verdict(points: Points, gaps: pd.Series[float], budgets: int) -> str:
