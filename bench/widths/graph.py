@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bench.widths.atoms import PINNED, Labels
 from bench.widths.flexible import RECURRENT, FlexibleAttention
+from bench.widths.operators import HANDLERS
 from bench.widths.selection import Selection
 from bench.widths.trace import INPUT, Axis, Product, Trace, follow
 
@@ -92,7 +93,13 @@ class Graph:
 
 def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None = None) -> Graph:
     """Follow a model of flexible layers once, and sort its channels into groups. The outputs are no group."""
-    trace = follow(model, example_input, input_axis, lambda trace: _join_heads(model, trace))
+    trace = follow(
+        model,
+        example_input,
+        input_axis=input_axis,
+        handlers=HANDLERS,
+        prepare=lambda trace: _join_heads(model, trace),
+    )
     modules = dict(model.named_modules())
     for product in trace.products:  # a gate can only be attached to a layer that is known
         if product.axis is not None and not isinstance(modules[split_name(product.weight)[0]], CONSUMERS):

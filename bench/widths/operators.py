@@ -1,6 +1,5 @@
 """What each operator does to the channels of its operands: moves them, joins them, reads them, makes new ones."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +9,7 @@ from bench.errors import BenchError
 from bench.widths.atoms import PINNED
 from bench.widths.meeting import axis_atoms, join_vector, joined, matching_axis, pin, pin_across_space, roots_of
 from bench.widths.products import convolution, product
-from bench.widths.trace import Tracer, WeightView, along, compact, is_constant
-
-Handler = Callable[[Tracer, Any, Any, tuple[Any, ...], dict[str, Any]], None]
+from bench.widths.trace import Handler, Tracer, WeightView, along, compact, is_constant
 
 #: operators that only move elements: the labels are moved by the same operator
 _MOVES = """

@@ -6,7 +6,7 @@ followed by the operators themselves. Where elements of two tensors meet, their 
 kept or removed together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,9 @@ from bench.errors import BenchError
 from bench.widths.atoms import NONE, PINNED, Atoms, Labels
 
 INPUT = "input"
+
+#: (tracer, operator, its result, arguments, keyword arguments): labels the result, joins channels
+Handler = Callable[["Tracer", Any, Any, tuple[Any, ...], dict[str, Any]], None]
 
 
 @dataclass(eq=False)
@@ -88,7 +91,7 @@ class WeightView:
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries labels along with every tensor while it is active."""
 
-    def __init__(self, trace: Trace, handlers: dict[str, Callable[..., Any]]) -> None:
+    def __init__(self, trace: Trace, handlers: Mapping[str, Handler]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = trace
         self.layers: list[tuple[str, str]] = []  # names and types of the layers at work, the innermost last
@@ -145,20 +148,26 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return isinstance(labels, WeightView) or bool((labels != NONE).any())
 
 
-def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, prepare: Callable[[Trace], None]) -> Trace:
+def follow(
+    model: nn.Module,
+    example_input: Tensor,
+    *,
+    input_axis: int | None,
+    handlers: Mapping[str, Handler],
+    prepare: Callable[[Trace], None],
+) -> Trace:
     """Run a model once, in eval mode, and say what became of every channel.
 
     Args:
         model: it has flexible layers only.
         example_input: one unit of work.
         input_axis: axis of the input whose entries are channels; None pins the whole input.
+        handlers: what each operator does to the channels of its operands, by name.
         prepare: called before the run, to join channels that belong together by the nature of their layer.
 
     Raises:
         BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
     """
-    from bench.widths.operators import HANDLERS
-
     atoms = Atoms()
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     axes = {
@@ -168,7 +177,7 @@ def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, prep
     }
     trace = Trace(atoms, axes)
     prepare(trace)
-    tracer = Tracer(trace, HANDLERS)
+    tracer = Tracer(trace, handlers)
     for name, own in axes.items():
         tracer.label(tensors[name], WeightView(name, [along(a.atoms, a.number, tensors[name].shape) for a in own]))
     x = example_input.clone()

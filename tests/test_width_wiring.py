@@ -1,0 +1,120 @@
+"""What networks do between their layers: followed rightly, or refused."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import BenchError, Widths
+from bench.measure import count_macs
+from tests.test_widths import close, inputs, masks, random_choice
+
+
+class Net(nn.Module):
+    """Layers and what happens between them."""
+
+    def __init__(self, function: Callable[..., Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def gated_linear(net: nn.Module, x: Tensor) -> Tensor:
+    left, right = net.a(x).chunk(2, 1)
+    return net.b(left * right.sigmoid())
+
+
+def excite(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x).relu()
+    return net.b(y * net.d(net.c(y.mean((2, 3))).relu()).sigmoid()[:, :, None, None])
+
+
+def dense_block(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x).relu()
+    z = torch.cat([y, net.b(y)], 1)
+    return net.d(torch.cat([y, net.c(z).relu()], 1))
+
+
+def around_concatenation(net: nn.Module, x: Tensor) -> Tensor:
+    y = torch.cat([net.a(x), net.b(x)], 1)
+    return net.d(y + net.c(y).relu())
+
+
+def shown(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return torch.cat([y, net.b(y)], 1)
+
+
+def doubled(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x).relu()
+    return net.b(torch.cat([y, 2 * y], 1))
+
+
+def halves(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.b(y[:, :3] * y[:, 3:].sigmoid())
+
+
+#: what networks do between layers; some of it the graph cannot follow
+WIRINGS: dict[str, Callable[[], nn.Module]] = {
+    "the same twice": lambda: Net(doubled, a=conv(2, 5), b=conv(10, 2)),
+    "reversed channels": lambda: Net(lambda s, x: s.b(s.a(x).relu().flip(1)), a=conv(2, 5), b=conv(5, 2)),
+    "bands into channels": lambda: Net(
+        lambda s, x: s.b(s.a(x).relu().flatten(1, 2)), a=conv(2, 5), b=nn.Conv1d(40, 2, 1)
+    ),
+    "frames with all their bands": lambda: Net(
+        lambda s, x: s.b(s.a(x).relu().permute(0, 3, 1, 2).flatten(2)), a=conv(2, 5), b=nn.Linear(40, 2)
+    ),
+    "halves multiplied": lambda: Net(halves, a=conv(2, 6), b=conv(3, 2)),
+    "gated linear unit": lambda: Net(gated_linear, a=conv(2, 6), b=conv(3, 2)),
+    "squeeze and excite": lambda: Net(excite, a=conv(2, 6), b=conv(6, 2), c=nn.Linear(6, 3), d=nn.Linear(3, 6)),
+    "one layer twice": lambda: Net(
+        lambda s, x: s.c(s.b(s.b(s.a(x).relu()).relu())), a=conv(2, 6), b=conv(6, 6), c=conv(6, 2)
+    ),
+    "dense block": lambda: Net(dense_block, a=conv(2, 6), b=conv(6, 4), c=conv(10, 3), d=conv(9, 2)),
+    "residual around a concatenation": lambda: Net(
+        around_concatenation, a=conv(2, 6), b=conv(2, 4), c=conv(10, 10), d=conv(10, 2)
+    ),
+    "residual around the input": lambda: Net(lambda s, x: s.b(x + s.a(x)), a=conv(2, 2), b=conv(2, 3)),
+    "features that are outputs too": lambda: Net(shown, a=conv(2, 5), b=conv(5, 2)),
+    "a layer that is not used": lambda: Net(lambda s, x: s.b(s.a(x)), a=conv(2, 5), b=conv(5, 2), c=nn.Linear(7, 7)),
+}
+
+#: these the graph must be able to follow
+FOLLOWED = {
+    "the same twice",
+    "bands into channels",
+    "squeeze and excite",
+    "one layer twice",
+    "dense block",
+    "residual around a concatenation",
+}
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_what_the_graph_cannot_follow_is_refused_and_never_cut_wrongly(wiring: str) -> None:
+    torch.manual_seed(0)
+    model = WIRINGS[wiring]()
+    try:
+        widths = Widths(model, torch.randn(1, 2, 8, 7))
+    except BenchError:
+        assert wiring not in FOLLOWED
+        return
+    x = inputs(widths)
+    for seed in range(6):
+        indices = random_choice(widths, seed)
+        with torch.no_grad(), widths.gate(masks(widths, indices)):
+            gated = model(x)
+        small = widths.keep(indices)
+        with torch.no_grad():
+            assert close(small(x), gated)
+        assert widths.macs({n: len(kept) for n, kept in indices.items()}) == count_macs(small, widths.example_input)
