@@ -5,7 +5,7 @@ ARGS ?=
 BENCH := .venv/bin/bench
 READY := .venv/.ready
 
-.PHONY: setup bench test lint report ui perf validate clean
+.PHONY: setup bench test lint report ui perf chaos validate clean
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
@@ -34,6 +34,9 @@ ui: setup
 
 perf: setup
 	.venv/bin/python -m tests.perf $(ARGS)
+
+chaos: setup
+	.venv/bin/python -m tests.chaos $(ARGS)
 
 validate: setup
 	.venv/bin/python -m tests.validate $(ARGS)

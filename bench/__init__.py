@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.cache import cached_folder, content_key
     from bench.measure.onnx_model import OnnxModel
     from bench.method import Chain, Method, tune
-    from bench.task import Batch, Metric, Plan, Predict, Progress, Split, Task
+    from bench.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.train import Trainer
     from bench.widths import Widths
 
@@ -25,6 +25,7 @@ _HOME = {
     "Method": "bench.method",
     "tune": "bench.method",
     "Batch": "bench.task",
+    "ItemScores": "bench.task",
     "Metric": "bench.task",
     "Plan": "bench.task",
     "Predict": "bench.task",
@@ -41,6 +42,7 @@ __all__ = [
     "BudgetError",
     "Chain",
     "Declined",
+    "ItemScores",
     "Method",
     "MethodError",
     "Metric",

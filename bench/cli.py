@@ -5,11 +5,14 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.cluster import Cluster
 
 DEFAULT_RESULTS = Path("results")
 
@@ -19,6 +22,13 @@ class Precision(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+class Where(StrEnum):
+    """Trials run."""
+
+    local = "local"
+    ray = "ray"
 
 
 app = typer.Typer(
@@ -58,10 +68,19 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         str, typer.Option(help="Comma-separated; a+b chains, name:setting=value sets. Default: all.", metavar="LIST")
     ] = "",
     budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
-    trials: Annotated[int | None, typer.Option(help="Trials for every method that can be tuned.", min=1)] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,
     seeds: Annotated[int | None, typer.Option(help="Training runs of every chosen point.", min=1)] = None,
     preset: Preset = "quick",
     jobs: Annotated[int | None, typer.Option(help="Processes at a time. Default: one a core.", min=1)] = None,
+    trial_timeout: Annotated[
+        float | None, typer.Option(help="End a trial that trains longer than this.", min=1, metavar="SECONDS")
+    ] = None,
+    executor: Annotated[Where, typer.Option(help="Where trials run: this machine, or a Ray cluster.")] = Where.local,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
+    ] = None,
+    cpus: Annotated[float, typer.Option(help="Cores of a trial on Ray.", min=0)] = 1.0,
+    gpus: Annotated[float, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = 0.0,
     data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
     model: Model = None,
     set_: Annotated[
@@ -101,6 +120,8 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         width_groups=_list(widths),
         device=device,
         precision=precision.value,
+        trial_timeout_s=trial_timeout,
+        cluster=_cluster(executor, address, cpus, gpus),
         results=results,
         tracking_uri=tracking_uri,
     )
@@ -119,6 +140,20 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
 
 
 @app.command()
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="results/<task>/<preset>, a results folder, a points.csv.")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Likewise.")],
+    output: Annotated[Path | None, typer.Option(help="Write the same as Markdown.", metavar="FILE.md")] = None,
+) -> None:
+    """Lay two result sets (two commits, two machines) side by side: what differs beyond noise?"""
+    from bench.difference import print_difference
+
+    print_difference(first, second, output)
+
+
+@app.command()
 def ui(
     results: Results = DEFAULT_RESULTS,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
@@ -131,12 +166,41 @@ def ui(
 
 
 @app.command()
+def cache(
+    results: Results = DEFAULT_RESULTS,
+    clear: Annotated[str, typer.Option(help="A kind, a key, `unfinished` or `all`.", metavar="NAME")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Clear without asking.")] = False,
+) -> None:
+    """List what is kept for later runs (data, dense models), or clear it; results are never touched."""
+    from bench.inventory import show, sweep
+
+    if clear:
+        sweep(results, clear, asked=lambda question: yes or typer.confirm(question))
+    else:
+        show(results)
+
+
+@app.command()
 def check(name: Annotated[str, typer.Argument(help="Name of a method or a task.")]) -> None:
     """Hold a method or a task to the contract."""
     from bench.conformance import check_plugin
 
     for line in check_plugin(name):
         print(line)
+
+
+def _cluster(executor: Where, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
+    if executor is Where.local:
+        if address is not None:
+            raise BenchError(
+                f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray"
+            )
+        return None
+    from bench.cluster import Cluster
+
+    if not cpus and not gpus:
+        raise BenchError("a trial needs something of a machine: give --cpus or --gpus more than 0")
+    return Cluster(address, cpus, gpus)
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -3,16 +3,18 @@
 import dataclasses
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.audit import still_as_audited
 from bench.cache import content_key
+from bench.conformance import known_to_repeat
 from bench.errors import BenchError
-from bench.executor import Job, LocalExecutor, Lost
-from bench.jobs import evaluate_model, measure_latencies, train_and_measure, train_dense
+from bench.executor import Executor, Job, Lost
+from bench.files import read_json, write_json
+from bench.jobs import audit, check_repeats, evaluate_model, train, train_dense
 from bench.pareto import best_possible_front
 from bench.points import (
     COMPARISONS,
@@ -21,8 +23,6 @@ from bench.points import (
     LATENCY,
     RECORD,
     finished_record,
-    load_points,
-    read_json,
     trial_folder,
 )
 from bench.provenance import provenance
@@ -30,13 +30,13 @@ from bench.registry import load_recipe, load_task
 from bench.runs import Run, chosen_runs
 from bench.screen import Screen
 from bench.search import MethodStudy
+from bench.timing import time_models
+from bench.tracking.background import BackgroundTracker
 from bench.train import CPU, Hardware
-from bench.trial import Setting, TrialSpec, write_json
+from bench.trial import TRAINED, Setting, TrialSpec
 from bench.widths import Widths
 
-if TYPE_CHECKING:
-    from bench.tracking import Tracker
-
+TRAINING = "train"  # before the key of a trial: its training, which the audit follows
 SYNC_SECONDS = 20.0  # between two looks for what is to be logged
 
 
@@ -73,10 +73,9 @@ class Comparison:
         screen: what a person sees meanwhile.
     """
 
-    def __init__(self, request: Request, executor: LocalExecutor, screen: Screen) -> None:
+    def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
-        # importing mlflow and making its database takes 10 s, which pass while the data is made
-        self._tracker = ThreadPoolExecutor(1, "mlflow").submit(_open_tracker, request)
+        self._tracker = BackgroundTracker(request.results, request.task, request.preset, request.tracking_uri)
         self.recipes = [load_recipe(name) for name in request.methods]
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
@@ -96,6 +95,8 @@ class Comparison:
         self._synced = time.monotonic()
         self._studies: dict[str, MethodStudy] = {}
         self._dense_seeds: set[int] = set()
+        self._under_way: set[str] = set()
+        self._refused: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Make the data and open the studies."""
@@ -154,6 +155,7 @@ class Comparison:
             f"{self.plan.total_steps} training steps for every model; {self.seeds} seed{'s' * (self.seeds > 1)}"
         )
         self.screen.expect(trials)
+        self._check_methods()
         self._propose()
         self._drain()
         repeats = [
@@ -168,20 +170,22 @@ class Comparison:
 
     def finish(self) -> None:
         """Read eval once for every frozen choice, then measure latency with nothing else running."""
+        self._refuse_changed_files()
         folders = [self._files(run) for run in self._frozen() if run.has_model]
         unread = [folder for folder in folders if read_json(folder / EVAL) is None]
         self.screen.phase("reading eval", len(unread))
         for folder in unread:
-            self.executor.submit(Job(folder.name, "eval", evaluate_model, (self.setting, folder)))
+            self.executor.submit(Job(folder.name, "eval", evaluate_model, (self.setting, folder), timed=False))
         while not self.executor.idle:
             _value(self.executor.next_finished())
             self.screen.advance()
         untimed = [folder for folder in folders if read_json(folder / LATENCY) is None]
         if untimed:
             self.screen.phase("measuring latency, alone on the machine", 1)
-            self.executor.submit(Job("latency", "latency", measure_latencies, (self.setting, untimed)))
+            self.executor.submit(Job("latency", "latency", time_models, (self.setting, untimed), timed=False))
             _value(self.executor.next_finished())
             self.screen.advance()
+        self._refuse_changed_files()
 
     def write_index(self) -> None:
         """Say in ``comparison.json`` which trials belong to the comparison; other methods' entries stay.
@@ -224,12 +228,8 @@ class Comparison:
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
         self._synced = time.monotonic()
-        try:
-            from bench.tracking import sync_points
-
-            sync_points(self._tracker.result(), load_points(self.request.folder))
-        except BenchError as error:
-            self.screen.say(f"[yellow]not tracked yet: {error}[/]")
+        if trouble := self._tracker.sync():
+            self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
 
     def _identity(self) -> str:
         setting = self.setting
@@ -247,28 +247,75 @@ class Comparison:
         return trial_folder(self.request.folder, run.spec.key)
 
     def _propose(self) -> None:
-        fresh = [
+        """Start what the studies propose, until each waits for trials under way; finished ones are told at once."""
+        while fresh := [
             Run(recipe, proposal.number, TrialSpec(self.setting, recipe.name, proposal.settings, 0), "search")
             for recipe in self.recipes
             for proposal in self._studies[recipe.name].proposals()
-        ]
-        # small models first, controls before others: they train fastest, so the first results appear soon
-        self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.recipe.control)))
+        ]:
+            # small models first, controls before others: they train fastest, so the first results appear soon
+            self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.recipe.control)))
 
     def _start(self, runs: Sequence[Run]) -> None:
         """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""
         known = []
         for run in runs:
-            twin = any(other.spec.key == run.spec.key and other.record is None for other in self.runs)
             self.runs.append(run)
-            if (record := finished_record(self._files(run))) is not None:
+            if (record := self._known_record(run)) is not None:
                 known.append((run, record))
-            elif not twin:
-                needs = frozenset({self._dense(run.spec.seed)} if run.recipe.stage == "post_hoc" else ())
-                arguments = (run.spec, self._files(run))
-                self.executor.submit(Job(run.spec.key, run.label, train_and_measure, arguments, needs))
+            elif run.spec.key not in self._under_way:
+                self._under_way.add(run.spec.key)
+                self._submit(run)
         for run, record in known:
             self._record(run, record)
+
+    def _known_record(self, run: Run) -> dict[str, Any] | None:
+        if (reason := self._refused.get(run.recipe.name)) is not None:
+            return self._failed(run, reason)
+        return finished_record(self._files(run))
+
+    def _submit(self, run: Run) -> None:
+        """Train in one process, audit in another; what was trained before an interruption need only be audited."""
+        key, arguments = run.spec.key, (run.spec, self._files(run))
+        trained = f"{TRAINING} {key}"
+        if not (self._files(run) / TRAINED).exists() or (self._files(run) / RECORD).exists():
+            needs = frozenset({self._dense(run.spec.seed)} if run.recipe.stage == "post_hoc" else ())
+            self.executor.submit(Job(trained, run.label, train, arguments, needs))
+            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments, frozenset({trained})))
+        else:
+            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments))
+
+    def _check_methods(self) -> None:
+        """Find the methods that give another model each time, while the dense model trains; they are not compared."""
+        cache = Path(self.setting.cache)
+        checks = {f"check {recipe.name}": recipe for recipe in self.recipes if not known_to_repeat(recipe, cache)}
+        if checks and any(recipe.stage == "post_hoc" for recipe in self.recipes):
+            self._dense(0)
+        for key, recipe in checks.items():
+            label = f"does {recipe.name} repeat to the bit?"
+            self.executor.submit(Job(key, label, check_repeats, (recipe.name, cache)))
+        while checks:
+            job, result = self.executor.next_finished()
+            if job.key not in checks:
+                _value((job, result))
+                continue
+            recipe = checks.pop(job.key)
+            if isinstance(result, (BenchError, Lost)):
+                self._refused[recipe.name] = str(result)
+
+    def _refuse_changed_files(self) -> None:
+        """A chosen model whose files have changed since its audit has failed, whatever its scores."""
+        for run in self._frozen():
+            if run.has_model and run.record and (reason := still_as_audited(self._files(run), run.record)):
+                run.record = self._failed(run, reason)
+
+    def _failed(self, run: Run, reason: str) -> dict[str, Any]:
+        """Keep on disk that a run has failed, for a reason that may be gone the next time."""
+        record = {"status": "failed", "reason": reason, "retry": True}
+        with suppress(OSError):
+            self._files(run).mkdir(parents=True, exist_ok=True)
+            write_json(self._files(run) / RECORD, record)
+        return record
 
     def _dense(self, seed: int) -> str:
         """The key of the job that trains the shared dense model of a seed, submitted when it is first needed."""
@@ -281,18 +328,18 @@ class Comparison:
     def _drain(self) -> None:
         while not self.executor.idle:
             job, result = self.executor.next_finished()
-            runs = [run for run in self.runs if run.spec.key == job.key and run.record is None]
+            runs = [run for run in self.runs if run.spec.key == job.key.split()[-1] and run.record is None]
             if not runs:
                 _value((job, result))
                 continue
-            if isinstance(result, (BenchError, Lost)):
-                # the machine failed, not the method: shown, and tried again the next time
-                result = {"status": "failed", "reason": str(result), "retry": True}
-                with suppress(OSError):
-                    self._files(runs[0]).mkdir(parents=True, exist_ok=True)
-                    write_json(self._files(runs[0]) / RECORD, result)
+            if isinstance(result, (BenchError, Lost)):  # the machine failed, not the method: tried again the next time
+                result = self._failed(runs[0], str(result))
+            if job.key.startswith(TRAINING):
+                continue  # the audit, which comes next, says how it went
+            self._under_way.discard(runs[0].spec.key)
             for run in runs:
                 self._record(run, result)
+            self._propose()
             self.write_index()
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self.sync()
@@ -302,14 +349,6 @@ class Comparison:
         self.screen.trial_finished(run.label, record)
         if run.role == "search":
             self._studies[run.recipe.name].tell(run.number, run.objectives)
-            self._propose()
-
-
-def _open_tracker(request: Request) -> "Tracker":
-    from bench.tracking import Tracker, default_uri
-
-    uri = request.tracking_uri or default_uri(request.results)
-    return Tracker(uri, f"{request.task} {request.preset}", request.results / "mlartifacts")
 
 
 def _value(finished: tuple[Job, Any]) -> Any:

@@ -5,18 +5,22 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from bench.cache import cached_folder, content_key
 from bench.errors import BenchError, MethodError
 from bench.listing import names
-from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
+from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs, require_plain
 from bench.method import Method, Recipe, search_space
 from bench.probe import Probe
-from bench.registry import load_recipe, load_task
+from bench.registry import load_recipe, load_task, source_digest
+from bench.seal import sealed
 from bench.task import Task
-from bench.train import Trainer
+from bench.train import Trainer, seed_everything
 
 
 class ContractError(BenchError):
@@ -46,9 +50,41 @@ def check_method(recipe: Recipe) -> Iterator[str]:
     exported = first if isinstance(first, OnnxModel) else _plain_module(first)
     yield "returns a plain model that exports to ONNX"
     yield _delivered(method, exported)
-    second, _ = _run(method)
-    _same(exported, second if isinstance(second, OnnxModel) else export_onnx(second, Probe().example_input()))
+    _same(exported, _file_of(_run(method)[0]))
     yield "gives the same model for the same seed"
+
+
+def known_to_repeat(recipe: Recipe, cache: Path) -> bool:
+    """Whether this code of a method has been found to give the same model twice."""
+    return (cache / f"repeats-{content_key(_repeat_identity(recipe))}").is_dir()
+
+
+def ensure_repeats(recipe: Recipe, cache: Path) -> None:
+    """Train a tiny task twice from the same seed, unless it is known that the method gives the same model twice.
+
+    A method that cannot be run there is let pass: its own trials will say what is wrong.
+
+    Raises:
+        ContractError: it gives another model.
+    """
+
+    def train_twice(folder: Path) -> None:
+        method = recipe.build(recipe.at_compute(0.5))
+        try:
+            first, second = (_file_of(_run(method)[0]) for _ in range(2))
+        except Exception:
+            return
+        _same(first, second)
+
+    cached_folder(cache, "repeats", _repeat_identity(recipe), train_twice)
+
+
+def _repeat_identity(recipe: Recipe) -> dict[str, Any]:
+    return {"method": recipe.name, "code": source_digest(recipe.classes), "torch": torch.__version__}
+
+
+def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
+    return model if isinstance(model, OnnxModel) else export_onnx(model, Probe().example_input())
 
 
 def check_task(task: Task) -> Iterator[str]:
@@ -107,22 +143,23 @@ def _settings(method: type[Method]) -> str:
 
 def _run(method: Method) -> tuple[nn.Module | OnnxModel, Trainer]:
     task, plan = Probe(batch_size=16), Probe.presets["smoke"]
-    torch.manual_seed(0)
+    seed_everything(0)
     model = task.build_model()
     dense_macs = count_macs(model, task.example_input())
     steps = plan.total_steps if method.stage == "in_training" else plan.finetune_steps
     trainer = Trainer(task, plan, steps=steps, seed=0, dense_macs=dense_macs)
-    result = method.compress(model, trainer)
+    with sealed(task, trainer, ()):
+        result = method.compress(model, trainer)
     if not isinstance(result, (nn.Module, OnnxModel)):
         raise MethodError(f"compress() returned {type(result).__name__}, expected a Module or an OnnxModel")
     return result, trainer
 
 
 def _plain_module(model: nn.Module) -> OnnxModel:
-    hooked = [n for n, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
-    require(not hooked, f"no hooks are left on the model (found on {', '.join(hooked)})")
-    masked = [n for n, m in model.named_modules() if hasattr(m, "parametrizations")]
-    require(not masked, f"no parametrizations are left on the model (found on {', '.join(masked)})")
+    try:
+        require_plain(model, Probe().example_input())
+    except MethodError as error:
+        raise ContractError(f"breaks the contract: {error}") from error
     exported = export_onnx(model, Probe().example_input())
     batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
     with torch.no_grad():
@@ -144,4 +181,8 @@ def _delivered(method: Method, exported: OnnxModel) -> str:
 def _same(first: OnnxModel, second: OnnxModel) -> None:
     batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
     outputs: list[Callable[[torch.Tensor], torch.Tensor]] = [Predictor(first), Predictor(second)]
-    require(torch.equal(outputs[0](batch), outputs[1](batch)), "the same seed gives the same model, to the bit")
+    require(
+        torch.equal(outputs[0](batch), outputs[1](batch)),
+        "the same seed gives the same model, to the bit: draw random numbers from torch's, numpy's or Python's global "
+        "generator, which are seeded",
+    )

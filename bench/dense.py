@@ -1,14 +1,16 @@
 """The dense model that all post-hoc methods of one seed start from: trained once, kept on disk."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from bench.cache import cached_folder
+from bench.files import write_whole
 from bench.measure import Predictor, count_macs, export_onnx
 from bench.task import Plan, Task
 from bench.train import CPU, Hardware, Trainer, stream_seed
@@ -52,10 +54,12 @@ def dense_checkpoint(
             hardware=hardware,
             on_progress=on_progress,
         )
+        started = time.process_time()
         trainer.fit(model)
-        save_file(model.state_dict(), folder / "model.safetensors")
+        spent = {"train_macs": trainer.macs_done, "train_cpu_s": time.process_time() - started}
+        write_whole(folder / "model.safetensors", save(model.state_dict()))
         dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")
-        (folder / "dense.json").write_text(json.dumps({"dev": dev, "curve": trainer.curve, "macs": macs}))
+        (folder / "dense.json").write_text(json.dumps({"dev": dev, "curve": trainer.curve, "macs": macs, **spent}))
 
     return cached_folder(task.cache, "dense", {**made_from, "seed": seed}, build)
 

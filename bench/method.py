@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.measure.onnx_model import OnnxModel
+    from bench.task import Plan
     from bench.train import Trainer
 
 Stage = Literal["in_training", "post_hoc"]
+
+#: a setting that every method has: the plan's learning rate times this, for all the steps that the method spends
+RATE = "learning_rate_factor"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class Method(ABC):
             )
 
     @property
+    def promised_budget(self) -> float | None:
+        """The fraction of the dense model's compute that the result may cost, if the method promises any."""
+        return getattr(self, "budget", None)
+
+    @property
     def asked_compute(self) -> float | None:
         """The fraction of the dense model's compute that the settings ask for, if they ask for one."""
         if hasattr(self, "budget"):
@@ -105,6 +114,12 @@ class Chain(Method):
     def stage(self) -> Stage:  # type: ignore[override]  # a chain begins where its first link begins
         """The stage of the first link."""
         return self.links[0].stage
+
+    @property
+    def promised_budget(self) -> float | None:
+        """The budget of the last link that has one."""
+        promised = [link.promised_budget for link in self.links if link.promised_budget is not None]
+        return promised[-1] if promised else None
 
     @property
     def asked_compute(self) -> float | None:
@@ -188,6 +203,13 @@ class Recipe:
         """Whether it is run for comparison only."""
         return all(link.control for link in self.classes)
 
+    def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
+        """The plan with the learning rate that these settings ask for; everybody's rate is tuned alike."""
+        factor = {RATE: 1.0, **self.fixed, **settings}[RATE]
+        if not isinstance(factor, (int, float)) or factor <= 0:
+            raise BenchError(f"{self.name}: {RATE} {factor!r} is no positive number; 1 is the plan's learning rate")
+        return dataclasses.replace(plan, learning_rate=plan.learning_rate * factor)
+
     def _prefixes(self) -> list[str]:
         return ["", *(f"{link}." for link in self.chain.split("+")[1:])]
 
@@ -198,7 +220,7 @@ class Recipe:
             for prefix, link in zip(self._prefixes(), self.classes, strict=True)
             for name, tunable in search_space(link).items()
             if prefix + name not in self.fixed
-        }
+        } | ({} if RATE in self.fixed else {RATE: Tunable(0.1, 3.0, log=True)})
 
     def defaults(self) -> dict[str, Any]:
         """The default of everything that can be searched."""
@@ -206,7 +228,7 @@ class Recipe:
             prefix + f.name: f.default
             for prefix, link in zip(self._prefixes(), self.classes, strict=True)
             for f in dataclasses.fields(link)
-        }
+        } | {RATE: 1.0}
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
@@ -223,7 +245,7 @@ class Recipe:
     def build(self, settings: Mapping[str, Any]) -> Method:
         """The method with these settings."""
         links = []
-        rest = {**self.fixed, **settings}
+        rest = {name: value for name, value in {**self.fixed, **settings}.items() if name != RATE}
         for prefix, link in zip(reversed(self._prefixes()), reversed(self.classes), strict=True):
             own = {n: rest.pop(n) for n in list(rest) if n.startswith(prefix) and (prefix or "." not in n)}
             links.append(configure(link, {n.removeprefix(prefix): value for n, value in own.items()}))

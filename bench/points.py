@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import BenchError
+from bench.files import file_digest, read_json, write_json
 from bench.task import Metric
 
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
 EVAL = "eval.json"
+EVAL_ITEMS = "eval_items.npz"
 LATENCY = "latency.json"
 TRACKED = "tracked.json"
 RECORD = "trial.json"
@@ -22,8 +24,11 @@ MODEL = "model.onnx"
 #: columns of points.csv, but for the two of the task's metric, which stand behind ``status``
 COLUMNS = (
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
-    *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio", "train_steps"),
+    *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio"),
+    *("latency_spread", "latency_wall_ms", "latency_p95_ms", "latency_chunk_ms", "latency_chunk_ratio"),
+    *("latency_utterance_ms", "latency_utterance_ratio", "latency_eager_ms", "latency_eager_ratio", "train_steps"),
     *("total_steps", "macs_ratio", "effective_macs_ratio", "best_possible", "cpu_s", "peak_memory_mb"),
+    *("train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s"),
     *("control", "chosen", "reason", "settings", "run_id", "key"),
 )
 
@@ -65,15 +70,6 @@ class Points:
         return f"eval_{self.metric.column}"
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None if it is not there or damaged."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content
-
-
 def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
     """Make the comparison with these fields of the task (such as its model) the one that ``load_points`` reads.
 
@@ -89,7 +85,7 @@ def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
         )
         raise BenchError(f"no results with {asked} in {folder}; there are: {known or 'none'}")
     latest = max(chosen, key=lambda index: str(index["provenance"].get("started", "")))
-    (folder / INDEX).write_text(json.dumps(latest, indent=1, sort_keys=True) + "\n")
+    write_json(folder / INDEX, latest)
 
 
 def trial_folder(comparison: Path, key: str) -> Path:
@@ -107,7 +103,21 @@ def finished_record(files: Path) -> dict[str, Any] | None:
     record = read_json(files / RECORD)
     if record is None or record.get("retry"):
         return None
-    return record if record["status"] in ("failed", "declined") or (files / MODEL).exists() else None
+    return record if record["status"] in ("failed", "declined") or _undamaged(files, record) else None
+
+
+def _undamaged(files: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the files of a trial are there as its record names them.
+
+    Ten thousand models are too many to read at every start, so that digests are compared where a file has changed
+    later than the record alone; chosen models are compared in any case, before they are read on eval.
+    """
+    try:
+        recorded = (files / RECORD).stat().st_ctime_ns
+        changed = [name for name in record["files"] if (files / name).stat().st_ctime_ns > recorded]
+        return all(file_digest(files / name) == record["files"][name] for name in changed)
+    except (OSError, KeyError):
+        return False
 
 
 def load_points(folder: Path) -> Points:
@@ -120,13 +130,14 @@ def load_points(folder: Path) -> Points:
     if index is None:
         raise BenchError(f"no results in {folder}: run `bench run {folder.parent.name} --preset {folder.name}` first")
     metric = Metric(**index["metric"])
+    best_possible = dict(index.get("best_possible", []))
     rows, evals, devs, checkpoints = [], {}, {}, {}
     notes: dict[str, list[str]] = {}
     for method, entry in index["methods"].items():
         for trial in entry["trials"]:
             files = trial_folder(folder, trial["key"])
             record = read_record(files)
-            scores = read_json(files / EVAL) or {}
+            scores = _eval_scores(files, record)
             devs[trial["key"]] = record.get("dev") or {}
             if scores:
                 evals[trial["key"]] = scores
@@ -134,21 +145,24 @@ def load_points(folder: Path) -> Points:
                 checkpoints[trial["seed"]] = record["start"][metric.column]
             if record.get("notes"):
                 notes[method] = list(dict.fromkeys([*notes.get(method, []), *record["notes"]]))
-            rows.append(_row(index, method, trial, files))
+            rows.append(_row(index, best_possible, method, trial, files))
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
 
 
-def _row(index: dict[str, Any], method: str, trial: dict[str, Any], files: Path) -> dict[str, Any]:
-    record = read_record(files)
+def _row(
+    index: dict[str, Any], best_possible: dict[float, float], method: str, trial: dict[str, Any], files: Path
+) -> dict[str, Any]:
+    record, latency = read_record(files), read_json(files / LATENCY) or {}
     column = Metric(**index["metric"]).column
     dense_macs, effective = record.get("dense_macs"), record.get("effective_macs")
     kept = ("params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps", "total_steps")
+    ledger = ("train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s", "cpu_s", "peak_memory_mb")
     return {
-        **{name: record.get(name) for name in (*kept, "status", "reason", "cpu_s", "peak_memory_mb")},
+        **{name: record.get(name) for name in (*kept, *ledger, "status", "reason")},
         **{name: trial[name] for name in ("budget", "seed", "trial", "chosen", "key")},
-        **{name: (read_json(files / LATENCY) or {}).get(name) for name in ("latency_ms", "latency_ratio")},
+        **{name: latency.get(name) for name in COLUMNS if name.startswith("latency_")},
         "task": index["task"],
         "preset": index["preset"],
         "method": method,
@@ -157,7 +171,12 @@ def _row(index: dict[str, Any], method: str, trial: dict[str, Any], files: Path)
         "settings": json.dumps(trial["settings"], sort_keys=True),
         "run_id": (read_json(files / TRACKED) or {}).get("run_id"),
         "effective_macs_ratio": effective / dense_macs if effective is not None and dense_macs else None,
-        "best_possible": dict(index.get("best_possible", [])).get(record.get("macs_ratio")),
+        "best_possible": best_possible.get(record.get("macs_ratio", 0.0)),
         f"dev_{column}": (record.get("dev") or {}).get(column),
-        f"eval_{column}": (read_json(files / EVAL) or {}).get(column),
+        f"eval_{column}": _eval_scores(files, record).get(column),
     }
+
+
+def _eval_scores(files: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """What the model of a trial was scored with on eval; a failed trial has no scores, whoever wrote any."""
+    return (read_json(files / EVAL) or {}) if record["status"] in ("complete", "missed") else {}

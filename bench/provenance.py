@@ -17,7 +17,7 @@ def provenance() -> dict[str, Any]:
     """What a reader needs to run the same again."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": without_password(" ".join(["bench", *sys.argv[1:]])),
+        "command": " ".join(["bench", *map(without_password, sys.argv[1:])]),
         "commit": _commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -29,7 +29,7 @@ def provenance() -> dict[str, Any]:
 
 def without_password(text: str) -> str:
     """The text without the user and password of an address, as a tracking store may be named with both."""
-    return re.sub(r"//[^/@\s]+@", "//…@", text)
+    return re.sub(r"(password=)[^&\s]+", r"\1…", re.sub(r"//.+@", "//…@", text))
 
 
 def _commit() -> str:

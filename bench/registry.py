@@ -17,7 +17,10 @@ from bench.suggest import did_you_mean
 from bench.task import Task
 
 #: files of the engine that decide what a training run gives
-TRAINING_CODE = ("train.py", "dense.py", "trial.py", "method.py", "widths/*.py", "measure/*.py")
+TRAINING_CODE = (
+    *("train.py", "dense.py", "trial.py", "audit.py", "rebuild.py", "method.py", "widths/*.py"),
+    *(f"measure/{name}.py" for name in ("attention", "costs", "graph", "macs", "onnx_model", "plain", "products")),
+)
 
 RELATIVE = "."
 
@@ -58,6 +61,11 @@ def source_digest(plugins: tuple[type, ...]) -> str:
     for path in sorted({*engine, *(p for plugin in plugins for p in _sources(plugin))}):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def engine_digest() -> str:
+    """A digest of the engine's own source, as far as it decides what a training run gives."""
+    return source_digest(())
 
 
 def _sources(plugin: type) -> set[Path]:

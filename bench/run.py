@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from bench.cluster import Cluster
 from bench.comparison import Comparison, Request
 from bench.errors import BenchError
-from bench.executor import LocalExecutor
+from bench.executor import Executor, LocalExecutor
 from bench.listing import names
 from bench.points import Points
 from bench.registry import load_recipe, load_task
@@ -20,6 +21,7 @@ from bench.report.answer import answer
 from bench.report.table import result_table
 from bench.screen import Screen
 from bench.suggest import did_you_mean
+from bench.supervisor import Stopped, sole_supervisor, stopping_on_signals
 from bench.train import Hardware
 
 ENOUGH_BYTES = 500_000_000
@@ -38,12 +40,15 @@ def run_comparison(
     fields: dict[str, Any] | None = None,
     device: str = "cpu",
     precision: Literal["fp32", "bf16"] = "fp32",
+    trial_timeout_s: float | None = None,
+    cluster: Cluster | None = None,
     **wanted: Any,
 ) -> Points:
     """Run a comparison and print its table, its answer, and where the report is.
 
     Raises:
-        BenchError: a mistake of the user, said before anything is started.
+        BenchError: a mistake of the user, or another run in the same results folder; said before anything is started.
+        SystemExit: Ctrl-C or SIGTERM has come; all processes have ended, and what is finished is on disk.
     """
     fields = fields or {}
     load_task(task).at(preset, **_known_fields(task, fields)).check()
@@ -54,8 +59,19 @@ def run_comparison(
     hardware = Hardware(_present_device(device), precision)
     request = Request(task, preset, chosen, results, jobs, tracking_uri, fields=fields, hardware=hardware, **wanted)
     console = _console()
-    screen = Screen(console, load_task(task).metric)
-    executor = LocalExecutor(jobs, screen, preload=[load_task(task).__module__])
+    try:
+        with stopping_on_signals(), sole_supervisor(results):
+            points = _supervised(request, console, trial_timeout_s, cluster)
+    except Stopped as stopped:
+        console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
+        raise SystemExit(stopped.exit_code) from None
+    print_answer(points, request.folder)
+    return points
+
+
+def _supervised(request: Request, console: Console, trial_timeout_s: float | None, cluster: Cluster | None) -> Points:
+    screen = Screen(console, load_task(request.task).metric)
+    executor = _executor(request, screen, trial_timeout_s, cluster)
     try:
         with screen:
             comparison = Comparison(request, executor, screen)
@@ -64,14 +80,20 @@ def run_comparison(
             comparison.finish()
             comparison.write_index()
             comparison.sync()
-        points = write_report(request.folder)
-    except KeyboardInterrupt:
-        console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
-        raise SystemExit(130) from None
+            points = write_report(request.folder)
+            comparison.sync()  # the report, which names the runs of what it shows
+        return points
     finally:
         executor.close()
-    print_answer(points, request.folder)
-    return points
+
+
+def _executor(request: Request, screen: Screen, timeout_s: float | None, cluster: Cluster | None) -> Executor:
+    """Where trials run: here unless a cluster is given."""
+    if cluster is None:
+        return LocalExecutor(request.jobs, screen, [load_task(request.task).__module__], timeout_s)
+    from bench.ray_executor import RayExecutor
+
+    return RayExecutor(cluster, request.results, request.jobs, screen, timeout_s)
 
 
 def _present_device(wanted: str) -> str:

@@ -1,5 +1,6 @@
 """The training runs of a comparison: what each was asked, what came of it, which are chosen."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -51,6 +52,12 @@ class Run:
             return None
         return next(iter(self.record["dev"].values())), self.record["effective_macs"] / self.record["dense_macs"]
 
+    def error(self, sign: int) -> float | None:
+        """What it is chosen by, small is good: its dev error, infinite if it missed its budget; None: no model."""
+        if self.objectives is None or self.record is None:
+            return None
+        return math.inf if self.record["status"] == "missed" else sign * self.objectives[0]
+
     def entry(self, *, chosen: bool) -> dict[str, Any]:
         """How the comparison's index names it."""
         return {
@@ -70,7 +77,7 @@ def chosen_runs(runs: Sequence[Run], metric: Metric, budgets: Sequence[float]) -
     chosen = []
     for name in dict.fromkeys(run.recipe.name for run in runs):
         own = {run.number: run for run in runs if run.recipe.name == name and run.role == "search"}
-        errors = {n: None if run.objectives is None else sign * run.objectives[0] for n, run in own.items()}
+        errors = {n: run.error(sign) for n, run in own.items()}
         asked = {number: run.asked_compute for number, run in own.items()}
         chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
     return chosen

@@ -1,18 +1,25 @@
 """What a task author writes: data, a dense model, a loss and a metric."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import BenchError
+from bench.metrics import equal_error_rate
 from bench.suggest import did_you_mean
 
+if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
+    from torch import Tensor, nn
+
 Split = Literal["train", "dev", "eval"]
-Predict = Callable[[Tensor], Tensor]
+Predict = Callable[["Tensor"], "Tensor"]
 Progress = Callable[[float, str], None]
 
 
@@ -45,7 +52,8 @@ class Plan:
         batch_size: examples a step.
         learning_rate: peak rate of the optimiser (AdamW).
         weight_decay: decoupled weight decay.
-        trials: trials a study runs for every method that has something to tune.
+        trials: trials of every method that takes a budget: one for each of ``budgets``, and the rest to tune with, of
+            which methods without a budget have as many.
         seeds: training runs of each chosen point; the first seed is the one that the search used.
         budgets: fractions of the dense model's compute that every study tries first.
         fields: values of the task's own fields under this preset (model, size of the corpus).
@@ -73,6 +81,34 @@ class Batch:
 
     inputs: Tensor
     targets: Tensor
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """What a model scores on each item of a split, which the headline score is made of: items can be drawn again.
+
+    Attributes:
+        scores: (n,) what each item gets. With labels the headline is the equal error rate of these scores (a higher one
+            means more likely a target); without, it is their mean, so they are in the unit of the metric.
+        labels: (n,) 1 = target, 0 = not; or None.
+        units: (n,) integers: items of one number depend on each other (the frames of one recording) and are drawn
+            together.
+    """
+
+    scores: NDArray[np.floating]
+    labels: NDArray[np.integer | np.bool_] | None
+    units: NDArray[np.integer]
+
+    @property
+    def headline(self) -> float:
+        """The headline score.
+
+        Raises:
+            BenchError: see ``equal_error_rate``.
+        """
+        if self.labels is None:
+            return float(np.mean(self.scores, dtype=np.float64))
+        return equal_error_rate(self.scores, self.labels)
 
 
 @dataclass(frozen=True)
@@ -143,6 +179,21 @@ class Task(ABC):
         ``predict`` maps a batch of inputs to a batch of outputs: a torch module or an ONNX Runtime session.
         """
 
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores | None:
+        """What ``evaluate`` sums up, item by item, so that intervals can be drawn over items; None if there is no such.
+
+        A task that has them computes ``evaluate`` as ``summary`` of them.
+        """
+        return None
+
+    def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
+        """What ``evaluate`` returns, from the items of a split; a task with breakdowns overrides it."""
+        return {self.metric.column: items.headline}
+
     @abstractmethod
     def example_input(self) -> Tensor:
         """One unit of work, a batch of one: MACs and latency are quoted for it."""
+
+    def timed_inputs(self) -> Mapping[str, Tensor]:
+        """Further inputs, batches of one, that latency is quoted for: ``chunk`` (streaming), ``utterance`` (whole)."""
+        return {}

@@ -1,20 +1,25 @@
 """The only training loop. It owns the step budget, and is all that a method sees of the task."""
 
+import copy
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.optim.lr_scheduler import LambdaLR
 
 from bench.errors import MethodError
 from bench.measure.macs import count_macs
 from bench.measure.onnx_model import OnnxModel, export_onnx
 from bench.task import Batch, Plan, Task
+from bench.watch import reading
 from bench.widths import Widths
 
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -23,10 +28,20 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 #: independent random streams that all follow from the one seed of a trial
 _STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
 
+#: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
+PASSES = 3
+
 
 def stream_seed(seed: int, stream: str) -> int:
     """The seed of one named random stream of a trial."""
     return int(np.random.SeedSequence([seed, _STREAMS[stream]]).generate_state(1)[0])
+
+
+def seed_everything(seed: int) -> None:
+    """One stream for all that a method draws, from whichever global generator it draws."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 @dataclass(frozen=True)
@@ -55,8 +70,20 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.steps = 0
+        self.macs = 0
+        self.fitting = False
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
+
+    @contextmanager
+    def own_step(self, macs: int) -> Iterator[None]:
+        """A gradient that has been paid for."""
+        self.fitting = True
+        try:
+            yield
+        finally:
+            self.fitting = False
+        self.macs += macs
 
 
 class Trainer:
@@ -88,7 +115,7 @@ class Trainer:
         on_progress: Callable[[int, float], None] | None = None,
     ) -> None:
         self.plan = plan
-        self.steps_left = steps
+        self._steps_left = steps
         self._task = task
         self._seed = seed
         self._dense_macs = dense_macs
@@ -96,9 +123,19 @@ class Trainer:
         self._width_groups = tuple(width_groups)
         self._hardware = hardware
         self._on_progress = on_progress or (lambda steps, loss: None)
-        self._order = task.batches("train", stream_seed(seed, "order"))
+        self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = _Ledger()
         self._parent: Trainer | None = None
+
+    @property
+    def steps_left(self) -> int:
+        """Optimiser steps that may still be spent."""
+        return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
+
+    @property
+    def macs_done(self) -> int:
+        """Multiply-accumulates spent on training steps so far, counting each as three forward passes."""
+        return self._ledger.macs
 
     @property
     def steps_done(self) -> int:
@@ -122,10 +159,20 @@ class Trainer:
 
     def limited(self, steps: int) -> "Trainer":
         """A view that may spend this many of the steps left."""
-        self._claim(steps, spend=False)
+        self._check(steps)
         view = object.__new__(Trainer)
-        view.__dict__.update(self.__dict__, steps_left=steps, _parent=self)
+        view.__dict__.update(self.__dict__, _steps_left=steps, _parent=self)
         return view
+
+    def charge(self) -> None:
+        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step.
+
+        Raises:
+            MethodError: no steps are left.
+        """
+        if not self._ledger.fitting:
+            self._spend(1)
+            self._ledger.steps += 1
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The task's training loss, shape ()."""
@@ -133,7 +180,7 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """Endless batches of the train split, in an order of their own: for calibration and statistics."""
-        return self._task.batches("train", stream_seed(self._seed, "calibration"))
+        return reading(self._task.batches("train", stream_seed(self._seed, "calibration")))
 
     def widths(self, model: nn.Module) -> Widths:
         """The width graph of a model; budgets are fractions of the task's dense model."""
@@ -173,7 +220,7 @@ class Trainer:
             MethodError: more steps than are left, or a loss that is not finite.
         """
         steps = self.steps_left if steps is None else steps
-        self._claim(steps, spend=True)
+        self._spend(steps)
         loss, plan, device = loss or self.loss, self.plan, self._hardware.device
         groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
         _move([p for group in groups[1:] for p in group["params"]], device)
@@ -181,13 +228,16 @@ class Trainer:
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
         meter = _Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
         model.train()
+        macs = 0
         for step in range(1, steps + 1):
             batch = next(self._order)
+            macs = macs or _step_macs(model, batch.inputs)
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            with self._ledger.own_step(macs):
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
             scheduler.step()
             if after_step is not None:
                 after_step(step)
@@ -196,16 +246,31 @@ class Trainer:
         model.cpu().eval()
         _move([p for group in groups[1:] for p in group["params"]], "cpu")
 
-    def _claim(self, steps: int, *, spend: bool) -> None:
-        family = [self]
-        while family[-1]._parent is not None:
-            family.append(family[-1]._parent)
-        left = min(trainer.steps_left for trainer in family)
-        if not 0 <= steps <= left:
-            raise MethodError(f"asked for {steps} training steps with {left} left")
-        if spend:
-            for trainer in family:
-                trainer.steps_left -= steps
+    def _check(self, steps: int) -> None:
+        if not 0 <= steps <= self.steps_left:
+            raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
+
+    def _spend(self, steps: int) -> None:
+        self._check(steps)
+        payer: Trainer | None = self
+        while payer is not None:
+            payer._steps_left -= steps
+            payer = payer._parent
+
+
+def _step_macs(model: nn.Module, inputs: Tensor) -> int:
+    """MACs of a training step on these inputs, counted on a plain copy: neither hooks nor random numbers notice."""
+    plain = copy.deepcopy(model).cpu()
+    for module in plain.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+        if is_parametrized(module):  # taking parametrizations off as PyTorch does would change the original's class
+            values = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
+    return PASSES * len(inputs) * count_macs(plain, inputs[:1].cpu())
 
 
 def _move(parameters: Sequence[nn.Parameter], device: str) -> None:

@@ -1,7 +1,6 @@
-"""One trial, from top to bottom: task -> model -> compress -> export -> measure -> record."""
+"""One trial up to the finished model: task -> model -> compress -> export. It is measured by another process."""
 
 import json
-import math
 import platform
 import resource
 import time
@@ -13,21 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from bench.cache import content_key
 from bench.dense import dense_checkpoint, fresh_model, load_dense
 from bench.errors import BenchError, BudgetError, Declined, MethodError
-from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
-from bench.method import Chain, Method
+from bench.files import file_digest, write_json, write_whole
+from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, require_plain
+from bench.rebuild import RECIPE, WEIGHTS, save_module
 from bench.registry import load_recipe, load_task, source_digest
+from bench.seal import sealed
 from bench.task import Plan, Task
-from bench.train import CPU, Hardware, Trainer, stream_seed
+from bench.train import CPU, Hardware, Trainer, seed_everything, stream_seed
 
 RECORD = "trial.json"
+TRAINED = "trained.json"
 MODEL = "model.onnx"
-WEIGHTS = "model.safetensors"
+OUTPUTS = "outputs.safetensors"
+SHIPPED = (MODEL, WEIGHTS, RECIPE)
 
 
 @dataclass(frozen=True)
@@ -108,24 +111,22 @@ class TrialSpec:
 Report = Callable[[int, int, float], None]
 
 
-def run_trial(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
-    """Run one trial and leave its record and its model in ``folder``.
+def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
+    """Train and compress, and leave a model in ``folder`` with what its training cost; nothing is scored here.
 
     A mistake of the method is a failed trial with its reason, not an exception.
 
     Args:
         spec: what to run.
-        folder: where ``trial.json``, ``model.onnx`` and ``model.safetensors`` go.
+        folder: where ``trained.json``, ``model.onnx``, ``model.safetensors`` and its recipe go, and ``trial.json``
+            if there is nothing to audit.
         report: called with steps done, steps in all, and the loss.
-
-    Returns:
-        The record: what was asked, what was delivered, dev scores, costs.
     """
-    started = time.process_time()
+    started, started_at = time.process_time(), time.time()
     folder.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"method": spec.method, "settings": dict(spec.settings), "seed": spec.seed}
     try:
-        record |= {"status": "complete", "reason": "", **_compress(spec, folder, report)}
+        record |= _compress(spec, folder, report)
     except (Declined, BudgetError) as error:
         record |= {"status": "declined", "reason": str(error)}
     except BenchError as error:
@@ -136,10 +137,9 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
         trace = "".join(traceback.format_exception(error))
         (folder / "traceback.txt").write_text(trace)
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error} (see {folder / 'traceback.txt'})"}
-    record["cpu_s"] = time.process_time() - started
+    record |= {"cpu_s": time.process_time() - started, "started_at": started_at, "ended_at": time.time()}
     record["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_json(folder / RECORD, record)
-    return record
+    write_json(folder / (RECORD if "status" in record else TRAINED), record)
 
 
 def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
@@ -153,72 +153,73 @@ def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
         progress = _training(report, plan)
         start = dense_checkpoint(task, plan, spec.seed, made_from, on_progress=progress, hardware=hardware)
         model, steps = load_dense(task, start), plan.finetune_steps
-    dense_macs = count_macs(model, task.example_input())
     trainer = Trainer(
         task,
-        plan,
+        recipe.tuned(plan, spec.settings),
         steps=steps,
         seed=spec.seed,
-        dense_macs=dense_macs,
+        dense_macs=count_macs(model, task.example_input()),
         width_multiple=spec.setting.width_multiple,
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
         on_progress=lambda done, loss: report(done, steps, loss),
     )
-    torch.manual_seed(stream_seed(spec.seed, "method"))
-    result = method.compress(model, trainer)
-    exported = _exported(result, task, folder)
-    dev = task.evaluate(Predictor(exported), "dev")
-    if not all(math.isfinite(value) for value in dev.values()):
-        raise MethodError(f"{spec.method} returned a model whose dev scores are not numbers")
-    costs = file_costs(exported, tuple(task.example_input().shape))
+    seed_everything(stream_seed(spec.seed, "method"))
+    training_started = time.process_time()
+    with sealed(task, trainer, _held_out(spec)):
+        result = method.compress(model, trainer)
+    train_cpu_s = time.process_time() - training_started
+    digests = _save(result, task, spec.seed, folder)
+    begun = json.loads((start / "dense.json").read_text()) if start else None
     return {
         "asked_compute": method.asked_compute,
-        "dense_macs": dense_macs,
-        "macs_ratio": costs.macs / dense_macs,
+        "budget": method.promised_budget,
         "train_steps": trainer.steps_done,
         "total_steps": trainer.steps_done + (plan.dense_steps if start else 0),
-        "start": json.loads((start / "dense.json").read_text())["dev"] if start else None,
-        "dev": dev,
-        **asdict(costs),
+        "train_macs": trainer.macs_done,
+        "train_cpu_s": train_cpu_s,
+        "start": begun and begun["dev"],
+        "start_train_macs": begun and begun["train_macs"],
+        "start_cpu_s": begun and begun["train_cpu_s"],
         "curve": trainer.curve,
         "notes": trainer.notes,
-        **_verdict(method, costs.macs / dense_macs),
+        "files": digests,
     }
 
 
-def _exported(result: object, task: Task, folder: Path) -> OnnxModel:
-    """The model as the ONNX file that is scored; the weights of a module beside it."""
+def _held_out(spec: TrialSpec) -> list[Path]:
+    """Folders that a method has no business in: all results with their caches, and those of the user's corpora."""
+    named = (value for value in spec.setting.build_task().identity().values() if isinstance(value, str) and value)
+    return [Path(spec.setting.cache).parent, *(Path(value) for value in named if Path(value).is_dir())]
+
+
+def _save(result: object, task: Task, seed: int, folder: Path) -> dict[str, str]:
+    """Leave the model as it will be used, and what it computes now; the SHA-256 digests of its files.
+
+    Raises:
+        MethodError: it is no model, or not a plain one.
+    """
+    probe = probe_inputs(task, seed)
     if isinstance(result, nn.Module):
+        require_plain(result, task.example_input())
         exported = export_onnx(result, task.example_input())
-        save_file({name: t.contiguous() for name, t in result.state_dict().items()}, folder / WEIGHTS)
-        counted = count_macs(result, task.example_input())
-        in_file = file_costs(exported, tuple(task.example_input().shape)).macs
-        if counted != in_file:
-            raise MethodError(f"the exported file has {in_file:,} MACs, the model that was trained {counted:,}")
+        save_module(result, task, folder)
+        with torch.no_grad():
+            outputs = result.eval()(probe)
     elif isinstance(result, OnnxModel):
         exported = result
+        outputs = Predictor(result)(probe)
     else:
         raise MethodError(f"compress() returned {type(result).__name__}, expected a torch.nn.Module or an OnnxModel")
-    (folder / MODEL).write_bytes(exported.data)
-    return exported
+    write_whole(folder / MODEL, exported.data)
+    write_whole(folder / OUTPUTS, save({"outputs": outputs.contiguous()}))
+    return {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name in SHIPPED}
 
 
-def _verdict(method: Method, delivered: float) -> dict[str, str]:
-    """Whether a method with a budget delivered it; nothing is rounded in its favour."""
-    links = method.links if isinstance(method, Chain) else (method,)
-    budget = next((link.budget for link in reversed(links) if hasattr(link, "budget")), None)
-    if budget is not None and delivered > budget:
-        return {"status": "missed", "reason": f"asked for {budget:g} of the dense compute, delivered {delivered:.4f}"}
-    return {}
+def probe_inputs(task: Task, seed: int) -> Tensor:
+    """Eight training examples, or fewer, that the outputs of a model are compared on: (n, ...)."""
+    return next(task.batches("train", stream_seed(seed, "calibration"))).inputs[:8]
 
 
 def _training(report: Report, plan: Plan) -> Callable[[int, float], None]:
     return lambda done, loss: report(done, plan.dense_steps, loss)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file so that it is there whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    draft.replace(path)

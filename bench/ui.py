@@ -2,15 +2,19 @@
 
 import os
 import socket
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.files import read_json
+from bench.points import INDEX, TRACKED
+from bench.provenance import without_password
+from bench.tracking.view import experiment_address
 
 
 def serve(results: Path, port: int, tracking_uri: str | None) -> None:
-    """Run the MLflow UI on 127.0.0.1 until it is interrupted.
+    """Become the MLflow server on 127.0.0.1, until it is interrupted.
 
     Raises:
         BenchError: there is nothing to show, or the port is taken.
@@ -24,18 +28,29 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BenchError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
+    store = tracking_uri or f"sqlite:///{database}"
     environment = {
         **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store,  # a command line would show its password
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes in place of 10
         "PYTHONWARNINGS": "ignore",  # of the server's own libraries
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri or f"sqlite:///{database}"]
+    environment.pop("MLFLOW_TRACKING_URI", None)  # the server is to be the store, not to look for one
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # other names: a page of somebody else asks
     command += ["--default-artifact-root", (results / "mlartifacts").resolve().as_uri()]
     command += ["--uvicorn-opts", "--log-level warning"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     print(f"MLflow UI: http://127.0.0.1:{port}   (Ctrl-C ends it)", flush=True)
-    try:
-        raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
-    except KeyboardInterrupt:
-        raise SystemExit(0) from None
+    for name, address in _experiments(results, without_password(store)):
+        print(f"{name}: http://127.0.0.1:{port}{address}", flush=True)
+    os.execve(sys.executable, command, environment)  # so that whoever stops this process stops the server
+
+
+def _experiments(results: Path, store: str) -> Iterator[tuple[str, str]]:
+    """The comparisons that have been logged to this store, and where the UI shows their runs."""
+    for index in sorted(results.glob(f"*/*/{INDEX}")):
+        notes = filter(None, map(read_json, index.parent.glob(f"trials/*/{TRACKED}")))
+        found = {note["experiment_id"] for note in notes if note.get("store") == store and "experiment_id" in note}
+        for experiment_id in sorted(found):
+            yield f"{index.parent.parent.name} {index.parent.name}", experiment_address(experiment_id)

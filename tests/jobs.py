@@ -1,5 +1,6 @@
 """What the executor's tests run in processes of their own."""
 
+import itertools
 import os
 import signal
 import time
@@ -13,6 +14,11 @@ Report = Any
 
 def add(left: int, right: int, report: Report) -> int:
     report(0.5, "adding")
+    return left + right
+
+
+def slow_add(left: int, right: int, report: Report) -> int:
+    time.sleep(0.5)
     return left + right
 
 
@@ -36,6 +42,15 @@ def die(log: Path, report: Report) -> None:
     os._exit(7)
 
 
+def be_killed(report: Report) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def nap(seconds: float, report: Report) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
 def die_once(log: Path, report: Report) -> str:
     if not log.exists():
         log.write_text("tried\n")
@@ -53,6 +68,36 @@ def append(log: Path, word: str, report: Report) -> str:
     with log.open("a") as file:
         file.write(word + "\n")
     return log.read_text()
+
+
+def spin(log: Path, report: Report) -> None:
+    """Computes in C and never lets go of Python's lock, so that no other thread of the process runs."""
+    log.write_text(str(os.getpid()))
+    sum(itertools.repeat(1))
+
+
+def leave_a_child(log: Path, report: Report) -> str:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    log.write_text(str(child))
+    return "done"
+
+
+def exhaust_memory(report: Report) -> None:
+    raise MemoryError
+
+
+class Odd(BenchError):
+    """An exception that cannot be rebuilt from its message."""
+
+    def __init__(self, value: int, limit: int) -> None:
+        super().__init__(f"{value} is above {limit}")
+
+
+def odd_mistake(report: Report) -> None:
+    raise Odd(3, 2)
 
 
 def sleep(log: Path, report: Report) -> None:

@@ -1,10 +1,14 @@
 """`make perf`: what the harness costs, as ratios measured in one run. It is no test: it depends on the machine."""
 
 import itertools
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +19,18 @@ from rich.table import Table
 from torch import nn
 
 from bench.dense import fresh_model
-from bench.measure import count_macs
+from bench.measure import Loaded, count_macs, export_onnx, measure_latency
 from bench.registry import load_task
 from bench.task import Batch, Plan, Task
 from bench.train import Trainer
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
+from tests.many import write_many
 
 STEPS, ROUNDS = 20, 7
 NOISE_STEPS = {8: 10, 32: 3, 64: 1}  # steps timed at once, by width of the first stage: about as long each
 RUN_STEPS = 100
+LATENCIES = 10  # measurements of the same ratio
 
 Call = Callable[[], object]
 
@@ -92,6 +98,29 @@ def ratio(first: Call, second: Call, label: str, rounds: int = ROUNDS) -> tuple[
     return statistics.median(ratios), statistics.stdev(ratios)
 
 
+@contextmanager
+def another_core_busy() -> Iterator[None]:
+    """A process beside this one that computes all the time."""
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def latency_ratio(task: Task, dense: Task, label: str) -> tuple[float, float]:
+    """Latency of a narrower model as a ratio to the dense one's, measured anew ten times: median, range over median."""
+    model, other = (export_onnx(fresh_model(t, 0), t.example_input()) for t in (task, dense))
+    with another_core_busy():
+        ratios = [
+            measure_latency(Loaded(model), Loaded(other), dense.example_input()).latency_ratio
+            for _ in track(range(LATENCIES), label, transient=True)
+        ]
+    middle = statistics.median(ratios)
+    return middle, (max(ratios) - min(ratios)) / middle
+
+
 def corpus_speed(cache: Path) -> float:
     """Seconds of speech generated for every CPU second, audio files written."""
     from tasks.antispoof.embedded import CorpusSpec, write_corpus
@@ -100,6 +129,17 @@ def corpus_speed(cache: Path) -> float:
     start = time.process_time()
     write_corpus(cache / "speed", spec, workers=1)
     return sum(spec.utterances) * spec.seconds / (time.process_time() - start)
+
+
+def report_cost(folder: Path) -> tuple[float, float]:
+    """What a report of 575 points takes, intervals over seeds and 1400 items included: CPU seconds with imports, MB."""
+    points = write_many(folder)
+    build = "import sys, pathlib, bench.report as r; r.write_report(pathlib.Path(sys.argv[1]))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", build, str(points)], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, (points / "report.html").stat().st_size / 1e6
 
 
 def main() -> None:
@@ -126,6 +166,13 @@ def main() -> None:
         table.add_row(
             "whole feature noise run at a quarter / plain run, width 16", f"{run[0]:.2f}", f"{run[1]:.2f}", "< 1"
         )
+        for width in (8, 4, 2):
+            latency = latency_ratio(replace(task, width=width), task, f"latency, width {width}")
+            label = f"latency ratio, ResNet10 of width {width} / 8, ten times, another core busy"
+            table.add_row(label, f"{latency[0]:.3f}", f"{latency[1]:.4f}", "spread <= .01")
+        seconds, megabytes = report_cost(Path(folder) / "antispoof" / "quick")
+        table.add_row("report of 575 points, CPU s with imports", f"{seconds:.1f}", "", "<= 10")
+        table.add_row("its size, MB", f"{megabytes:.2f}", "", "<= 3")
         table.add_row("speech generated, x real time a core", f"{corpus_speed(Path(folder)):.0f}", "", ">= 50")
     Console().print(table)
 

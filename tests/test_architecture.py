@@ -10,9 +10,23 @@ ROOT = Path(__file__).parent.parent
 
 #: inside bench a file imports only what stands before it here
 LAYERS = (
-    *("errors", "suggest", "cache", "metrics", "task", "method", "measure", "widths", "train"),
-    *("listing", "registry", "dense", "trial", "executor", "points", "jobs", "provenance", "screen", "search", "runs"),
-    *("tracking", "pareto", "statistics", "report", "comparison", "run", "ui", "probe", "conformance", "cli"),
+    *("errors", "suggest", "files", "supervisor", "cache", "inventory", "metrics", "task", "items", "method"),
+    *("measure", "widths", "watch", "train", "listing", "registry", "dense", "seal", "rebuild", "trial", "audit"),
+    *(
+        "probe",
+        "conformance",
+        "following",
+        "worker",
+        "executor",
+        "cluster",
+        "ray_executor",
+        "points",
+        "jobs",
+        "timing",
+        "provenance",
+        "screen",
+    ),
+    *("search", "runs", "tracking", "pareto", "statistics", "report", "difference", "comparison", "run", "ui", "cli"),
     "__main__",
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics

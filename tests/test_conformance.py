@@ -73,7 +73,7 @@ class Unseeded(Method):
 
 
 @pytest.mark.parametrize(
-    ("method", "rule"), [(Masked, "no hooks"), (OverBudget, "asked for 0.5"), (Unseeded, "same seed")]
+    ("method", "rule"), [(Masked, "hooks are left"), (OverBudget, "asked for 0.5"), (Unseeded, "same seed")]
 )
 def test_contract_breach_is_found(method: type[Method], rule: str) -> None:
     with pytest.raises(ContractError, match=rule):

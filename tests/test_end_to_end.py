@@ -111,10 +111,13 @@ def test_points_have_all_columns_and_hold_their_budgets(smoke: SmokeRun) -> None
 
 def test_everything_is_in_mlflow(smoke: SmokeRun) -> None:
     with sqlite3.connect(smoke.results / "mlflow.db") as database:
-        runs = dict(database.execute("select run_uuid, status from runs"))
+        trials = "select run_uuid from tags where key = 'kind' and value = 'trial'"
+        runs = dict(database.execute(f"select run_uuid, status from runs where run_uuid in ({trials})"))
+        reports = database.execute("select count(*) from tags where key = 'kind' and value = 'report'").fetchone()
         named = {row[0] for row in database.execute("select distinct key from metrics")}
         tags = {row[0] for row in database.execute("select distinct key from tags")}
     assert set(runs) == set(points(smoke)["run_id"]) and set(runs.values()) == {"FINISHED"}
+    assert reports == (1,)
     assert {"dev_eer_percent", "eval_eer_percent", "macs", "latency_ratio", "size_bytes", "train_loss"} <= named
     assert {"task", "preset", "method", "stage", "budget", "seed", "status"} <= tags
     assert not [name for name in tags if "parent" in name]

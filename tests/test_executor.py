@@ -1,4 +1,8 @@
+import math
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +40,7 @@ def shared() -> Iterator[LocalExecutor]:
 @pytest.fixture
 def executor(shared: LocalExecutor) -> Iterator[LocalExecutor]:
     shared.screen = Notes()
-    shared.workers = 2
+    shared.workers, shared.timeout_s = 2, math.inf
     yield shared
     shared.close()
 
@@ -51,6 +55,11 @@ def finish(executor: LocalExecutor) -> dict[str, Any]:
         done, result = executor.next_finished()
         results[done.key] = result
     return results
+
+
+def finish_one(executor: LocalExecutor, function: Any, *args: Any) -> Any:
+    executor.submit(job("one", function, *args))
+    return finish(executor)["one"]
 
 
 def alive(pid: int) -> bool:
@@ -102,6 +111,81 @@ def test_a_process_that_dies_is_tried_again_then_lost(executor: LocalExecutor, t
     assert isinstance(results["dies"], Lost)
     assert f"{ATTEMPTS} times (exit code 7)" in str(results["dies"])
     assert (tmp_path / "log").read_text().count("tried") == ATTEMPTS
+
+
+def test_a_killed_process_says_that_it_may_have_been_memory(executor: LocalExecutor) -> None:
+    executor.submit(job("killed", jobs.be_killed))
+    result = finish(executor)["killed"]
+    assert isinstance(result, Lost)
+    assert "exit code -9: killed, as the system does when memory runs out" in str(result)
+
+
+def test_out_of_memory_reads_well(executor: LocalExecutor) -> None:
+    result = finish_one(executor, jobs.exhaust_memory)
+    assert isinstance(result, BenchError)
+    assert "out of memory" in str(result) and "--jobs" in str(result)
+
+
+def test_an_exception_that_cannot_be_rebuilt_is_an_error_and_no_crash(executor: LocalExecutor) -> None:
+    result = finish_one(executor, jobs.odd_mistake)
+    assert isinstance(result, BenchError)
+    assert "cannot be read" in str(result)
+
+
+def test_what_hangs_is_ended_without_another_attempt(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.timeout_s = 1.0
+    executor.submit(job("hangs", jobs.sleep, tmp_path / "log"))
+    executor.submit(job("lives", jobs.add, 1, 2))
+    executor.submit(Job("untimed", "untimed", jobs.nap, (1.5,), timed=False))
+    started = time.monotonic()
+    results = finish(executor)
+    assert time.monotonic() - started < 20
+    assert results["lives"] == 3
+    assert results["untimed"] == 1.5
+    assert isinstance(results["hangs"], Lost)
+    assert "ended after 1 s, the limit of --trial-timeout" in str(results["hangs"])
+    pids = [int(pid) for pid in (tmp_path / "log").read_text().split()]
+    assert not any(alive(pid) for pid in pids)  # nor the child that it had
+
+
+def test_what_a_job_leaves_running_is_ended(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.submit(job("parent", jobs.leave_a_child, tmp_path / "log"))
+    assert finish(executor) == {"parent": "done"}
+    time.sleep(0.2)
+    assert not alive(int((tmp_path / "log").read_text()))
+
+
+def test_the_server_that_forks_may_be_killed(executor: LocalExecutor) -> None:
+    assert finish_one(executor, jobs.add, 1, 2) == 3
+    from multiprocessing import forkserver
+
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    assert finish_one(executor, jobs.add, 2, 3) == 5
+
+
+def test_jobs_end_with_their_supervisor_whatever_they_compute(tmp_path: Path) -> None:
+    logs = [tmp_path / "sleep", tmp_path / "spin"]
+    script = "import sys; from pathlib import Path; from tests import jobs; from tests.test_executor import *\n"
+    script += "executor = LocalExecutor(2, Notes())\n"
+    script += "for log in sys.argv[1:]: executor.submit(job(log, getattr(jobs, Path(log).name), Path(log)))\n"
+    script += "executor.next_finished()"
+    with subprocess.Popen([sys.executable, "-c", script, *map(str, logs)]) as supervisor:
+        try:
+            deadline = time.monotonic() + 120
+            while not all(log.exists() and log.read_text() for log in logs):
+                assert time.monotonic() < deadline and supervisor.poll() is None
+                time.sleep(0.02)
+            pids = [int(pid) for log in logs for pid in log.read_text().split()]
+            assert all(alive(pid) for pid in pids)
+        finally:
+            supervisor.kill()
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def test_a_process_that_is_killed_once_is_tried_again(executor: LocalExecutor, tmp_path: Path) -> None:

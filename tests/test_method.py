@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bench import BenchError, Chain, Method, Plan, Trainer, tune
-from bench.method import Recipe, Tunable, configure, search_space
+from bench.method import RATE, Recipe, Tunable, configure, search_space
 from bench.registry import load_recipe
 from tests.models import Points, mlp
 
@@ -200,8 +200,8 @@ def test_the_links_run_in_order_and_spend_all_steps() -> None:
 
 def test_the_settings_of_a_later_link_carry_its_name() -> None:
     both = recipe(Search, Cut, Integer)
-    assert list(both.space()) == ["budget", "form", "cut.budget", "cut.rounds"]
-    assert both.defaults() == {"budget": 0.25, "form": "soft", "cut.budget": 0.5, "cut.rounds": 1}
+    assert list(both.space()) == ["budget", "form", "cut.budget", "cut.rounds", RATE]
+    assert both.defaults() == {"budget": 0.25, "form": "soft", "cut.budget": 0.5, "cut.rounds": 1, RATE: 1.0}
     chain = both.build({"form": "hard", "cut.budget": 0.1, "cut.seed": 8})
     assert isinstance(chain, Chain)
     assert chain.links == (Search(form="hard"), Cut(budget=0.1, seed=8), Integer())
@@ -212,16 +212,27 @@ def test_a_single_link_is_no_chain() -> None:
 
 
 def test_every_setting_that_steers_compute_follows_the_budget() -> None:
-    assert recipe(Search, Sparse).at_compute(0.125) == {"budget": 0.125, "form": "soft", "sparse.sparsity": 0.875}
+    steered = {"budget": 0.125, "form": "soft", "sparse.sparsity": 0.875, RATE: 1.0}
+    assert recipe(Search, Sparse).at_compute(0.125) == steered
     assert recipe(Search).reaches_compute
     assert recipe(Sparse).reaches_compute
     assert not recipe(Integer).reaches_compute
     assert not recipe(Search, budget=0.5).reaches_compute
 
 
+def test_everybodys_learning_rate_is_a_share_of_the_plans() -> None:
+    plan = Plan(dense_steps=1, finetune_steps=1, batch_size=1, learning_rate=0.02)
+    assert recipe(Cut).tuned(plan, {"budget": 0.5}) == plan
+    assert recipe(Cut).tuned(plan, {RATE: 0.5}).learning_rate == 0.01
+    assert recipe(Cut, **{RATE: 3.0}).tuned(plan, {}).learning_rate == pytest.approx(0.06)
+    assert recipe(Cut).build({RATE: 0.5}) == Cut()
+    with pytest.raises(BenchError, match="learning_rate_factor 0 is no positive number"):
+        recipe(Cut, **{RATE: 0}).tuned(plan, {})
+
+
 def test_fixed_settings_are_not_searched_and_hold() -> None:
     fixed = recipe(Search, Cut, **{"form": "hard", "cut.rounds": 3})
-    assert list(fixed.space()) == ["budget", "cut.budget"]
+    assert list(fixed.space()) == ["budget", "cut.budget", RATE]
     assert fixed.build({"budget": 0.1}).links == (Search(0.1, "hard"), Cut(rounds=3))  # type: ignore[attr-defined]
 
 

@@ -19,3 +19,11 @@ def test_what_a_reader_needs_is_there() -> None:
     for name in ("date", "command", "commit", "python", "processor", "cores"):
         assert known[name], name
     assert known["packages"]["torch"].startswith("2.")
+
+
+@pytest.mark.parametrize(
+    "store",
+    ["postgresql+psycopg://me:p/w a@host/db", "postgresql+psycopg://host/db?user=me&password=p/w&x=1", "//me:p/w@host"],
+)
+def test_odd_passwords_are_not_recorded_either(store: str) -> None:
+    assert "p/w" not in without_password(store) and "host" in without_password(store)

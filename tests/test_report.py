@@ -170,7 +170,8 @@ def test_points_are_averaged_over_seeds(built: Path) -> None:
 def test_duels_leave_out_controls_failures_and_what_costs_too_much(built: Path) -> None:
     points = load_points(built)
     half, quarter = budget_duels(points).to_dict("records")
-    assert (half["in_training"], half["post_hoc"]) == ("_late", "magnitude_pruning")  # 0.3001 is within a half
+    # _late missed its budget, so that it counts as worst, though its 0.3001 are within a half
+    assert (half["in_training"], half["post_hoc"]) == ("feature_noise", "magnitude_pruning")
     assert (quarter["in_training"], quarter["post_hoc"]) == ("feature_noise", ODD)
     assert (quarter["uniform_score"], quarter["in_training_seeds"]) == (18.0, 2)
     assert budget_duels(points, "effective_macs_ratio").iloc[1]["in_training"] == "zeros"

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from bench import Method, Trainer, tune
-from bench.method import Recipe
+from bench.method import RATE, Recipe
 from bench.search import BATCH, MethodStudy, Proposal, frozen_choices
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
@@ -48,7 +48,7 @@ class Rate(Method):
 
 
 def recipe(method: type[Method] = Tuned, **fixed: object) -> Recipe:
-    return Recipe("tuned", "tuned", (method,), fixed)
+    return Recipe("tuned", "tuned", (method,), {RATE: 1.0, **fixed})  # the one setting that every method has
 
 
 def study(folder: Path, trials: int = 18, seed: int = 0, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
@@ -161,21 +161,49 @@ def test_a_journal_with_nothing_but_a_torn_line_begins_anew(tmp_path: Path) -> N
 
 def test_killed_at_any_moment_a_search_can_go_on_with_whole_settings(tmp_path: Path) -> None:
     """The journal cut behind each of its lines, as a process that is killed leaves it."""
-    expected = settings_of(run(study(tmp_path / "whole", trials=8)))
+    expected = settings_of(run(study(tmp_path / "whole", trials=10)))
     lines = (tmp_path / "whole" / "studies" / "tuned.journal").read_bytes().splitlines(keepends=True)
     assert len(lines) > 30
     for count in range(len(lines)):
         journal = tmp_path / str(count) / "studies" / "tuned.journal"
         journal.parent.mkdir(parents=True)
         journal.write_bytes(b"".join(lines[:count]))
-        search = study(tmp_path / str(count), trials=8)
-        seen = []
-        while not search.finished:
-            for proposal in search.proposals():
-                seen.append(dict(proposal.settings))
-                search.tell(proposal.number, (1.0, 1.0))
-        assert seen[:4] == expected[:4], f"cut behind line {count}"
-        assert [set(settings) for settings in seen] == [{"budget", "rounds", "norm"}] * 8, f"cut behind line {count}"
+        seen = settings_of(run(study(tmp_path / str(count), trials=10)))
+        assert seen == expected, f"cut behind line {count}"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.95])
+def test_a_line_torn_in_the_middle_costs_nothing(tmp_path: Path, share: float) -> None:
+    expected = settings_of(run(study(tmp_path / "whole", trials=12)))
+    run(study(tmp_path / "torn", trials=12), stop_after=10)
+    journal = tmp_path / "torn" / "studies" / "tuned.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    line = int(share * len(lines))
+    damaged = b"".join([*lines[:line], lines[line][:7] + b"\0\0\n", *lines[line + 1 :]])
+    journal.write_bytes(damaged)
+    assert settings_of(run(study(tmp_path / "torn", trials=12))) == expected
+    assert journal.with_suffix(".damaged").read_bytes() == damaged
+
+
+def test_whole_lines_that_make_no_study_are_set_aside(tmp_path: Path) -> None:
+    expected = settings_of(run(study(tmp_path, trials=8)))
+    journal = tmp_path / "studies" / "tuned.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:9], b'{"op_code": 99}\n', *lines[9:]]))
+    assert settings_of(run(study(tmp_path, trials=8))) == expected
+    assert journal.with_suffix(".damaged").exists()
+
+
+def test_no_lock_is_left_for_the_next_start_to_wait_for(tmp_path: Path) -> None:
+    run(study(tmp_path, trials=8), stop_after=2)
+    assert [path.name for path in (tmp_path / "studies").iterdir()] == ["tuned.journal"]
+
+
+def test_what_a_search_has_told_is_not_told_again(tmp_path: Path) -> None:
+    run(study(tmp_path, trials=8))
+    before = (tmp_path / "studies" / "tuned.journal").read_bytes()
+    run(study(tmp_path, trials=8))
+    assert (tmp_path / "studies" / "tuned.journal").read_bytes() == before
 
 
 def test_failed_trials_count_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -188,7 +216,16 @@ def test_failed_trials_count_and_the_search_goes_on(tmp_path: Path) -> None:
     assert count == 12
 
 
-def test_a_method_without_tunable_settings_runs_once_and_keeps_no_file(tmp_path: Path) -> None:
+def test_a_method_without_settings_of_its_own_tunes_its_learning_rate(tmp_path: Path) -> None:
+    untouched = Recipe("fixed", "fixed", (Fixed,), {})
+    search = MethodStudy(
+        untouched, directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
+    )
+    assert search.trials == 1 + (9 - len(BUDGETS))
+    assert settings_of(search.proposals()[:1]) == [{RATE: 1.0}]
+
+
+def test_a_method_whose_settings_are_all_decided_runs_once_and_keeps_no_file(tmp_path: Path) -> None:
     search = MethodStudy(
         recipe(Fixed), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
@@ -202,9 +239,9 @@ def test_a_method_without_tunable_settings_runs_once_and_keeps_no_file(tmp_path:
 
 def test_a_method_without_a_compute_target_begins_with_its_defaults(tmp_path: Path) -> None:
     search = MethodStudy(
-        recipe(Rate), directions=("minimize", "minimize"), budgets=BUDGETS, trials=3, journal=tmp_path / "j"
+        recipe(Rate), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
-    assert search.trials == 3
+    assert search.trials == 1 + (9 - len(BUDGETS))  # its defaults, and as many to tune with as everybody
     assert settings_of(search.proposals())[0] == {"rate": 0.1}
 
 

@@ -77,9 +77,9 @@ def test_two_views_together_cannot_spend_more_than_their_parent_has() -> None:
     run, model = trainer(10), fresh()
     first, second = run.limited(6), run.limited(6)
     first.fit(model)
-    with pytest.raises(MethodError, match="left"):
-        second.fit(model)
-    assert (run.steps_left, run.steps_done) == (4, 6)
+    with pytest.raises(MethodError, match="asked for 6 training steps with 4 left"):
+        second.fit(model, 6)
+    assert (second.steps_left, run.steps_left, run.steps_done) == (4, 4, 6)
 
 
 def test_a_parent_that_has_spent_leaves_its_view_less() -> None:

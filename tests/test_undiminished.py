@@ -7,27 +7,27 @@ import pytest
 
 from bench.points import load_points
 from bench.report import write_report
-from bench.report.undiminished import undiminished_table
+from bench.report.undiminished import undiminished_rows
 from tests.written import Written
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     written = Written(tmp_path / "results" / "antispoof" / "quick")
-    written.add("dense", None, 10, 12.0, control=True)
-    written.add("feature_noise", 0.5, 9, 11.0, seed=0)  # the mean of both seeds is 12.0 on eval: no worse
-    written.add("feature_noise", 0.5, 9, 13.0, seed=1)
-    written.add("feature_noise", 0.25, 9, 12.1)
+    for seed in (0, 1):
+        written.add("dense", None, 10, 12.0, seed=seed, control=True)
+        written.add("feature_noise", 0.5, 9, 11.0 + 2 * seed, seed=seed)  # the mean is 12.0 on eval: no worse
+        written.add("feature_noise", 0.25, 9, 12.1, seed=seed)
     written.add("magnitude_pruning", 0.5, 11, 15.0, stage="post_hoc")
     return written.save()
 
 
 def test_means_over_seeds_are_compared_with_the_dense_models(folder: Path) -> None:
-    table = undiminished_table(load_points(folder)).set_index("method")
-    assert list(table.index) == ["feature_noise", "magnitude_pruning"]
-    assert table.loc["feature_noise", "dev"] == pytest.approx(0.25)
-    assert table.loc["feature_noise", "eval"] == pytest.approx(0.5)
-    assert math.isnan(table.loc["magnitude_pruning", "eval"])
+    noise, pruning = undiminished_rows(load_points(folder))
+    assert (noise.method, pruning.method) == ("feature_noise", "magnitude_pruning")
+    assert (noise.dev, noise.evals.value, pruning.evals.value) == (0.25, 0.5, math.inf)
+    assert (noise.evals.n, noise.evals.over) == (2, "seeds")
+    assert noise.evals.low is not None and noise.evals.low <= 0.5 <= noise.evals.high  # type: ignore[operator]
 
 
 def test_the_report_says_how_small_each_gets(folder: Path) -> None:

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.items import save_items
+from bench.task import ItemScores
+
 INDEX: dict[str, Any] = {
     "identity": "0123456789abcdef",
     "task": "antispoof",
@@ -28,9 +31,9 @@ INDEX: dict[str, Any] = {
 class Written:
     """A results folder, written file by file as a run writes it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first_key: int = 1) -> None:
         self.folder, self.index = folder, copy.deepcopy(INDEX)
-        self._keys = (f"{n:016x}" for n in itertools.count(1))
+        self._keys = (f"{n:016x}" for n in itertools.count(first_key))
 
     def add(
         self,
@@ -45,13 +48,17 @@ class Written:
         macs: float | None = None,
         effective: float | None = None,
         latency: bool = True,
+        chosen: bool = True,
+        trial: int | None = None,
+        items: ItemScores | None = None,
         **record: Any,
     ) -> Path:
-        """One chosen trial."""
+        """One trial, chosen unless it is said otherwise."""
         entry = self.index["methods"].setdefault(method, {"stage": stage, "control": control, "trials": []})
         key, share = next(self._keys), macs or budget or 1.0
-        same = {"trial": int(8 * (budget or 1)), "role": "search", "settings": {"budget": budget}}
-        entry["trials"].append({"key": key, "seed": seed, "budget": budget, "chosen": True, **same})
+        number = int(8 * (budget or 1)) if trial is None else trial
+        same = {"trial": number, "role": "search", "settings": {"budget": budget}}
+        entry["trials"].append({"key": key, "seed": seed, "budget": budget, "chosen": chosen, **same})
         files = self.folder / "trials" / key
         files.mkdir(parents=True)
         content = {
@@ -62,12 +69,19 @@ class Written:
                 "dev": {"eer_percent": dev}, "start": {"eer_percent": 12.8} if stage == "post_hoc" else None, **record,
             },
             "eval.json": {"eer_percent": evals, "eer_percent/A07": 3.0, "eer_percent/A08": evals} if evals else None,
-            "latency.json": {"latency_ms": 0.1, "latency_ratio": share**0.5} if latency else None,
+            "latency.json": {
+                "latency_ms": 0.1, "latency_ratio": share**0.5, "latency_spread": 0.006,
+                "latency_wall_ms": 0.11, "latency_p95_ms": 0.13, "latency_chunk_ms": 0.03,
+                "latency_chunk_ratio": share**0.3, "latency_utterance_ms": 0.2, "latency_utterance_ratio": share**0.7,
+                "latency_eager_ms": 0.9, "latency_eager_ratio": share**0.2,
+            } if latency else None,
             "tracked.json": {"run_id": f"run{key}"},
         }  # fmt: skip
         for name, value in content.items():
             if value is not None:
                 (files / name).write_text(json.dumps(value))
+        if items is not None:
+            save_items(files / "eval_items.npz", items)
         return files
 
     def save(self) -> Path:

@@ -43,6 +43,7 @@ class Graph:
         loaded = onnx.load_from_string(model.data)
         self.nodes = loaded.graph.node
         self.weights = {tensor.name: tensor for tensor in loaded.graph.initializer}
+        self.weights |= {node.output[0]: node.attribute[0].t for node in self.nodes if _is_constant(node)}
         self._makers = {output: node for node in self.nodes for output in node.output}
         self._shapes = self._measured(loaded, input_shape, set(wanted))
 
@@ -89,6 +90,11 @@ class Graph:
             return weight.bits
         maker = self.maker(name)
         return 8 if maker is not None and maker.op_type == "DequantizeLinear" else 32
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether a node is numbers that a model carries along, as an initializer is."""
+    return bool(node.op_type == "Constant" and node.attribute[0].name == "value" and len(node.attribute[0].t.dims))
 
 
 def _stored(tensor: Any, zero_point: Any) -> Stored:

@@ -1,54 +1,82 @@
-"""Latency under ONNX Runtime on one thread, batch of one, as a ratio to the dense model."""
+"""Latency on one thread, batch of one: of the exported file under ONNX Runtime, and of a module in PyTorch."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from bench.measure.interleaved import Run, compare_cpu_time, run_times_ms
 from bench.measure.onnx_model import OnnxModel
+
+LOADS = 8  # one copy's speed differs from another's by one to two percent
+
+
+class Loaded:
+    """An exported model, loaded several times, so that no single place in memory decides its speed.
+
+    Args:
+        model: the model; with its one thread, ONNX Runtime computes in the thread that calls.
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._sessions = [model.session() for _ in range(LOADS)]
+
+    def runs(self, inputs: Tensor) -> list[Run]:
+        """What runs each of the copies once on these inputs."""
+        feed = {"input": np.ascontiguousarray(inputs.numpy())}
+        return [partial(session.run, None, feed) for session in self._sessions]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """CPU time of one unit of work.
+    """What one unit of work takes, and how that compares with the dense model.
 
     Attributes:
-        latency_ms: median over rounds.
-        latency_ratio: median over rounds of the time divided by the dense model's in the same round.
+        latency_ms: CPU time, median.
+        latency_ratio: CPU time divided by the dense model's, median of ten repeats.
+        latency_spread: (largest - smallest) / median of these repeats; see ``compare_cpu_time``.
+        latency_wall_ms: median of single runs by the clock on the wall.
+        latency_p95_ms: their 95th percentile.
     """
 
     latency_ms: float
     latency_ratio: float
+    latency_spread: float
+    latency_wall_ms: float
+    latency_p95_ms: float
 
 
-def measure_latency(
-    model: OnnxModel, dense: OnnxModel, example_input: Tensor, rounds: int = 25, round_ms: float = 8.0
-) -> Latency:
-    """CPU time of a model, its runs interleaved with the dense model's.
+def measure_latency(model: Loaded, dense: Loaded, example_input: Tensor) -> Latency:
+    """Latency of an exported model, its runs interleaved with the dense model's.
 
-    CPU time of the calling thread (ONNX Runtime computes in it when it has one thread) leaves out what other
-    processes take; interleaving cancels changes of clock speed. Absolute figures depend on the machine; the ratio
-    is what is compared.
+    Absolute figures depend on the machine, and those by the clock on the wall on what else it does; the ratio of CPU
+    times is what is compared.
+
+    Args:
+        model: the model.
+        dense: what it is a ratio to.
+        example_input: one unit of work, a batch of one.
     """
-    array = np.ascontiguousarray(example_input.numpy())
-    run, run_dense = _runner(model, array), _runner(dense, array)
-    for warmup in (run, run_dense):
-        _cpu_ms(warmup, 5)
-    repeats = max(1, round(round_ms / max(1e-3, _cpu_ms(run, 3))))
-    repeats_dense = max(1, round(round_ms / max(1e-3, _cpu_ms(run_dense, 3))))
-    pairs = np.array([(_cpu_ms(run, repeats), _cpu_ms(run_dense, repeats_dense)) for _ in range(rounds)])
-    return Latency(float(np.median(pairs[:, 0])), float(np.median(pairs[:, 0] / pairs[:, 1])))
+    runs = model.runs(example_input)
+    cpu = compare_cpu_time(runs, dense.runs(example_input))
+    wall_ms = run_times_ms(runs[0])
+    return Latency(
+        latency_ms=cpu.cpu_ms,
+        latency_ratio=cpu.ratio,
+        latency_spread=cpu.spread,
+        latency_wall_ms=float(np.median(wall_ms)),
+        latency_p95_ms=float(np.percentile(wall_ms, 95)),
+    )
 
 
-def _runner(model: OnnxModel, array: np.ndarray) -> Callable[[], object]:
-    session = model.session()
-    return lambda: session.run(None, {"input": array})
+def eager_run(model: nn.Module, inputs: Tensor) -> Run:
+    """One run of a module in PyTorch, without autograd; the caller sees to it that PyTorch has one thread."""
+    model.eval()
 
+    @torch.inference_mode()
+    def run() -> Tensor:
+        return model(inputs)  # type: ignore[no-any-return]
 
-def _cpu_ms(run: Callable[[], object], repeats: int) -> float:
-    start = time.thread_time()
-    for _ in range(repeats):
-        run()
-    return (time.thread_time() - start) * 1e3 / repeats
+    return run

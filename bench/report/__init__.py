@@ -15,13 +15,15 @@ def write_report(folder: Path) -> Points:
     _write(folder / "points.csv", points.table.to_csv(index=False))
     # seaborn takes seconds to import, which those who only need an answer should not wait for
     from bench.report.figures import AXES, front_figure
+    from bench.report.findings import find
     from bench.report.html import render_html
     from bench.report.markdown import render_markdown
     from bench.report.svg import standalone
 
     fronts = {axis.column: front_figure(points, axis) for axis in AXES}
-    _write(folder / "report.html", render_html(points, fronts))
-    _write(folder / "report.md", render_markdown(points))
+    findings = find(points)
+    _write(folder / "report.html", render_html(points, fronts, findings))
+    _write(folder / "report.md", render_markdown(points, findings))
     first = fronts[AXES[0].column]
     if first is None:
         (folder / "front.svg").unlink(missing_ok=True)  # of an earlier run, which is no longer this one's

@@ -9,7 +9,7 @@ import pandas as pd
 from bench.points import Points
 from bench.report.chance import CAMPS as CAMPS_TOGETHER
 from bench.report.chance import chance_table
-from bench.report.chosen import chosen_points
+from bench.report.chosen import chosen_points, counts
 from bench.report.numbers import score, title
 from bench.statistics import seeds_needed
 
@@ -21,7 +21,7 @@ def budget_duels(points: Points, cost: str = "macs_ratio") -> pd.DataFrame:
     """For every budget the best method of each camp: chosen on dev, read on eval.
 
     A camp's candidates at a budget are its chosen models that cost at most that share of the dense model. Controls
-    belong to neither camp; a model one of whose seeds failed is no candidate.
+    belong to neither camp; a model one of whose seeds failed or missed its budget is no candidate.
 
     Args:
         points: the points.
@@ -32,7 +32,7 @@ def budget_duels(points: Points, cost: str = "macs_ratio") -> pd.DataFrame:
         and its ``_seeds``.
     """
     table = chosen_points(points)
-    table = table[(table["failed"] == 0) & table[points.eval_column].notna()]
+    table = table[counts(table) & table[points.eval_column].notna()]
     rows = []
     for budget in points.index["budgets"]:
         within = table[table[cost] <= budget * (1 + 1e-9)]
@@ -107,7 +107,7 @@ def _trust(points: Points, seeds: int) -> str:
 def _no_answer(points: Points, duels: pd.DataFrame) -> str:
     """Why there is none."""
     contenders = chosen_points(points).query("not control")
-    scored = contenders[(contenders["failed"] == 0) & contenders[points.eval_column].notna()]
+    scored = contenders[counts(contenders) & contenders[points.eval_column].notna()]
     if not contenders.empty and contenders[points.eval_column].isna().all():
         return "No answer yet: no compressed model has been scored on eval."
     # a model within a budget is within every larger one, so a camp that reached any has met the other at the largest

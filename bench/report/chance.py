@@ -7,10 +7,10 @@ import pandas as pd
 from bench.pareto import reference_for
 from bench.points import Points
 from bench.report.chosen import chosen_points
+from bench.report.grid import seed_runs
 from bench.statistics import (
     LARGE_IS_GOOD,
     TOO_FEW,
-    Run,
     camp_covered_by_seed,
     compare,
     covered_by_seed,
@@ -33,7 +33,7 @@ def chance_table(points: Points) -> pd.DataFrame:
     Holm-corrected over the methods, or why there can be none). Empty for a metric without a frozen box.
     """
     reference = reference_for(points.metric)
-    runs = _runs(points)
+    runs = seed_runs(points)
     if reference is None or not runs:
         return pd.DataFrame(columns=COLUMNS)
     covered = {method: covered_by_seed(own, reference) for method, own in runs.items()}
@@ -64,16 +64,3 @@ def _row(first: str, second: str, one: Seeds, other: Seeds, comparisons: int) ->
         **{"first": first, "second": second, "probability": chance.value, "low": chance.low, "high": chance.high},
         **{"advantage": test.advantage, "p": test.p, "sentence": test.sentence},
     }
-
-
-def _runs(points: Points) -> dict[str, dict[int, Run]]:
-    """For each method with chosen points the costs and scores of each seed; a failed model covers nothing."""
-    numbers = ["macs_ratio", points.eval_column]
-    chosen = points.table[points.table["chosen"].astype(bool) & (points.table["status"] != "declined")]
-    chosen = chosen.astype(dict.fromkeys(numbers, float))
-    found: dict[str, dict[int, Run]] = {}
-    for method, of_method in chosen.groupby("method", sort=False):
-        for seed, own in of_method.groupby("seed"):
-            costs, scores = own[numbers].dropna().to_numpy().T
-            found.setdefault(str(method), {})[int(str(seed))] = (costs, scores)
-    return found

@@ -4,10 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.pareto import hypervolume, nondominated, reference_for
+from bench.pareto import Reference, hypervolume, nondominated, reference_for
 from bench.points import Points
-from bench.report.chosen import chosen_points, stage_name
+from bench.report.chosen import chosen_points, counts, stage_name
+from bench.report.draws import NO_ITEMS, ItemDraws
 from bench.report.excess import best_possible_steps
+from bench.report.grid import grid_of
+from bench.statistics import covered_on_average
 
 #: costs that are shares of the dense model, with what their column is called in the report
 COSTS = {
@@ -17,40 +20,48 @@ COSTS = {
 }
 
 
-def hypervolumes(points: Points) -> pd.DataFrame:
+def hypervolumes(points: Points, draws: ItemDraws = NO_ITEMS) -> pd.DataFrame:
     """One row for each camp and method: stage, method (empty for a whole camp), and the hypervolume for each cost.
 
-    Failed points cover nothing. The best possible front comes last, where it is known. Empty for a metric without a
-    frozen box.
+    Points one of whose seeds failed or missed its budget cover nothing. That of the executed MACs has its ``interval``,
+    an ``Estimate``. The best possible front comes last, where it is known. Empty for a metric without a frozen box.
     """
     reference = reference_for(points.metric)
     table = chosen_points(points)
     if reference is None or table.empty:
-        return pd.DataFrame(columns=["stage", "method", *COSTS])
+        return pd.DataFrame(columns=["stage", "method", *COSTS, "interval"])
     table = table.assign(stage=[stage_name(row) for row in table.to_dict("records")])
     camps = table[table["stage"] != "control"].groupby("stage", sort=False)
     groups: list[tuple[Any, pd.DataFrame]] = [((stage, ""), rows) for stage, rows in camps]
     groups += table.groupby(["stage", "method"], sort=False)
     rows = []
     for (stage, method), members in groups:
-        row: dict[str, object] = {"stage": stage, "method": method}
-        for cost in COSTS:
-            usable = members[(members["failed"] == 0) & members[points.eval_column].notna() & (members[cost] > 0)]
-            row[cost] = hypervolume(usable[cost], usable[points.eval_column], reference) if len(usable) else 0.0
-            if members[cost].isna().all():  # never measured, which is something else than nothing covered
-                row[cost] = float("nan")
+        row: dict[str, object] = {"stage": stage, "method": method, "interval": None}
+        row |= {cost: _covered(points, members, cost, reference) for cost in COSTS}
+        if (grid := grid_of(points, set(members["method"]), draws)) is not None:
+            interval = covered_on_average(grid.macs_ratio, grid.evals, reference, items=grid.items)
+            row |= {"macs_ratio": interval.value, "interval": interval}
         rows.append(row)
     if len(best := best_possible_steps(points)):
         covered = hypervolume(best["share"], best["score"], reference)
-        rows.append({"stage": "theory", "method": "best possible", **dict.fromkeys(COSTS), "macs_ratio": covered})
+        theory = {"stage": "theory", "method": "best possible", **dict.fromkeys(COSTS), "interval": None}
+        rows.append({**theory, "macs_ratio": covered})
     return pd.DataFrame(rows)
 
 
+def _covered(points: Points, members: pd.DataFrame, cost: str, reference: Reference) -> float:
+    """What means over seeds cover; NaN if the cost was never measured, which is something else than nothing covered."""
+    if members[cost].isna().all():
+        return float("nan")
+    usable = members[counts(members) & members[points.eval_column].notna() & (members[cost] > 0)]
+    return hypervolume(usable[cost], usable[points.eval_column], reference) if len(usable) else 0.0
+
+
 def on_front(points: Points, cost: str = "macs_ratio") -> pd.Series:
-    """Which chosen points no other one beats on eval at this cost; controls take part."""
+    """Which chosen points no other one beats on eval at this cost; what failed or missed its budget takes no part."""
     table = chosen_points(points)
     sign = 1 if points.metric.direction == "minimize" else -1
-    usable = (table["failed"] == 0) & table[points.eval_column].notna() & table[cost].notna()
+    usable = counts(table) & table[points.eval_column].notna() & table[cost].notna()
     front = pd.Series(data=False, index=table.index)
     front[usable] = nondominated(table.loc[usable, cost], sign * table.loc[usable, points.eval_column])
     return front

@@ -8,20 +8,19 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bench.points import Points
-from bench.report.chosen import chosen_points, stage_name
+from bench.report.chosen import chosen_points, counts
+from bench.report.looks import Look, legend, looks_of
 from bench.report.numbers import percent, short, title, unit
 from bench.report.overlays import draw_best_possible, draw_published, relative_scale
-from bench.report.svg import FAINT, INK, blank_figure, style, to_svg
+from bench.report.surfaces import bands, crowded, draw_band
+from bench.report.svg import INK, blank_figure, style, to_svg
+from bench.statistics import AttainmentBand
 
-_MARKERS = "osD^vPX*<>hp"
-_DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
-_PALE = (4 + 2, 4 + 3, 8)  # of the palette: too close to a white page, or grey like the controls
+_WORST: Any = {"color": INK, "marker": "x", "linestyle": "none", "markersize": 6}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,15 @@ def front_figure(points: Points, axis: CostAxis) -> str | None:
         ax.set_xscale("log", base=2)
         if relative_scale(points):
             ax.set_yscale("log")
-        handles = [_draw_method(ax, points, axis, rows, look) for rows, look in zip(*_looks(table), strict=True)]
+        handles, banded = [], _bands(points, axis)
+        for rows, look in looks_of(table):
+            band = banded.get(str(rows["method"].iloc[0]))
+            _draw_method(ax, points, axis, rows, look, banded=band is not None)
+            if band is not None:
+                draw_band(ax, band, look.line)
+            handles.append(look.key())
+        if not counts(table).all():
+            handles.append(Line2D([], [], **_WORST, label="a seed failed or missed the budget"))
         if axis.theoretical and table["unstructured"].any():
             handles.append(_hollow_key())
         if (dense := _dense_level(points, table)) is not None:
@@ -72,7 +79,7 @@ def front_figure(points: Points, axis: CostAxis) -> str | None:
             figure.set_figheight(figure.get_figheight() + 0.11 * len(others))
             handles += draw_best_possible(ax, points)
         _finish_axes(ax, points, axis)
-        _legend(figure, handles)
+        legend(figure, handles)
         return to_svg(figure, axis.column.replace("_", "-"), f"{title(points.metric)} on eval against {axis.label}")
 
 
@@ -103,7 +110,7 @@ def breakdown_figure(points: Points) -> str | None:
     with style():
         cell = max(0.52, 0.2 + 0.08 * max(len(part) for part in table.columns))
         width = 1.3 + 0.075 * max(map(len, labels)) + cell * len(table.columns)
-        figure = blank_figure(width, max(2.0, 0.9 + 0.26 * len(table)))
+        figure = blank_figure(width, max(2.8, 1.1 + 0.26 * len(table)))
         ax: Axes = figure.add_subplot()
         sns.heatmap(
             table,
@@ -123,34 +130,28 @@ def breakdown_figure(points: Points) -> str | None:
         return to_svg(figure, "breakdown", f"parts of the {title(points.metric)} on eval, by chosen point")
 
 
-def _looks(table: pd.DataFrame) -> tuple[list[pd.DataFrame], list[dict[str, Any]]]:
-    """The rows of each method, and how they are drawn: colour tells the method, dashes the stage."""
-    palette = [to_hex(c) for i, c in enumerate(sns.color_palette("colorblind")) if i not in _PALE]
-    groups = [rows for _, rows in table.groupby("method", sort=False)]
-    looks, taken = [], 0
-    for position, rows in enumerate(groups):
-        first = rows.iloc[0]
-        taken += not first["control"]
-        colour = FAINT if first["control"] else palette[(taken - 1) % len(palette)]
-        marker = _MARKERS[position % len(_MARKERS)]
-        looks.append({"color": colour, "marker": marker, "linestyle": _DASHES[stage_name(first)]})
-    return groups, looks
-
-
-def _draw_method(ax: Axes, points: Points, axis: CostAxis, rows: pd.DataFrame, look: dict[str, Any]) -> Line2D:
+def _draw_method(ax: Axes, points: Points, axis: CostAxis, rows: pd.DataFrame, look: Look, *, banded: bool) -> None:
+    """The points of one method, joined by a line unless steps are drawn; crosses are what counts as worst."""
     rows = rows.sort_values(axis.column)
-    x, y = rows[axis.column], rows[points.eval_column]
+    worst = rows[~counts(rows)]
+    ax.plot(worst[axis.column], worst[points.eval_column], **_WORST)
+    rows = rows[counts(rows)]
     spared = rows[rows["unstructured"]]
-    ax.plot(x, y, **{**look, "linestyle": look["linestyle"] if spared.empty else "none"}, markersize=6, linewidth=1.6)
-    several = rows["scored"] > 1
-    low, high = (rows[f"{points.eval_column}_{end}"] for end in ("min", "max"))
-    ax.vlines(x[several], low[several], high[several], color=look["color"], linewidth=1.2, alpha=0.7)
+    line = look.line if spared.empty and not banded else {**look.line, "linestyle": "none"}
+    ax.plot(rows[axis.column], rows[points.eval_column], **line, markersize=6, linewidth=1.6)
+    several, colour = rows[rows["scored"] > 1], look.line["color"]
+    if not banded:
+        low, high = (several[f"{points.eval_column}_{end}"] for end in ("min", "max"))
+        ax.vlines(several[axis.column], low, high, color=colour, linewidth=1.2, alpha=0.7)
     if axis.theoretical and len(spared):
         ideal, level = spared[axis.theoretical], spared[points.eval_column]
-        ax.hlines(level, ideal, spared[axis.column], color=look["color"], linewidth=1, linestyle=(0, (1, 3)))
-        ax.plot(ideal, level, **{**look, "linestyle": "none"}, markersize=6, markerfacecolor="none")
-    label = f"{rows.iloc[0]['method']} ({stage_name(rows.iloc[0])})"
-    return Line2D([], [], **look, label=label, markersize=6, linewidth=1.6)
+        ax.hlines(level, ideal, spared[axis.column], color=colour, linewidth=1, linestyle=(0, (1, 3)))
+        ax.plot(ideal, level, **{**look.line, "linestyle": "none"}, markersize=6, markerfacecolor="none")
+
+
+def _bands(points: Points, axis: CostAxis) -> dict[str, AttainmentBand]:
+    """The attainment bands that the figure shows: those of compute, where they do not hide one another."""
+    return bands(points) if axis.column == "macs_ratio" and not crowded(points) else {}
 
 
 def _hollow_key() -> Line2D:
@@ -181,16 +182,3 @@ def _finish_axes(ax: Axes, points: Points, axis: CostAxis) -> None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
     sns.despine(ax=ax)
-
-
-def _legend(figure: Figure, handles: list[Line2D]) -> None:
-    """Below the axes; the labels are set afterwards, as matplotlib leaves out those with a leading underscore."""
-    labels = [str(handle.get_label()) for handle in handles]
-    half = (len(labels) + 1) // 2  # the first half stands in the left column
-    widest = sum(max(map(len, column), default=0) for column in (labels[:half], labels[half:]))
-    figure.set_figwidth(max(figure.get_figwidth(), 1.4 + 0.068 * widest))
-    legend = figure.legend(
-        handles, ["-"] * len(labels), loc="outside lower center", ncols=2, fontsize=9, handlelength=3
-    )
-    for text, label in zip(legend.get_texts(), labels, strict=True):
-        text.set_text(label)

@@ -12,23 +12,41 @@ from markupsafe import Markup
 from bench.points import Points
 from bench.report import figures, reading
 from bench.report.answer import CAMPS, answer, budget_duels
-from bench.report.chance import chance_table
+from bench.report.best import how_drawn
 from bench.report.chosen import chosen_points, stage_name
-from bench.report.covered import COSTS, hypervolumes, on_front
+from bench.report.covered import COSTS, on_front
 from bench.report.excess import excess_table
-from bench.report.numbers import extra, known, measured, number, percent, score, short, signed, title, unit
+from bench.report.findings import Findings
+from bench.report.links import links
+from bench.report.numbers import (
+    estimated,
+    extra,
+    known,
+    measured,
+    number,
+    percent,
+    reached,
+    score,
+    short,
+    signed,
+    title,
+    unit,
+)
 from bench.report.published import DRAWN, part_names, published_points
-from bench.report.undiminished import undiminished_table
+from bench.report.speedup import LATENCIES, TIMED, speedup_figure, speedup_table
+from bench.report.surfaces import attainment_figure, how_banded
+from bench.report.training import EFFORT_NAMES, EFFORTS, LEDGERS, training_table
 
 
-def render_html(points: Points, fronts: dict[str, str | None]) -> str:
+def render_html(points: Points, fronts: dict[str, str | None], findings: Findings) -> str:
     """The page.
 
     Args:
         points: what it is about.
         fronts: the figure of each cost axis by its column, None where there was nothing to draw.
+        findings: what rests on draws of seeds and items.
     """
-    breakdown = figures.breakdown_figure(points)
+    parts = (_answer(points, findings), _figures(points, fronts), _costs(points), _context(points))
     return (
         _environment()
         .get_template("page.html.j2")
@@ -38,36 +56,80 @@ def render_html(points: Points, fronts: dict[str, str | None]) -> str:
             metric_name=title(points.metric),
             maximise=points.metric.direction == "maximize",
             columns={"dev": points.dev_column, "eval": points.eval_column},
-            answer=answer(points),
-            camps=CAMPS,
-            limits=reading.limits(points),
-            rules=reading.rules(points),
-            controls=[c for c in reading.controls() if c[0] in points.index["methods"]],
-            troubles=_records(reading.troubles(points)),
-            declined=reading.declined(points),
-            notes=reading.notes(points),
             budgets=points.index["budgets"],
-            chance=_records(chance_table(points)),
-            undiminished=_records(undiminished_table(points)),
-            excess=_records(excess_table(points)),
-            published=_records(published := published_points(points)),
-            published_parts=part_names(published),
-            published_heads=[(part, 0) for part in part_names(published)],
-            published_drawn=points.index["preset"] in DRAWN,
-            provenance=reading.provenance(points),
-            duels=_duels(points),
-            # the only texts that are not escaped here: svg.py has escaped what it was given
-            fronts=[Markup(svg) for svg in fronts.values() if svg],
-            breakdown=Markup(breakdown) if breakdown else None,
             chosen=_chosen(points),
-            hypervolumes=_records(hypervolumes(points)),
-            costs=list(COSTS),
-            cost_heads=[(name, 0) for name in COSTS.values()],
-            checkpoints=sorted(points.checkpoints.items()),
-            work_unit=points.work_unit,
+            links=links(points),
             trials=_records(points.table),
+            work_unit=points.work_unit,
+            **{name: value for part in parts for name, value in part.items()},
         )
     )
+
+
+def _answer(points: Points, findings: Findings) -> dict[str, Any]:
+    """Who is ahead, how sure that is, and how small each method gets."""
+    best = findings.best
+    return {
+        "answer": answer(points),
+        "camps": CAMPS,
+        "limits": reading.limits(points),
+        "duels": _duels(points),
+        "best": best,
+        "best_drawn": how_drawn([estimate for row in best for estimate in row.estimates]) if best else "",
+        "items_missing": findings.without_items,
+        "undiminished": findings.undiminished,
+        "chance": _records(findings.chance),
+        "hypervolumes": _records(findings.hypervolumes),
+        "costs": list(COSTS),
+        "cost_heads": [(name, 0) for name in COSTS.values()],
+        "excess": _records(excess_table(points)),
+    }
+
+
+def _figures(points: Points, fronts: dict[str, str | None]) -> dict[str, Any]:
+    """Texts that are not escaped: svg.py has escaped what it was given."""
+    drawn = {
+        "breakdown": figures.breakdown_figure(points),
+        "attainment": attainment_figure(points),
+        "speedup_figure": speedup_figure(points),
+    }
+    marked: dict[str, Any] = {name: Markup(svg) if svg else None for name, svg in drawn.items()}
+    return {**marked, "fronts": [Markup(svg) for svg in fronts.values() if svg], "banded": how_banded(points)}
+
+
+def _costs(points: Points) -> dict[str, Any]:
+    """Speed and training."""
+    speedup = speedup_table(points)
+    timed, latencies = ([name for name in names if name in speedup] for names in (TIMED, LATENCIES))
+    columns = [(ledger, effort) for ledger in LEDGERS for effort in EFFORTS]
+    return {
+        "speedup": _records(speedup),
+        "timed": timed,
+        "latencies": latencies,
+        "speedup_heads": [(TIMED[name], 0) for name in timed],
+        "latency_heads": [(LATENCIES[name], 0) for name in latencies],
+        "training": _records(training_table(points)),
+        "training_columns": [f"{ledger}_{effort}" for ledger, effort in columns],
+        "training_heads": [(f"{LEDGERS[ledger]}: {EFFORT_NAMES[effort]}", 0) for ledger, effort in columns],
+        "checkpoints": sorted(points.checkpoints.items()),
+    }
+
+
+def _context(points: Points) -> dict[str, Any]:
+    """What a reader must know beside the numbers."""
+    published = published_points(points)
+    return {
+        "rules": reading.rules(points),
+        "controls": [c for c in reading.controls() if c[0] in points.index["methods"]],
+        "troubles": _records(reading.troubles(points)),
+        "declined": reading.declined(points),
+        "notes": reading.notes(points),
+        "published": _records(published),
+        "published_parts": part_names(published),
+        "published_heads": [(part, 0) for part in part_names(published)],
+        "published_drawn": points.index["preset"] in DRAWN,
+        "provenance": reading.provenance(points),
+    }
 
 
 def _environment() -> Environment:
@@ -87,6 +149,10 @@ def _environment() -> Environment:
         signed=signed,
         known=known,
         extra=extra,
+        reached=reached,
+        estimated=estimated,
+        estimated_share=lambda estimate: estimated(estimate, measured),
+        estimated_volume=lambda estimate: estimated(estimate, "{:.3f}".format),
     )
     return page
 

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from bench.points import Points
 from bench.report import reading
 from bench.report.answer import answer, budget_duels
-from bench.report.chance import chance_table
+from bench.report.best import how_drawn
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.excess import excess_table
-from bench.report.numbers import extra, known, measured, number, percent, score, short, title, unit
+from bench.report.findings import Findings
+from bench.report.numbers import estimated, extra, known, measured, number, percent, reached, score, short, title, unit
 from bench.report.published import drawn_points
-from bench.report.undiminished import undiminished_table
+from bench.report.training import EFFORT_NAMES, EFFORTS, LEDGERS, training_table
 
 
-def render_markdown(points: Points) -> str:
+def render_markdown(points: Points, findings: Findings) -> str:
     """The answer, what limits it, the budget table, all chosen points, failed and missed ones."""
     index = points.index
     metric = f"{title(points.metric)} {unit(points.metric)}"
@@ -25,11 +26,13 @@ def render_markdown(points: Points) -> str:
         "\n".join(f"- {_text(limit)}" for limit in reading.limits(points)),
         f"## Best of each camp at each budget ({metric} on eval, chosen on dev)",
         _duel_table(points),
-        *_undiminished(points),
-        *_chance(points),
+        *_best(points, findings),
+        *_undiminished(findings),
+        *_chance(findings),
         *_excess(points),
         f"## All chosen points (costs for one {_text(points.work_unit)}, shares of the dense model)",
         _chosen_table(points, metric),
+        *_training(points),
         *_list_of("Notes of the methods", [(name, " ".join(said)) for name, said in reading.notes(points)]),
         *_list_of("Methods that do not apply here (no failure)", reading.declined(points)),
         "## Failed and missed points",
@@ -69,21 +72,48 @@ def _chosen_table(points: Points, metric: str) -> str:
     return _table(head, "ll" + "r" * (len(head) - 2), rows)
 
 
-def _undiminished(points: Points) -> list[str]:
+def _best(points: Points, findings: Findings) -> list[str]:
+    """What every camp and method reaches within each budget."""
+    found = findings.best
+    head = ["method", "compressed", *(f"≤ {percent(budget)}" for budget in points.index["budgets"]), "drawn over"]
+    rows = [[row.name, row.stage, *map(estimated, row.estimates), row.estimates[0].over] for row in found]
+    said = how_drawn([estimate for row in found for estimate in row.estimates]) if found else ""
+    table = _table(head, "ll" + "r" * (len(head) - 3) + "l", rows)
+    return [f"## Best {title(points.metric)} on eval within each budget", said, table] if rows else []
+
+
+def _undiminished(findings: Findings) -> list[str]:
     """How small each method gets without loss."""
     head = ["method", "compressed", "seeds", "no worse on dev", "no worse on eval", "the latter if zeros were free"]
     rows = [
         [
-            *(row["method"], row["stage"], str(row["seeds"])),
-            *(measured(row[name]) or "none" for name in ("dev", "eval", "theoretical")),
+            *(row.method, row.stage, str(row.evals.n), reached(row.dev)),
+            *(estimated(estimate, measured) for estimate in (row.evals, row.theoretical)),
         ]
-        for row in undiminished_table(points).to_dict("records")
+        for row in findings.undiminished
     ]
     heading = "## Smallest compute at which the score is no worse than the dense model's (means over seeds)"
     return [heading, _table(head, "llrrrr", rows)] if rows else []
 
 
-def _chance(points: Points) -> list[str]:
+def _training(points: Points) -> list[str]:
+    """What training cost, in three ledgers."""
+    forms = {"steps": "{:,.0f}".format, "macs": short, "cpu_s": "{:,.1f}".format}
+    head = [
+        "method",
+        "compressed",
+        "models",
+        *(f"{LEDGERS[one]}: {EFFORT_NAMES[e]}" for one in LEDGERS for e in EFFORTS),
+    ]
+    rows = []
+    for row in training_table(points).to_dict("records"):
+        costs = [(row[f"{ledger}_{effort}"], forms[effort]) for ledger in LEDGERS for effort in EFFORTS]
+        shown = [form(value) if known(value) else "" for value, form in costs]
+        rows.append([row["method"], row["stage"], str(row["models"]), *shown])
+    return ["## What training cost", _table(head, "ll" + "r" * (len(head) - 2), rows)] if rows else []
+
+
+def _chance(findings: Findings) -> list[str]:
     """Camps and methods against each other, seed by seed."""
     head = ["first", "second", "advantage", "first is better with", "interval", "test"]
     rows = [
@@ -92,7 +122,7 @@ def _chance(points: Points) -> list[str]:
             f"{measured(row['low'], 0)} to {measured(row['high'], 0)}" if known(row["low"]) else "",
             row["sentence"],
         ]
-        for row in chance_table(points).to_dict("records")
+        for row in findings.chance.to_dict("records")
     ]
     return ["## More than chance? (hypervolume by seed)", _table(head, "llrrll", rows)] if rows else []
 

@@ -1,7 +1,9 @@
 """Numbers as a person reads them. What is not known is an empty string."""
 
 import math
+from collections.abc import Callable
 
+from bench.statistics import Estimate
 from bench.task import Metric
 
 
@@ -18,12 +20,12 @@ def number(value: object, form: str) -> str:
 def short(value: float, unit: str = "") -> str:
     """Three digits and a prefix.
 
-    >>> short(6468832), short(315267, "B"), short(12)
-    ('6.47 M', '315 kB', '12')
+    >>> short(6468832), short(315267, "B"), short(12), short(5.3e12)
+    ('6.47 M', '315 kB', '12', '5.3 T')
     """
     if not known(value):
         return ""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}".rstrip()
@@ -45,6 +47,15 @@ def measured(share: float, digits: int = 2) -> str:
     ('25.04 %', '74 %')
     """
     return f"{100 * share:.{digits}f} %" if known(share) else ""
+
+
+def reached(share: float) -> str:
+    """A measured share, or ``none`` where it is infinite: nothing gets there.
+
+    >>> reached(0.25), reached(math.inf)
+    ('25.00 %', 'none')
+    """
+    return measured(share) if math.isfinite(share) else "none"
 
 
 def score(value: float, spread: float = float("nan")) -> str:
@@ -80,6 +91,19 @@ def extra(value: float) -> str:
         else "{:.2f} %"
     )
     return number(value, form)
+
+
+def estimated(estimate: Estimate, form: Callable[[float], str] = score) -> str:
+    """A number with its interval in brackets; what nothing reaches is ``none``.
+
+    >>> estimated(Estimate(12.34, 11.2, math.inf, "seeds", 3)), estimated(Estimate(math.inf, None, None, "nothing", 1))
+    ('12.3 [11.2, none]', 'none')
+    """
+    value, low, high = (
+        None if end is None else form(end) if math.isfinite(end) else "none"
+        for end in (estimate.value, estimate.low, estimate.high)
+    )
+    return str(value) if low is None or low == high == value else f"{value} [{low}, {high}]"
 
 
 def title(metric: Metric) -> str:

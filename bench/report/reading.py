@@ -8,6 +8,14 @@ from bench.provenance import without_password
 from bench.report.chosen import chosen_points
 from bench.report.numbers import percent, title, unit
 
+_COUNTING = (
+    "Failures and missed budgets count as worst: a point one of whose seeds failed, or cost more than was asked for, "
+    "is no candidate at any budget and covers nothing.",
+    "Intervals repeat the choice of the point in every draw. Items that depend on one another (the frames of one "
+    "recording) are drawn together, with the same draws for all models; seeds and items are drawn across each other, "
+    "which errs on the wide side.",
+)
+
 
 def limits(points: Points) -> list[str]:
     """What this run cannot say, beyond what the answer says of its seeds."""
@@ -38,15 +46,18 @@ def rules(points: Points) -> list[str]:
         f"Equal effort: {_effort(points)} An in-training method starts from a fresh dense model and has all of them. "
         f"A post-hoc method starts from a copy of one dense model that was trained for {dense:,} steps, shared by all "
         f"of its seed, and has the other {tune:,}.",
-        "Equal tuning: methods that have something to tune are given the same number of trials, a method with one "
-        f"setting has one; here that came to {_span(trials)} trials a method. In-training methods here: "
-        f"{camps.get('in_training', 0)}; post-hoc: {camps.get('post_hoc', 0)}.",
+        "Equal tuning: a method has one trial for each budget (one in all if it takes none), with its defaults, and "
+        "then as many trials to tune its settings and its learning rate as every other method; here that came to "
+        f"{_span(trials)} trials a method. In-training methods here: {camps.get('in_training', 0)}; post-hoc: "
+        f"{camps.get('post_hoc', 0)}.",
+        _audited(points),
         "dev chooses, eval reports: within a method and a budget the trial with the best dev score is frozen, and "
         "only then is eval read, once.",
         f"Seeds: each chosen point was trained {seeds} time{'s' * (seeds > 1)}; scores are means, "
         "± is the standard deviation, bars in the figures reach from the best seed to the worst."
         if seeds > 1
         else "Seeds: each chosen point was trained once, so no spread is shown.",
+        *_COUNTING,
         f"MACs are multiply-accumulates for one {points.work_unit}, counted in the exported file as it is executed. "
         "Non-zero MACs leave out weights that are zero: a theoretical saving, which a dense runtime does not realise. "
         "Latency is measured on the exported file against the dense model's; speed is claimed from it alone.",
@@ -59,10 +70,22 @@ def rules(points: Points) -> list[str]:
             f"{percent(reference.cheapest)} to {percent(reference.dearest)} of the dense model in halvings, "
             f"{title(points.metric)} from {reference.best:g} to {reference.worst:g} {unit(points.metric)}. "
             f"The reference point ({percent(reference.dearest)}, {reference.worst:g} {unit(points.metric)}) is the "
-            "same in every run. 1 is perfect at the smallest cost; 0 means no point inside, as for models that cost "
-            "as much as the dense one."
+            "same in every run. Both axes are normalised to run from 0 to 1 across the box; what is cheaper or better "
+            "than its corner counts as the corner. 1 is perfect at the smallest cost; 0 means no point inside, as for "
+            "models that cost as much as the dense one. Median attainment surfaces are cut at the same box."
         )
     return said
+
+
+def _audited(points: Points) -> str:
+    """How many models another process than the one that trained them has found to be what they were said to be."""
+    held = int(points.table["status"].isin(["complete", "missed"]).sum())
+    fell = int(points.table["reason"].fillna("").str.startswith("audit:").sum())
+    return (
+        "Delivered, not asked: a process that has not trained the model reads its exported file, compares its outputs, "
+        "builds the module again from its recipe, counts weights and MACs, and scores dev. "
+        f"{held} of {held + fell} finished models passed this audit."
+    )
 
 
 def _effort(points: Points) -> str:

@@ -1,33 +1,62 @@
 """The smallest compute at which a method is no worse than the dense model."""
 
-import pandas as pd
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
 
 from bench.points import Points
-from bench.report.chosen import chosen_points, stage_name
+from bench.report.best import method_stages
+from bench.report.draws import NO_ITEMS, ItemDraws
+from bench.report.grid import Grid, grid_of
+from bench.statistics import Estimate, least_cost_no_worse, sign_of
 
 
-def undiminished_table(points: Points) -> pd.DataFrame:
+@dataclass(frozen=True)
+class UndiminishedRow:
+    """How small a method gets without loss: shares of the dense MACs, infinite where no point is as good.
+
+    Attributes:
+        method: its name.
+        stage: in-training, post-hoc or control.
+        dev: where scores on dev decide; without interval, as dev chose the points.
+        evals: where scores on eval decide.
+        theoretical: the same if zeros cost nothing.
+    """
+
+    method: str
+    stage: str
+    dev: float
+    evals: Estimate
+    theoretical: Estimate
+
+
+def undiminished_rows(points: Points, draws: ItemDraws = NO_ITEMS) -> list[UndiminishedRow]:
     """One row for each method: the least executed share of the dense MACs at which its mean score is no worse.
 
     Means over the seeds of a chosen point are compared with the mean of the dense model that was trained for as many
-    steps; a point one of whose seeds failed does not count. The difference may be smaller than what seeds make of it.
-
-    Columns: method, stage, seeds, ``dev`` and ``eval`` (shares, NaN where no point is as good), ``theoretical``
-    (the share of the eval point if zeros cost nothing). Empty without a dense model.
+    steps, with the same seeds; a point one of whose seeds failed or missed its budget does not count. Left out: methods
+    without a finished run that shares a seed with the dense model. Empty without a dense model.
     """
-    table = chosen_points(points)
-    dense = table[table["method"] == "dense"]
-    columns = ["method", "stage", "seeds", "dev", "eval", "theoretical"]
-    if dense.empty:
-        return pd.DataFrame(columns=columns)
-    sign = 1 if points.metric.direction == "minimize" else -1
     rows = []
-    for method, own in table[table["method"] != "dense"].groupby("method", sort=False):
-        row = {"method": method, "stage": stage_name(own.iloc[0]), "seeds": int(own["seeds"].min())}
-        for split, column in (("dev", points.dev_column), ("eval", points.eval_column)):
-            level = sign * float(dense.iloc[0][column])
-            as_good = own[(own["failed"] == 0) & (sign * own[column] <= level)].sort_values("macs_ratio")
-            row[split] = as_good["macs_ratio"].min()
-            row["theoretical"] = as_good["effective_macs_ratio"].min()
-        rows.append(row)
-    return pd.DataFrame(rows, columns=columns)
+    for method, stage in method_stages(points).items():
+        if method == "dense":
+            continue
+        grid = grid_of(points, [method, "dense"], draws)
+        if grid is None or set(grid.methods) != {method, "dense"}:
+            continue
+        own, dense = grid.of(method), grid.of("dense")
+        if np.isfinite(dense.evals).all():
+            rows.append(_row(points, method, stage, own, dense))
+    return rows
+
+
+def _row(points: Points, method: str, stage: str, own: Grid, dense: Grid) -> UndiminishedRow:
+    sign = sign_of(points.metric)
+    on_dev = least_cost_no_worse(own.macs_ratio, own.dev, dense.dev[:, 0], sign=sign)
+    on_eval, if_free = (
+        least_cost_no_worse(*(costs, own.evals, dense.evals[:, 0]), sign=sign, items=own.items, level_items=dense.items)
+        for costs in (own.macs_ratio, own.effective_macs_ratio)
+    )
+    return UndiminishedRow(method, stage, on_dev.value, on_eval, if_free)

@@ -6,10 +6,10 @@ compared seed by seed. Nothing here reads files or knows what a method is: every
 
 from bench.statistics.attainment import AttainmentBand, Steps, attained, attainment_band
 from bench.statistics.bootstrap import Resampling
-from bench.statistics.covered import Run, camp_covered_by_seed, covered_by_seed
+from bench.statistics.covered import Run, camp_covered_by_seed, covered_by_seed, covered_on_average
 from bench.statistics.estimate import LARGE_IS_GOOD, SMALL_IS_GOOD, Estimate, Sign, sign_of
 from bench.statistics.family import holm
-from bench.statistics.items import Items
+from bench.statistics.items import Items, drawn_scores, same_items
 from bench.statistics.permutation import TOO_FEW, Comparison, compare, seeds_needed, smallest_p
 from bench.statistics.superiority import Superiority, probability_better
 from bench.statistics.within import best_within, least_cost_no_worse
@@ -33,9 +33,12 @@ __all__ = [
     "camp_covered_by_seed",
     "compare",
     "covered_by_seed",
+    "covered_on_average",
+    "drawn_scores",
     "holm",
     "least_cost_no_worse",
     "probability_better",
+    "same_items",
     "seeds_needed",
     "sign_of",
     "smallest_p",

@@ -35,7 +35,6 @@ class Resampling:
 
 
 DEFAULT = Resampling()
-_BATCH = 64  # resamples held at once where items are drawn: there may be many thousands of them
 
 
 def tail(n: int, confidence: float) -> float:
@@ -58,12 +57,10 @@ def tail(n: int, confidence: float) -> float:
 def interval(statistic: Statistic, samples: Sequence[Draw], resampling: Resampling) -> tuple[float, float]:
     """The bootstrap interval of a statistic of one or more samples that are drawn independently of each other.
 
-    Two samples that cross, every seed with every item, make this the pigeonhole bootstrap (Owen 2007, Annals of
-    Applied Statistics 1), which errs on the wide side.
-
     Args:
         statistic: see ``Statistic``; its values may be infinite, but not NaN.
-        samples: the numbers of what can be drawn, each of shape (n,) with n at least 2; the first is the scarcest.
+        samples: the numbers of what can be drawn, each of shape (n,) with n at least 2; the first is the scarcest. All
+            resamples are drawn in one call of the statistic.
         resampling: how.
 
     Returns:
@@ -83,19 +80,34 @@ def interval(statistic: Statistic, samples: Sequence[Draw], resampling: Resampli
             return stats.bootstrap(
                 tuple(samples),
                 along_last,
-                batch=_BATCH if len(samples) > 1 or len(samples[0]) > 1000 else None,
                 confidence_level=resampling.confidence,
                 vectorized=True,
                 **options,
             )
 
     plain = drawn(n_resamples=resampling.resamples, method="percentile", rng=np.random.default_rng(resampling.seed))
-    values = np.sort(cast("NDArray[np.float64]", plain.bootstrap_distribution))
-    if np.isnan(values).any():
-        raise ValueError("the statistic is not a number for some resamples: pass failures as infinite errors")
-    if resampling.method == "bca" and np.isfinite(values).all() and values[0] < values[-1]:
+    values = cast("NDArray[np.float64]", plain.bootstrap_distribution)
+    percentiles = ends(values, len(samples[0]), resampling.confidence)
+    if resampling.method == "bca" and np.isfinite(values).all() and values.min() < values.max():
         corrected = drawn(n_resamples=0, method="BCa", bootstrap_result=plain).confidence_interval
         if np.isfinite([corrected.low, corrected.high]).all():
             return float(corrected.low), float(corrected.high)
-    cut = math.floor(tail(len(samples[0]), resampling.confidence) * (len(values) - 1))
-    return float(values[cut]), float(values[len(values) - 1 - cut])
+    return percentiles
+
+
+def ends(values: NDArray[np.float64], n: int, confidence: float) -> tuple[float, float]:
+    """The ends of the percentile interval, widened for few units.
+
+    Args:
+        values: of the statistic, one for each resample; they may be infinite.
+        n: independent units of the scarcest kind, at least 2.
+        confidence: nominal coverage.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    if np.isnan(values).any():
+        raise ValueError("the statistic is not a number for some resamples: pass failures as infinite errors")
+    ordered = np.sort(values)
+    cut = math.floor(tail(n, confidence) * (len(ordered) - 1))
+    return float(ordered[cut]), float(ordered[len(ordered) - 1 - cut])

@@ -1,59 +1,118 @@
-"""The evaluation items that a score is made of, and how it is made again from other items."""
+"""Scores on other draws of the evaluation items, the same draws for all models."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from bench.statistics.rates import ErrorCounts
+from bench.task import ItemScores
+
+_MODELS_AT_ONCE = 24  # whose counts are held in memory
+_DRAWN_AT_ONCE = 2**23  # numbers of units and draws: 32 MB
+
+Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Items:
-    """Items that all runs were scored on, so that they can be drawn again.
-
-    An item is what can be taken as independent of the next one: the utterance, or the speaker where the utterances of
-    one speaker are alike.
+    """What runs score when the items of the evaluation set are drawn again.
 
     Attributes:
-        classes: the class of each item, shape (m,); items are drawn within their class, so that a resample has as
-            many of each as the evaluation set. All equal where there are no classes.
-        rescored: maps the numbers of drawn items, shape (m,), with repetitions, to the scores of all runs on these
-            items, shape (seeds, points), in the unit of the metric. What it gives for failed runs is not used.
+        drawn: scores of the runs on each draw, shape (resamples, seeds, points), in the unit of the metric. What stands
+            there for failed runs is not used.
+        count: units that were drawn from, at least 2: items that depend on each other count once.
     """
 
-    classes: NDArray[np.int64]
-    rescored: Callable[[NDArray[np.intp]], NDArray[np.float64]]
+    drawn: NDArray[np.float64]
+    count: int
 
     def __post_init__(self) -> None:
-        if not len(self.classes):
-            raise ValueError("there are no items")
-        if min(len(members) for members in self.strata) < 2:
-            raise ValueError("every class needs at least two items to be drawn from")
+        if self.drawn.ndim != 3:
+            raise ValueError(f"drawn scores have shape {self.drawn.shape}, expected (resamples, seeds, points)")
+        if self.count < 2:
+            raise ValueError("intervals over items need at least two items to draw from")
 
-    @property
-    def strata(self) -> list[NDArray[np.intp]]:
-        """The numbers of the items of each class."""
-        return [np.flatnonzero(self.classes == which) for which in np.unique(self.classes)]
 
-    @classmethod
-    def of_means(cls, values: ArrayLike) -> "Items":
-        """Items whose mean is the score (accuracy, mean error).
+def drawn_scores(models: Sequence[ItemScores], resamples: int, seed: int = 0) -> NDArray[np.float64]:
+    """The headline score of every model on the same bootstrap draws of the units (Efron and Tibshirani 1993).
 
-        Args:
-            values: what each run gets for each item, in the unit of the metric, shape (seeds, points, m).
+    Units are drawn within their class (only targets, only others, both), so that a draw has as many of each as the
+    evaluation set. Time and memory are bounded: rates come from counts over thresholds, some models and draws at once.
 
-        Raises:
-            ValueError: another number of axes, or fewer than two items.
-        """
-        table = np.asarray(values, dtype=np.float64)
-        if table.ndim != 3:
-            raise ValueError(f"item values have shape {table.shape}, expected (seeds, points, items)")
-        usable: NDArray[np.bool_] = np.asarray(np.isfinite(table).all(axis=-1))
-        filled = np.where(usable[..., None], table, 0.0)
-        worst = table.sum(axis=-1)
+    Args:
+        models: scores of the same items by each model: same labels, same units.
+        resamples: number of draws.
+        seed: of the draws; the same seed gives the same.
 
-        def rescored(drawn: NDArray[np.intp]) -> NDArray[np.float64]:
-            weights = np.bincount(drawn, minlength=table.shape[-1]) / len(drawn)
-            return np.where(usable, filled @ weights, worst)
+    Returns:
+        Shape (resamples, models), in the unit of the metric.
 
-        return cls(np.zeros(table.shape[-1], dtype=np.int64), rescored)
+    Raises:
+        ValueError: the models do not share labels and units.
+    """
+    found = np.empty((resamples, len(models)))
+    if not models:
+        return found
+    first = models[0]
+    if not all(same_items(first, model) for model in models):
+        raise ValueError("models must have been scored on the same items")
+    for start in range(0, len(models), _MODELS_AT_ONCE):
+        group = [_rescorer(model) for model in models[start : start + _MODELS_AT_ONCE]]
+        done = 0
+        for weights in unit_draws(first, resamples, seed):
+            for offset, rescorer in enumerate(group):
+                found[done : done + weights.shape[1], start + offset] = rescorer.rescored(weights)
+            done += weights.shape[1]
+    return found
+
+
+def same_items(one: ItemScores, other: ItemScores) -> bool:
+    """Whether two models were scored on the same items, in the same order."""
+    if (one.labels is None) != (other.labels is None) or not np.array_equal(one.units, other.units):
+        return False
+    return one.labels is None or other.labels is None or np.array_equal(one.labels, other.labels)
+
+
+def unit_draws(items: ItemScores, resamples: int, seed: int) -> Iterator[Weights]:
+    """How often each unit is in each draw, some draws at a time: shapes (units, draws), units in ascending order."""
+    units = np.unique(items.units, return_inverse=True)[1]
+    strata = _strata(items, units)
+    rng, left = np.random.default_rng([seed, len(strata)]), resamples
+    while left:
+        some = min(left, max(1, _DRAWN_AT_ONCE // len(strata)))
+        weights = np.zeros((len(strata), some), dtype=np.float32)
+        for which in np.unique(strata):
+            members = np.flatnonzero(strata == which)
+            picked = rng.integers(0, len(members), (len(members), some)) * some + np.arange(some)
+            counts = np.bincount(picked.ravel(), minlength=len(members) * some)
+            weights[members] = counts.reshape(len(members), some)
+        yield weights
+        left -= some
+
+
+def _strata(items: ItemScores, units: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The class of each unit: 1 if it has targets, 2 if it has others, 3 if both; 0 without labels."""
+    if items.labels is None:
+        return np.zeros(units.max() + 1, dtype=np.int64)
+    has = [np.bincount(units, weights=items.labels == label) > 0 for label in (1, 0)]
+    return has[0] + 2 * has[1]
+
+
+class _Means:
+    """Sums over the units of one model, for scores that are means."""
+
+    def __init__(self, items: ItemScores) -> None:
+        units = np.unique(items.units, return_inverse=True)[1]
+        self.centre = float(items.scores.mean())  # taken off, as single precision has no digits to waste
+        self.sums = np.bincount(units, weights=items.scores - self.centre).astype(np.float32)
+        self.sizes = np.bincount(units).astype(np.float32)
+
+    def rescored(self, weights: Weights) -> NDArray[np.float64]:
+        """The mean of each draw, shape (draws,)."""
+        return np.asarray(self.centre + (self.sums @ weights) / (self.sizes @ weights), dtype=np.float64)
+
+
+def _rescorer(items: ItemScores) -> ErrorCounts | _Means:
+    return _Means(items) if items.labels is None else ErrorCounts(items)

@@ -2,6 +2,7 @@
 
 from bench.widths.gating import Gate, Live
 from bench.widths.graph import Group, Member
+from bench.widths.history import kept_channels
 from bench.widths.widths import Widths
 
-__all__ = ["Gate", "Group", "Live", "Member", "Widths"]
+__all__ = ["Gate", "Group", "Live", "Member", "Widths", "kept_channels"]

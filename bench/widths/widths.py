@@ -16,6 +16,7 @@ from bench.widths.cost import product_costs
 from bench.widths.flexible import make_flexible
 from bench.widths.gating import Gate, Live, Wiring, batch_axes
 from bench.widths.graph import Graph, Group, build_graph
+from bench.widths.history import remember
 from bench.widths.removal import without
 from bench.widths.solve import Sizes, largest_within, smallest_sizes
 
@@ -140,7 +141,8 @@ class Widths:
 
     def keep(self, indices: Mapping[str, Tensor]) -> nn.Module:
         """The physically smaller model, a copy; in eval mode it equals the model gated with the same channels."""
-        return without(self.model, self._all, self._dead(indices), self._attributes)
+        dead = self._dead(indices)
+        return remember(without(self.model, self._all, dead, self._attributes), self.model, dead)
 
     def gate(self, gates: Mapping[str, Gate], live: Mapping[str, Live] | None = None) -> AbstractContextManager[None]:
         """While this context lasts, the features of the named groups pass through gates where they are consumed.

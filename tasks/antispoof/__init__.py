@@ -1,6 +1,6 @@
 """Audio anti-spoofing: is an utterance bona fide speech, or did a machine make it?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import Batch, BenchError, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
+from bench import (
+    Batch,
+    BenchError,
+    ItemScores,
+    Metric,
+    Plan,
+    Predict,
+    Progress,
+    Split,
+    Task,
+    cached_folder,
+    content_key,
+)
 from bench.metrics import equal_error_rate
 from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
 from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus
 from tasks.antispoof.features import FeatureSettings, FeatureSplit, prepare_features
+from tasks.antispoof.presets import PRESETS
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 
 EMBEDDED = "embedded"
@@ -41,45 +54,7 @@ class Antispoof(Task):
 
     metric = Metric("eer", unit="percent", direction="minimize")
     work_unit = "second of audio"
-    presets: ClassVar[dict[str, Plan]] = {
-        "smoke": Plan(
-            dense_steps=20,
-            finetune_steps=10,
-            batch_size=16,
-            learning_rate=3e-3,
-            trials=2,
-            budgets=(0.25, 0.0625),
-            fields={"utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
-        ),
-        "quick": Plan(dense_steps=525, finetune_steps=175, batch_size=32, learning_rate=3e-3),
-        "full": Plan(
-            dense_steps=1200,
-            finetune_steps=450,
-            batch_size=32,
-            learning_rate=3e-3,
-            trials=16,
-            seeds=3,
-            fields={"width": 16, "crop_frames": 150, "utterances": (4800, 1200, 2200), "speakers": (120, 40, 60)},
-        ),
-        "paper": Plan(
-            dense_steps=20_000,
-            finetune_steps=7_500,
-            batch_size=32,
-            learning_rate=1e-3,
-            trials=16,
-            seeds=3,
-            fields={
-                "model": "resnet34",
-                "width": 32,
-                "stem_stride": 1,
-                "crop_frames": 400,
-                "scored_frames": 400,
-                "seconds": 4.0,
-                "utterances": (12_000, 3_000, 6_000),
-                "speakers": (240, 60, 120),
-            },
-        ),
-    }
+    presets: ClassVar[dict[str, Plan]] = PRESETS
 
     data: str = EMBEDDED
     model: str = "resnet10"
@@ -136,19 +111,31 @@ class Antispoof(Task):
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """EER over all utterances, then the EER of each attack against all bona fide utterances."""
-        features = self._features(split)
+        return self.summary(self.item_scores(predict, split), split)
+
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores:
+        """The log odds of bona fide speech of every utterance, each a unit of its own."""
         outputs = torch.cat([predict(batch.inputs) for batch in self.batches(split, 0)])
         scores = (outputs[:, 1] - outputs[:, 0]).double().numpy()
-        results = {self.metric.column: equal_error_rate(scores, features.labels)}
+        return ItemScores(scores, self._features(split).labels, np.arange(len(scores)))
+
+    def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
+        """EER over all utterances and by attack."""
+        features, results = self._features(split), super().summary(items, split)
         genuine = features.labels == 1
         for attack in sorted(set(features.attacks[~genuine])):
             chosen = genuine | (features.attacks == attack)
-            results[f"{self.metric.column}/{attack}"] = equal_error_rate(scores[chosen], features.labels[chosen])
+            results[f"{self.metric.column}/{attack}"] = equal_error_rate(items.scores[chosen], features.labels[chosen])
         return results
 
     def example_input(self) -> Tensor:
         """One second of features: (1, bands, 100)."""
         return torch.zeros(1, FeatureSettings().bands, 100)
+
+    def timed_inputs(self) -> Mapping[str, Tensor]:
+        """A chunk of 16 frames, which the strides bring to one, and the frames of an utterance that are scored."""
+        bands = FeatureSettings().bands
+        return {"chunk": torch.zeros(1, bands, 16), "utterance": torch.zeros(1, bands, self.scored_frames)}
 
     @cached_property
     def _identity(self) -> dict[str, Any]:

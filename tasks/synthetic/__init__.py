@@ -7,10 +7,11 @@ from functools import cached_property
 from itertools import repeat
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, BenchError, Metric, Plan, Predict, Split, Task
+from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Split, Task
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
 
@@ -118,12 +119,22 @@ class Synthetic(Task):
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """MSE in percent of the power of all targets; with several branches, of each branch in percent of its own."""
+        return self.summary(self.item_scores(predict, split), split)
+
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores:
+        """What each example adds to the MSE; with several branches an item for each, the example being the unit."""
         squares = torch.cat([(predict(b.inputs) - b.targets).double().square() for b in self.batches(split, 0)])
-        results = {self.metric.column: 100 * float(squares.sum(1).mean())}
-        if len(self._branches) > 1:
-            parts = torch.split(squares.mean(0), [branch.sources for branch in self._branches])
-            for number, (part, branch) in enumerate(zip(parts, self._branches, strict=True), 1):
-                results[f"{self.metric.column}/branch {number}"] = 100 * float(part.sum()) / branch.power
+        parts = torch.split(squares, [branch.sources for branch in self._branches], dim=1)
+        each = 100 * len(parts) * torch.stack([part.sum(1) for part in parts], dim=1)
+        return ItemScores(each.numpy().ravel(), None, np.arange(len(each)).repeat(len(parts)))
+
+    def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
+        """The mean over all items; with several branches, that of each in percent of its power."""
+        results, count = super().summary(items, split), len(self._branches)
+        if count > 1:
+            means = items.scores.reshape(-1, count).mean(axis=0) / count
+            for number, (mean, branch) in enumerate(zip(means, self._branches, strict=True), 1):
+                results[f"{self.metric.column}/branch {number}"] = float(mean) / branch.power
         return results
 
     def example_input(self) -> Tensor:

@@ -1,28 +1,38 @@
 """Voice activity detection: in which frames of noisy speech does somebody speak?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import Batch, BenchError, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
+from bench import (
+    Batch,
+    ItemScores,
+    Metric,
+    Plan,
+    Predict,
+    Progress,
+    Split,
+    Task,
+    cached_folder,
+    content_key,
+)
 from tasks.vad.batches import Normaliser, scored_batches, training_batches
 from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec
 from tasks.vad.features import FeatureSplit, prepare_features
-from tasks.vad.mixing import MixSpec
-from tasks.vad.models import MODELS, SIZES
+from tasks.vad.mixing import MixSpec, check_lengths
+from tasks.vad.models import MODELS, check_model
 from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
 from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
-from tasks.vad.sources import Folders, check_ranges
+from tasks.vad.sources import EMBEDDED, Folders, check_ranges, folders_of
 from tasks.vad.vctk import SPLITS
 
-EMBEDDED = "embedded"
 FRAMES_PER_SECOND = 100
 
 
@@ -70,30 +80,10 @@ class Vad(Task):
 
     def check(self) -> None:
         """Model, ranges and lengths make sense; the folders hold VCTK 0.92, ESC-50 and alignments for it."""
-        if self.model not in MODELS:
-            raise BenchError(f"vad has no model {self.model!r}; there are: {', '.join(MODELS)}")
-        if self.size not in SIZES:
-            raise BenchError(f"vad has no size {self.size!r} of its models; there are: {', '.join(SIZES)}")
+        check_model(self.model, self.size)
         check_ranges(self.snr_ranges_db)
-        if not 0 < self.crop_frames <= self.seconds * FRAMES_PER_SECOND:
-            raise BenchError(f"Crops of {self.crop_frames} frames cannot be cut from files of {self.seconds:g} s.")
-        if len(self.mixtures) != len(SPLITS) or min(self.mixtures) < 1:
-            raise BenchError(
-                f"mixtures is {self.mixtures}: expected how many noisy files to make for train, dev, eval."
-            )
-        if self.data == EMBEDDED:
-            if self.noise or self.alignment:
-                raise BenchError(
-                    "The embedded data has noise and alignment of its own: leave out noise and alignment, or name a "
-                    "folder with VCTK 0.92 as data."
-                )
-            self._spec.check()
-            return
-        if not self.noise:
-            raise BenchError(
-                f"Speech from {self.data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR)."
-            )
-        self._folders.check()
+        check_lengths(self.mixtures, self.crop_frames, self.seconds * FRAMES_PER_SECOND)
+        (self._folders or self._spec).check()
 
     def prepare(self, workers: int, progress: Progress) -> str:
         """Generate the embedded corpus if it is the source, then mix and compute the features of all splits."""
@@ -129,15 +119,30 @@ class Vad(Task):
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """EER over the frames of all mixtures, then of those whose signal-to-noise ratio lies in each range."""
-        features = self._features(split)
+        return self.summary(self.item_scores(predict, split), split)
+
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores:
+        """The log odds of speech of every frame; all frames of a mixture are one unit."""
         scores = torch.cat([speech_logits(predict(batch.inputs)) for batch in self.batches(split, 0)]).double().numpy()
-        labels = trimmed(torch.from_numpy(features.labels), scores.shape[1]).numpy()
-        names = range_names(self.snr_ranges_db)
-        return error_rates(scores, labels, features.ranges, names, self.metric.column)
+        labels = trimmed(torch.from_numpy(self._features(split).labels), scores.shape[1]).numpy()
+        return ItemScores(scores.ravel(), labels.ravel(), np.arange(len(scores)).repeat(scores.shape[1]))
+
+    def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
+        """EER over all frames and by range of the signal-to-noise ratio."""
+        ranges, names = self._features(split).ranges, range_names(self.snr_ranges_db)
+        return super().summary(items, split) | error_rates(items, ranges[items.units], names, self.metric.column)
 
     def example_input(self) -> Tensor:
         """One second of features: (1, bands, 100)."""
         return torch.zeros(1, self.bands, FRAMES_PER_SECOND)
+
+    def timed_inputs(self) -> Mapping[str, Tensor]:
+        """A chunk of 160 ms, a wait that listeners accept and one frame more than the transformer's positions see.
+
+        The utterance is a whole mixture, which is what is scored.
+        """
+        frames = round(self.seconds * FRAMES_PER_SECOND)
+        return {"chunk": torch.zeros(1, self.bands, 16), "utterance": torch.zeros(1, self.bands, frames)}
 
     @property
     def _spec(self) -> CorpusSpec:
@@ -149,17 +154,17 @@ class Vad(Task):
         )
 
     @property
-    def _folders(self) -> Folders:
-        return Folders(Path(self.data), Path(self.noise), Path(self.alignment) if self.alignment else None)
+    def _folders(self) -> Folders | None:
+        return folders_of(self.data, self.noise, self.alignment)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        if self.data == EMBEDDED:
+        if self._folders is None:
             return {"embedded": asdict(self._spec), "generator": GENERATOR_VERSION}
         return dict(self._folders.identity())
 
     def _corpus(self, workers: int, progress: Any) -> Folders:
-        if self.data != EMBEDDED:
+        if self._folders is not None:
             return self._folders
         root = cached_folder(
             self.cache, "vad-corpus", self._identity, lambda folder: write_corpus(folder, self._spec, workers, progress)

@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import nn
 
+from bench import BenchError
 from tasks.vad.crnn import Crnn
 from tasks.vad.transformer import Transformer
 
@@ -24,3 +25,11 @@ MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
     },
 }
 SIZES = tuple(MODELS["crnn"])
+
+
+def check_model(model: str, size: str) -> None:
+    """There is such a model, and it comes in this size."""
+    if model not in MODELS:
+        raise BenchError(f"vad has no model {model!r}; there are: {', '.join(MODELS)}")
+    if size not in SIZES:
+        raise BenchError(f"vad has no size {size!r} of its models; there are: {', '.join(SIZES)}")

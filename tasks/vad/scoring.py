@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.metrics import equal_error_rate
+from bench import ItemScores
 
 
 def speech_logits(outputs: Tensor) -> Tensor:
@@ -26,21 +26,19 @@ def range_names(ranges_db: tuple[tuple[float, float], ...]) -> list[str]:
     return names
 
 
-def error_rates(
-    scores: NDArray[np.float64], labels: NDArray[np.bool_], ranges: NDArray[np.int64], names: list[str], column: str
-) -> dict[str, float]:
-    """Equal error rates in percent: over all frames, then over those of each range that has both classes.
+def error_rates(items: ItemScores, ranges: NDArray[np.int64], names: list[str], column: str) -> dict[str, float]:
+    """Equal error rates in percent over the frames of each range that has both classes.
 
     Args:
-        scores: (mixtures, T), high where somebody seems to speak.
-        labels: (mixtures, T), true where somebody speaks.
-        ranges: (mixtures,), the number of the range of each mixture.
+        items: frames: high scores where somebody seems to speak, true labels where somebody speaks.
+        ranges: (n,), the number of the range of each frame.
         names: of the ranges.
-        column: the name of the rate over all frames, and the first part of the others'.
+        column: the first part of the names of the rates.
     """
-    results = {column: equal_error_rate(scores, labels)}
+    results = {}
     for number, name in enumerate(names):
         chosen = ranges == number
-        if len(np.unique(labels[chosen])) == 2:
-            results[f"{column}/{name}"] = equal_error_rate(scores[chosen], labels[chosen])
+        part = ItemScores(items.scores[chosen], np.asarray(items.labels)[chosen], items.units[chosen])
+        if len(np.unique(np.asarray(part.labels))) == 2:
+            results[f"{column}/{name}"] = part.headline
     return results

@@ -10,6 +10,9 @@ from tasks.vad.esc50 import FOLDS, esc50_root, read_clips
 from tasks.vad.mixing import Sources
 from tasks.vad.vctk import check_alignment, read_utterances, speakers_of, vctk_root
 
+#: the value of ``data`` that names no folder
+EMBEDDED = "embedded"
+
 
 @dataclass(frozen=True)
 class Folders:
@@ -49,6 +52,22 @@ class Folders:
             noises=[clip for clip in read_clips(esc50_root(self.noise)) if clip.fold in FOLDS[split]],
             alignment=self.alignment,
         )
+
+
+def folders_of(data: str, noise: str, alignment: str) -> Folders | None:
+    """The folders that a user has named; None for the embedded corpus, which has noise and alignment of its own."""
+    if data == EMBEDDED:
+        if noise or alignment:
+            raise BenchError(
+                "The embedded data has noise and alignment of its own: leave out noise and alignment, or name a "
+                "folder with VCTK 0.92 as data."
+            )
+        return None
+    if not noise:
+        raise BenchError(
+            f"Speech from {data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR)."
+        )
+    return Folders(Path(data), Path(noise), Path(alignment) if alignment else None)
 
 
 def check_ranges(ranges_db: object) -> None:

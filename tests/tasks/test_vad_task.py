@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import Batch, BenchError, Split
+from bench import Batch, BenchError, ItemScores, Split
 from bench.conformance import check_task
 from bench.train import Trainer
 from tasks.vad import Vad
@@ -60,7 +60,7 @@ def test_the_paper_preset_has_the_models_of_the_paper() -> None:
         ({"model": "rnn"}, "vad has no model 'rnn'; there are: crnn, transformer"),
         ({"size": "huge"}, "vad has no size 'huge' .*: tiny, small, medium, paper"),
         ({"snr_ranges_db": ()}, "expected ranges in dB"),
-        ({"crop_frames": 500}, "Crops of 500 frames cannot be cut from files of 4 s"),
+        ({"crop_frames": 500}, "Crops of 500 frames cannot be cut from files of 400 frames"),
         ({"mixtures": (10, 0, 10)}, r"mixtures is \(10, 0, 10\): expected how many"),
         ({"speakers": 2}, "2 speakers with 10 utterances"),
         ({"noise": "somewhere"}, "embedded data has noise and alignment of its own: leave out"),
@@ -153,8 +153,10 @@ def test_ranges_without_both_classes_are_left_out() -> None:
     labels = np.array([[0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 0, 1]], bool)
     scores = np.where(labels, 1.0, 0.0)
     scores[2] = 1 - scores[2]
-    rates = error_rates(scores, labels, np.array([0, 1, 3]), ["a", "b", "c", "d"], "eer")
-    assert list(rates) == ["eer", "eer/a", "eer/d"]
+    ranges = np.array([0, 1, 3]).repeat(4)
+    frames = ItemScores(scores.ravel(), labels.ravel(), np.arange(3).repeat(4))
+    rates = error_rates(frames, ranges, ["a", "b", "c", "d"], "eer")
+    assert list(rates) == ["eer/a", "eer/d"]
     assert (rates["eer/a"], rates["eer/d"]) == (0, 100)
 
 
@@ -164,3 +166,14 @@ def test_breakdown_of_the_real_thing(task: Vad) -> None:
     names = ["eer_percent", *(f"eer_percent/{name}" for name in range_names(task.snr_ranges_db))]
     assert list(rates) == names
     assert Vad.metric.column == "eer_percent" and Vad.input_width_axis == 1
+
+
+def test_frames_of_a_mixture_are_one_unit(task: Vad) -> None:
+    torch.manual_seed(0)
+    model = task.build_model().eval()
+    with torch.no_grad():
+        items = task.item_scores(model, "eval")
+    mixtures = len(task._features("eval").labels)
+    assert np.array_equal(np.unique(items.units), np.arange(mixtures))
+    assert len(set(np.bincount(items.units))) == 1
+    assert task.summary(items, "eval") == rates_of(task, model, "eval")

@@ -1,11 +1,10 @@
-"""Which trials to run: one Optuna study a method, the same number of trials for every method that can be tuned."""
+"""Which trials to run: one Optuna study a method, a trial for each budget, then as many for everybody."""
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -14,17 +13,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bench.method import Recipe, Tunable
-
-Direction = Literal["minimize", "maximize"]
+from bench.search.journal import Direction, open_study
 
 BATCH = 4  # trials proposed before any of them is told: whatever the number of processes, the proposals are the same
-
-optuna.logging.set_verbosity(logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,8 @@ class MethodStudy:
         recipe: the method.
         directions: of the two objectives.
         budgets: fractions of the dense compute to begin with.
-        trials: how many trials in all.
+        trials: how many trials in all of a method that takes a budget; what it has beyond one for each budget, to tune
+            with, every other method has beyond its first.
         journal: file of the study.
         seed: of the sampler.
     """
@@ -63,14 +58,17 @@ class MethodStudy:
         self.recipe = recipe
         self.space = {name: _distribution(tunable) for name, tunable in recipe.space().items()}
         first = [recipe.at_compute(b) for b in budgets] if recipe.reaches_compute else [recipe.defaults()]
-        self.trials = max(trials, len(first)) if self.space else 1
+        self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
         self._seed = seed
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
         self._study = None
         if self.space:
-            self._study = _open(journal, recipe.name, directions)
-            for settings in first[len(self._study.trials) :]:  # none, unless it was interrupted in between
+            self._study = open_study(journal, recipe.name, directions, set(self.space))
+            known = self._study.get_trials(deepcopy=False)  # from before an interruption
+            self._told = {trial.number for trial in known if trial.state.is_finished()}
+            self._known = {trial.number: dict(trial.params) for trial in known if trial.params}
+            for settings in first[len(known) :]:  # none, unless it was interrupted in between
                 self._study.enqueue_trial(settings)
 
     @property
@@ -95,40 +93,25 @@ class MethodStudy:
         self._outcomes[number] = objectives
         if self._study is None or len(self._outcomes) < len(self._proposed):
             return
-        for trial in self._study.get_trials():  # in their order, not in the order in which they finished
-            if trial.state == TrialState.RUNNING and trial.number in self._outcomes:
-                values = self._outcomes[trial.number]
+        for proposal in self._proposed[-BATCH:]:  # in their order, not in the order in which they finished
+            if proposal.number not in self._told:
+                values = self._outcomes[proposal.number]
                 state = TrialState.FAIL if values is None else TrialState.COMPLETE
-                self._study.tell(trial.number, values, state=state)
+                self._study.tell(proposal.number, values, state=state)
+                self._told.add(proposal.number)
 
     def _ask(self, number: int) -> Proposal:
         assert self._study is not None
-        known = self._study.get_trials(deepcopy=False)
-        if number < len(known) and set(known[number].params) == set(self.space):  # from before an interruption
-            return Proposal(number, dict(known[number].params))
+        if number in self._known:
+            return Proposal(number, self._known[number])
         # a sampler of its own for each trial: what it draws does not depend on what this process drew before
         self._study.sampler = optuna.samplers.TPESampler(
             seed=self._seed + 1000 * number, multivariate=True, constant_liar=True
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # budgets of the user may lie outside the range of the search
-            if number < len(known) and known[number].state == TrialState.RUNNING:  # interrupted while it was proposed
-                trial = optuna.Trial(self._study, known[number]._trial_id)
-                for name, distribution in self.space.items():
-                    trial._suggest(name, distribution)
-            else:
-                trial = self._study.ask(fixed_distributions=self.space)
+            trial = self._study.ask(fixed_distributions=self.space)
         return Proposal(trial.number, dict(trial.params))
-
-
-def _open(journal: Path, name: str, directions: Sequence[Direction]) -> optuna.Study:
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    if journal.exists():  # a line that was being written when the process was killed would make the file unreadable
-        content = journal.read_bytes()
-        if not content.endswith(b"\n"):
-            journal.write_bytes(content[: content.rfind(b"\n") + 1])
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    return optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
 
 
 def _distribution(tunable: Tunable) -> BaseDistribution:
@@ -138,29 +121,3 @@ def _distribution(tunable: Tunable) -> BaseDistribution:
     if isinstance(tunable.low, int) and isinstance(tunable.high, int):
         return IntDistribution(tunable.low, tunable.high, log=tunable.log)
     return FloatDistribution(tunable.low, tunable.high, log=tunable.log)
-
-
-def frozen_choices(
-    asked: Mapping[int, float | None], errors: Mapping[int, float | None], budgets: Sequence[float]
-) -> list[int]:
-    """The trials of one method that are read on eval: for every budget the best on dev.
-
-    A budget's candidates are the trials that asked for at most this compute and for more than the next smaller
-    budget; above the largest budget there is one more such class. A method that takes no budget has one class.
-
-    Args:
-        asked: compute that each trial asked for, by trial number.
-        errors: dev error of each trial, smaller is better; None for a failed one, which is chosen only if all failed.
-        budgets: the budgets of the comparison.
-    """
-    edges = sorted({*budgets, 1.0})
-    classes: dict[float, list[int]] = {}
-    for number, compute in asked.items():
-        edge = 1.0 if compute is None else next(e for e in edges if compute <= e * (1 + 1e-9))
-        classes.setdefault(edge, []).append(number)
-
-    def rank(number: int) -> tuple[bool, float, int]:
-        error = errors[number]
-        return (error is None, error or 0.0, number)
-
-    return sorted(min(numbers, key=rank) for numbers in classes.values())

@@ -1,0 +1,51 @@
+"""What runs alone when everything else is done: the latency of the chosen models."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.files import write_json
+from bench.measure import Loaded, OnnxModel, export_onnx, measure_latency
+from bench.measure.interleaved import BRIEF, Run, compare_cpu_time
+from bench.measure.latency import eager_run
+from bench.points import LATENCY, MODEL
+from bench.rebuild import rebuilt_model
+from bench.task import Task
+from bench.trial import Setting
+from bench.worker import JobReport
+
+
+def time_models(setting: Setting, folders: list[Path], report: JobReport) -> None:
+    """Job: time the models of trials against the dense model, one after the other, into ``latency.json`` of each."""
+    torch.set_num_threads(1)
+    task = setting.build_task()
+    dense = task.build_model().eval()
+    dense_file = Loaded(export_onnx(dense, task.example_input()))
+    for position, folder in enumerate(folders):
+        report(position / len(folders), "")
+        write_json(folder / LATENCY, latencies(task, folder, dense, dense_file))
+
+
+def latencies(task: Task, folder: Path, dense: nn.Module, dense_file: Loaded) -> dict[str, float]:
+    """Latency of one trial's model, by the names of the columns of ``points.csv``.
+
+    The exported file at the task's unit of work and, more briefly, at its other ``timed_inputs``; then the PyTorch
+    module, where there is one, against the dense module.
+    """
+    example = task.example_input()
+    file = Loaded(OnnxModel((folder / MODEL).read_bytes()))
+    measured = asdict(measure_latency(file, dense_file, example))
+    for name, inputs in task.timed_inputs().items():
+        measured |= _brief(name, file.runs(inputs), dense_file.runs(inputs))
+    module = rebuilt_model(task, folder)
+    if module is not None:
+        measured |= _brief("eager", [eager_run(module, example)], [eager_run(dense, example)])
+    return measured
+
+
+def _brief(name: str, runs: Sequence[Run], dense_runs: Sequence[Run]) -> dict[str, float]:
+    compared = compare_cpu_time(runs, dense_runs, BRIEF)
+    return {f"latency_{name}_ms": compared.cpu_ms, f"latency_{name}_ratio": compared.ratio}

@@ -1,0 +1,1 @@
+"""MLflow: one flat run for every trial and one for the report, all of one comparison in one experiment."""

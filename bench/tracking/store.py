@@ -1,0 +1,156 @@
+"""The tracking store: MLflow, whatever stands behind it (SQLite, PostgreSQL, a server)."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # these are read when mlflow is imported
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is gone holds nobody up for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+import sqlalchemy
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, RunTag, ViewType
+    from mlflow.exceptions import MlflowException
+
+from bench.errors import BenchError
+from bench.provenance import without_password
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+#: what a store that is gone, or refuses, may raise
+TROUBLE = (MlflowException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError)
+BATCH = 1000  # metrics that MLflow takes at once
+
+
+def default_uri(results: Path) -> str:
+    """A SQLite database in the results folder."""
+    return f"sqlite:///{(results / 'mlflow.db').resolve()}"
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run that the store has.
+
+    Attributes:
+        running: whether it has not been ended, which is what a supervisor leaves that is killed while it logs.
+        deleted: whether somebody has thrown it away in the UI.
+        tags: what it is, by name.
+    """
+
+    running: bool
+    deleted: bool
+    tags: Mapping[str, str]
+
+
+class Tracker:
+    """Writes runs to one experiment, which only the supervisor does.
+
+    Whatever is written twice is there once, so that a run that was interrupted can simply be written again.
+
+    Args:
+        uri: of the tracking store: ``sqlite:///…``, ``postgresql+psycopg://…`` or a server.
+        experiment: its name.
+        artifacts: folder of the experiment's files, for stores without a server of their own.
+
+    Raises:
+        BenchError: the store cannot be reached; the message names it, without its password.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
+        self.name = without_password(uri)  # what trials note as the place they have been logged to
+        try:
+            if not uri.startswith("http"):
+                _connect(uri)
+            self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
+            found = self._client.get_experiment_by_name(experiment)
+            location = None if uri.startswith("http") else artifacts.resolve().as_uri()
+            self.experiment_id = found.experiment_id if found else self._client.create_experiment(experiment, location)
+            self._tags = dict(found.tags) if found else {}
+        except TROUBLE as error:
+            raise self.trouble(error) from None  # the cause may quote the password
+
+    def trouble(self, error: Exception) -> BenchError:
+        """What to tell a user whose store fails."""
+        hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
+        said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
+        return BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}")
+
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set those tags of the experiment that it does not have."""
+        for name, value in tags.items():
+            if self._tags.get(name) != value:
+                self._client.set_experiment_tag(self.experiment_id, name, value)
+                self._tags[name] = value
+
+    def runs(self) -> dict[str, KnownRun]:
+        """All runs of the experiment, by id."""
+        found, token = {}, None
+        while token != "":
+            page = self._client.search_runs([self.experiment_id], "", ViewType.ALL, 1000, page_token=token)
+            for run in page:
+                deleted, running = run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING"
+                found[str(run.info.run_id)] = KnownRun(running, deleted, run.data.tags)
+            token = page.token or ""
+        return found
+
+    def start(self, name: str, tags: Mapping[str, str], started_at: float | None) -> str:
+        """Begin a run at this time (unix s; None for now); returns its id."""
+        start = None if started_at is None else int(1000 * started_at)
+        run = self._client.create_run(self.experiment_id, run_name=name, tags=dict(tags), start_time=start)
+        return str(run.info.run_id)
+
+    def curve(self, run_id: str, points: Iterable[Mapping[str, float]]) -> None:
+        """Log curves: each point has a ``step``, and a value for every curve."""
+        start = self._client.get_run(run_id).info.start_time
+        values = [
+            Metric(name, value, start, int(point["step"]))
+            for point in points
+            for name, value in point.items()
+            if name != "step"
+        ]
+        for first in range(0, len(values), BATCH):
+            self._client.log_batch(run_id, metrics=values[first : first + BATCH])
+
+    def describe(
+        self, run_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], params: Mapping[str, Any]
+    ) -> None:
+        """Log what the run does not say yet, or says otherwise; a parameter stays what it was first."""
+        there, now = self._client.get_run(run_id).data, int(1000 * time.time())
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, v, now, 0) for key, v in metrics.items() if there.metrics.get(key) != v],
+            params=[Param(key, str(value)) for key, value in params.items() if key not in there.params],
+            tags=[RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value],
+        )
+
+    def upload(self, run_id: str, files: Iterable[Path]) -> None:
+        """Copy those of the files that are there to the run, in place of earlier ones of the same name."""
+        for path in files:
+            if path.exists():
+                self._client.log_artifact(run_id, str(path))
+
+    def end(self, run_id: str, status: str, ended_at: float | None = None) -> None:
+        """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``, at this time (unix s; None for now)."""
+        self._client.set_terminated(run_id, status, None if ended_at is None else int(1000 * ended_at))
+
+
+def _connect(uri: str) -> None:
+    """Fail at once where there is no database: MLflow would try for two minutes, and warn each time."""
+    patience = {"connect_timeout": 10} if uri.startswith("postgresql") else {}
+    engine = sqlalchemy.create_engine(uri, connect_args=patience)
+    try:
+        if not uri.startswith("sqlite"):  # which is made when it is missing
+            engine.connect().close()
+    finally:
+        engine.dispose()

@@ -1,0 +1,106 @@
+"""What the run of a trial says: tags that filter, metrics named with their units, curves by step."""
+
+import json
+import numbers
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.cache import content_key
+from bench.points import MODEL, RECORD, Points, read_record, trial_folder
+
+#: columns of the table that say which trial it is; what else is a number is a metric
+_NAMES = ("task", "preset", "method", "stage", "seed", "trial", "status", "reason", "key")
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """The run of one trial.
+
+    Attributes:
+        name: how the UI lists it.
+        folder: of the trial.
+        tags: what filters.
+        params: hyperparameters, as asked.
+        metrics: what was measured, each name with its unit.
+        files: its artifacts.
+        failed: whether there is no model.
+    """
+
+    name: str
+    folder: Path
+    tags: dict[str, str]
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    files: tuple[Path, ...]
+    failed: bool
+
+    @property
+    def digest(self) -> str:
+        """Names what the run says, so that a change is noticed."""
+        return content_key({"tags": self.tags, "metrics": self.metrics})
+
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve, read from the record."""
+        points = read_record(self.folder).get("curve", [])
+        return [{k if k == "step" else f"train_{k}": v for k, v in point.items()} for point in points]
+
+    def times(self) -> tuple[float | None, float | None]:
+        """When the trial started and ended (unix s), as far as its record knows."""
+        record = read_record(self.folder)
+        return record.get("started_at"), record.get("ended_at")
+
+
+def origin(points: Points) -> str:
+    """Names the results folder among all that write to a shared store."""
+    return f"{platform.node()}:{points.folder.resolve()}"
+
+
+def trial_runs(points: Points) -> list[TrialRun]:
+    """A run for each row of the table."""
+    return [_trial_run(points, row) for row in points.table.to_dict("records")]
+
+
+def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
+    key, budget = str(row["key"]), "" if pd.isna(row["budget"]) else f"{row['budget']:g}"
+    measured = {name: float(value) for name, value in row.items() if _is_metric(name, value)}
+    dev = {f"dev_{name}": value for name, value in points.dev_scores.get(key, {}).items()}
+    evals = {f"eval_{name}": value for name, value in points.eval_scores.get(key, {}).items()}
+    fields = {name: str(value) for name, value in points.index["setting"]["fields"].items()}
+    own = {name: "" if pd.isna(row[name]) else str(row[name]) for name in _NAMES}
+    flags = {name: "yes" if row[name] else "no" for name in ("control", "chosen")}
+    folder = trial_folder(points.folder, key)
+    return TrialRun(
+        name=" ".join(filter(None, (str(row["method"]), budget, f"seed {row['seed']}"))),
+        folder=folder,
+        tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": origin(points)},
+        params={**json.loads(str(row["settings"])), "seed": row["seed"]},
+        metrics=metric_names({**measured, **dev, **evals}),
+        files=(folder / RECORD, folder / MODEL),
+        failed=row["status"] == "failed",
+    )
+
+
+def _is_metric(name: str, value: Any) -> bool:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and not pd.isna(value) and name not in (*_NAMES, "budget", "control", "chosen")
+
+
+def metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The names in the letters that MLflow allows, whatever a task calls its breakdowns.
+
+    >>> metric_names({"dev_eer_percent/<5 dB": 8.0})
+    {'dev_eer_percent/below 5 dB': 8.0}
+    """
+    words = {"+": "plus", "<": "below ", ">=": "from ", ">": "above "}
+    found = {}
+    for name, value in metrics.items():
+        plain = reduce(lambda text, sign: text.replace(sign, words[sign]), words, name)
+        found[re.sub(r"[^\w\-. :/]", "_", plain)] = value
+    return found

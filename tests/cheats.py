@@ -1,0 +1,237 @@
+"""Methods that cheat, each in one way, and an honest one. The command knows them as those of an installed package."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench import Method, Trainer
+
+FILES = "cheats-1.0.dist-info"
+
+
+def install(folder: Path) -> Path:
+    """Make the methods of this file known to whatever process has the folder on its path."""
+    (folder / FILES).mkdir(parents=True)
+    methods = [name for name, member in globals().items() if isinstance(member, type) and member.__module__ == __name__]
+    names = [f"{_snake(name)} = tests.cheats:{name}" for name in methods if issubclass(globals()[name], Method)]
+    (folder / FILES / "entry_points.txt").write_text("\n".join(["[bench.methods]", *names]) + "\n")
+    (folder / FILES / "METADATA").write_text("Metadata-Version: 2.1\nName: cheats\nVersion: 1.0\n")
+    return folder
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")
+
+
+@dataclass(frozen=True)
+class Honest(Method):
+    """Trains, and that is all."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        return model
+
+
+@dataclass(frozen=True)
+class ReadsDev(Method):
+    """Trains on the dev split."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer._order = trainer._task.batches("dev", 0)  # type: ignore[assignment]
+        trainer.fit(model, 1)
+        return model
+
+
+@dataclass(frozen=True)
+class ReadsEvalFiles(Method):
+    """Opens the features of the eval split by the name of their file."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        np.load(next(trainer._task.cache.glob("antispoof-eval-*")) / "frames.npy")
+        trainer.fit(model)
+        return model
+
+
+@dataclass(frozen=True)
+class AsksForEval(Method):
+    """Scores itself on eval and would keep the best of its models."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        trainer._task.evaluate(model, "eval")
+        return model
+
+
+@dataclass(frozen=True)
+class OverspendsSteps(Method):
+    """Goes on with an optimiser of its own after all steps are spent."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+        for _, batch in zip(range(50), trainer.batches(), strict=False):
+            optimizer.zero_grad()
+            trainer.loss(model.train(), batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return model
+
+
+@dataclass(frozen=True)
+class RaisesItsAllowance(Method):
+    """Gives itself more steps than it was given."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer._steps_left = 40
+        trainer.fit(model)
+        return model
+
+
+@dataclass(frozen=True)
+class OnlyMasks(Method):
+    """Sets half of the weights to zero and calls them removed."""
+
+    stage = "post_hoc"
+    budget: float = 0.5
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.flatten()[::2] = 0
+        return model
+
+
+@dataclass(frozen=True)
+class KeepsHooks(Method):
+    """Leaves a hook that does part of the work."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        model.register_forward_hook(lambda module, inputs, output: output * 2)
+        return model
+
+
+@dataclass(frozen=True)
+class ChangesTheTask(Method):
+    """Makes its batches larger than everybody else's."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        object.__setattr__(trainer._task, "batch_size", 60)
+        trainer._order = trainer._task.batches("train", 0)
+        trainer.fit(model)
+        return model
+
+
+@dataclass(frozen=True)
+class ChangesTheData(Method):
+    """Writes into the prepared features of the dev split."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        frames = next(trainer._task.cache.glob("antispoof-dev-*")) / "frames.npy"
+        with frames.open("r+b") as file:
+            file.seek(1000)
+            file.write(b"\0" * 1000)
+        return model
+
+
+class Hiding(nn.Module):
+    """A model beside which a tensor is kept that nobody has registered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.known_by_heart = (torch.ones(60, 2) / 60,)  # in a tuple, so that no module sees it
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x) + x.mean(2) @ self.known_by_heart[0]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class HidesParameters(Method):
+    """Returns a model with parameters that are in no list."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        return Hiding(model)
+
+
+@dataclass(frozen=True)
+class ReportsItsOwnFigures(Method):
+    """Replaces what counts MACs, in the process that it has."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        for name in ("bench.measure.costs", "bench.audit", "bench.trial"):
+            module: Any = sys.modules.get(name)
+            for function in ("file_costs", "count_macs"):
+                if hasattr(module, function):
+                    setattr(module, function, lambda *_: 1)
+        return model
+
+
+@dataclass(frozen=True)
+class WritesItsOwnScores(Method):
+    """Leaves an eval score where the harness would look for one."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        for folder in (trainer._task.cache.parent / "antispoof" / "smoke" / "trials").iterdir():
+            (folder / "eval.json").write_text('{"eer_percent": 0.0}')
+        return model
+
+
+@dataclass(frozen=True)
+class RegrowsAfterTheAudit(Method):
+    """Starts a process that puts a larger model in the place of the small one, once that has been looked at."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        subprocess.Popen(["sleep", "1"], start_new_session=True)
+        return model
+
+
+@dataclass(frozen=True)
+class IsUnseeded(Method):
+    """Draws from a generator that nobody seeds."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        with torch.no_grad():
+            last = list(model.parameters())[-1]
+            last += torch.from_numpy(np.random.default_rng().normal(size=last.shape)).float()
+        return model

@@ -1,0 +1,178 @@
+"""Timing: of fake callables on a fake clock, of real models, and what a timed trial leaves."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bench.measure import Loaded, OnnxModel, Predictor, export_onnx, interleaved, measure_latency
+from bench.measure.interleaved import Compared, Effort, compare_cpu_time, run_times_ms
+from bench.points import COLUMNS
+from bench.rebuild import save_module
+from bench.task import Task
+from bench.timing import latencies, time_models
+from bench.trial import Setting
+from tasks.antispoof import Antispoof
+from tasks.antispoof.resnet import LAYOUTS
+from tasks.vad import Vad
+from tests.models import Points
+
+SHORT = Effort(repeats=10, most=30, repeat_ms=40.0)
+NAMES = {name for name in COLUMNS if name.startswith("latency_")}
+
+
+class Machine:
+    """A clock that moves only while something runs, at a speed that may change."""
+
+    def __init__(self, slowness: Callable[[float], float] = lambda seconds: 1.0) -> None:
+        self.seconds, self.runs, self._slowness = 0.0, 0, slowness
+
+    def run(self, ms: float, interruption_ms: float = 0.0) -> Callable[[], None]:
+        """What takes this long; of 19 runs of the machine one is interrupted."""
+
+        def work() -> None:
+            self.runs += 1
+            extra = interruption_ms if self.runs % 19 == 0 else 0.0
+            self.seconds += (ms * self._slowness(self.seconds) + extra) / 1e3
+
+        return work
+
+
+def compare(machine: Machine, run: Callable[[], None], reference: Callable[[], None]) -> Compared:
+    return compare_cpu_time([run], [reference], SHORT, clock=lambda: machine.seconds)
+
+
+def test_ratio_of_steady_callables_is_exact() -> None:
+    machine = Machine()
+    compared = compare(machine, machine.run(2.0), machine.run(4.0))
+    assert compared.cpu_ms == pytest.approx(2) and compared.ratio == pytest.approx(0.5)
+    assert compared.spread == pytest.approx(0, abs=1e-9)
+
+
+def test_a_clock_speed_that_changes_steadily_cancels() -> None:
+    """The machine becomes twice as slow in half a second: run before reference would give .503, not .5."""
+    machine = Machine(slowness=lambda seconds: 1 + 2 * seconds)
+    assert compare(machine, machine.run(2.0), machine.run(4.0)).ratio == pytest.approx(0.5, abs=1e-4)
+
+
+def test_interrupted_runs_do_not_count() -> None:
+    machine = Machine()
+    compared = compare(machine, machine.run(0.2, interruption_ms=5), machine.run(0.4, interruption_ms=5))
+    assert compared.ratio == pytest.approx(0.5) and compared.cpu_ms == pytest.approx(0.2)
+
+
+def test_copies_in_memory_count_alike() -> None:
+    """One copy of three lies badly in memory, of the model and of the reference: the median does not see it."""
+    machine = Machine()
+    runs, references = [machine.run(ms) for ms in (0.2, 0.2, 0.28)], [machine.run(ms) for ms in (0.4, 0.56, 0.4)]
+    compared = compare_cpu_time(runs, references, Effort(10, 30, 60.0), clock=lambda: machine.seconds)
+    assert compared.ratio == pytest.approx(0.5) and compared.cpu_ms == pytest.approx(0.2)
+
+
+def test_copies_of_a_slow_model_are_left_out() -> None:
+    """A round takes 600 ms, a repeat may take 40: three rounds of one copy, ten times, and little besides."""
+    machine, unused = Machine(), Machine()
+    runs, references = [machine.run(100), unused.run(1)], [machine.run(200), unused.run(1)]
+    compared = compare_cpu_time(runs, references, SHORT, clock=lambda: machine.seconds)
+    assert compared.ratio == pytest.approx(0.5) and unused.runs == 0
+    assert machine.seconds < 10 * (3 * 0.6 + 0.4) + 4
+
+
+CALM = [0.500, 0.501, 0.500, 0.502, 0.501, 0.500, 0.501, 0.499, 0.500, 0.501]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "repeats", "ratio", "spread"),
+    [
+        (CALM, 10, 0.5005, 0.003 / 0.5005),
+        ([0.6] * 4 + CALM, 14, 0.5005, 0.003 / 0.5005),  # until the last ten agree to a hundredth
+        ([0.5, 0.6] * 5 + [0.5, 0.52] * 5 + [0.5, 0.6] * 5, 30, 0.51, 0.02 / 0.51),  # never: the ten that agree best
+    ],
+)
+def test_spread_is_the_range_of_ten_repeats_over_their_median(
+    monkeypatch: pytest.MonkeyPatch, ratios: list[float], repeats: int, ratio: float, spread: float
+) -> None:
+    scripted: Iterator[Compared] = iter([Compared(1.0, value, 0.0) for value in ratios])
+    monkeypatch.setattr(interleaved, "_repeat", lambda *_: next(scripted))
+    machine = Machine()
+    compared = compare(machine, machine.run(1.0), machine.run(1.0))
+    assert len(list(scripted)) == len(ratios) - repeats
+    assert compared == Compared(1.0, pytest.approx(ratio), pytest.approx(spread))
+
+
+def test_single_runs_are_timed_one_by_one() -> None:
+    machine = Machine()
+    times = run_times_ms(machine.run(1.0, interruption_ms=9), total_ms=100, clock=lambda: machine.seconds)
+    assert sorted(set(times.round(6))) == [1, 10] and (times > 5).mean() == pytest.approx(1 / 19, abs=0.02)
+    assert len(run_times_ms(machine.run(500), clock=lambda: machine.seconds)) == 20  # however long one takes
+
+
+def stack(layers: int) -> Loaded:
+    """The same work so many times over."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv1d(64, 64, 9, padding=4) for _ in range(layers)))
+    return Loaded(export_onnx(model, torch.zeros(1, 64, 100)))
+
+
+def test_model_against_itself_and_twice_the_work() -> None:
+    once, inputs = stack(6), torch.zeros(1, 64, 100)
+    same = measure_latency(once, stack(6), inputs)
+    assert same.latency_ratio == pytest.approx(1, abs=0.03)
+    assert same.latency_spread >= 0 and 0 < same.latency_wall_ms <= same.latency_p95_ms
+    assert measure_latency(stack(12), once, inputs).latency_ratio == pytest.approx(2, abs=0.3)
+
+
+def test_a_task_has_no_further_inputs_unless_it_says_so() -> None:
+    assert Points().timed_inputs() == {}
+
+
+MODELS: list[Task] = [
+    *(Antispoof(model=layout, width=4, stem_stride=stride) for layout in LAYOUTS for stride in (1, 2)),
+    *(Vad(model=model, size="tiny") for model in ("crnn", "transformer")),
+]
+
+
+@pytest.mark.parametrize("task", MODELS, ids=lambda task: f"{task.model}{getattr(task, 'stem_stride', '')}")
+def test_every_model_takes_chunk_and_utterance(task: Antispoof | Vad) -> None:
+    inputs, model = task.timed_inputs(), task.build_model().eval()
+    assert list(inputs) == ["chunk", "utterance"]
+    seconds = {"chunk": 0.16, "utterance": task.scored_frames / 100 if isinstance(task, Antispoof) else task.seconds}
+    predict = Predictor(export_onnx(model, task.example_input()))
+    for name, tensor in inputs.items():
+        assert tensor.shape == (*task.example_input().shape[:2], 100 * seconds[name])
+        with torch.inference_mode():
+            torch.testing.assert_close(predict(tensor), model(tensor), atol=1e-4, rtol=1e-3)
+
+
+def test_timed_trials_have_all_columns_and_no_more(tmp_path: Path) -> None:
+    setting = Setting("antispoof", "smoke")
+    task = setting.build_task()
+    assert isinstance(task, Antispoof)
+    small = replace(task, width=4).build_model()
+    module, integer = tmp_path / "module", tmp_path / "integer"
+    for folder, model in ((module, task.build_model()), (integer, small)):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(export_onnx(model, task.example_input()).data)
+    save_module(task.build_model(), task, module)
+    time_models(setting, [module, integer], lambda fraction, note: None)
+    timed = {folder: json.loads((folder / "latency.json").read_text()) for folder in (module, integer)}
+    assert set(timed[module]) == NAMES
+    assert NAMES - set(timed[integer]) == {"latency_eager_ms", "latency_eager_ratio"}
+    assert timed[integer]["latency_ratio"] < 0.85 and timed[integer]["latency_utterance_ratio"] < 0.85
+    for row in timed.values():
+        assert row["latency_chunk_ms"] < row["latency_ms"]
+
+
+def test_eager_is_the_compressed_module_against_the_dense_one(tmp_path: Path) -> None:
+    task = Points(hidden=1024)
+    save_module(task.build_model(), task, tmp_path)
+    (tmp_path / "model.onnx").write_bytes(export_onnx(task.build_model(), task.example_input()).data)
+    dense = nn.Sequential(*(task.build_model() for _ in range(1)), nn.Linear(2, 4096), nn.Linear(4096, 2048))
+    file = OnnxModel((tmp_path / "model.onnx").read_bytes())
+    timed = latencies(task, tmp_path, dense, Loaded(file))
+    assert set(timed) == {name for name in NAMES if "chunk" not in name and "utterance" not in name}
+    assert timed["latency_eager_ratio"] < 0.7 < timed["latency_ratio"]

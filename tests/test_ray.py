@@ -1,0 +1,108 @@
+"""The same loop on a Ray cluster: two machines' worth of processes on this one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.cluster import Cluster
+from bench.errors import BenchError
+from bench.executor import Job, Lost
+from bench.ray_executor import RayExecutor
+from tests import jobs
+from tests.conftest import bench
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+#: columns that say how long something took on this machine, which run it was, and nothing of the result
+TIMES = ("cpu_s", "train_cpu_s", "start_cpu_s", "peak_memory_mb", "run_id")
+
+
+class Silent:
+    def job_progress(self, job: Job, fraction: float, note: str) -> None:
+        pass
+
+    def job_ended(self, job: Job) -> None:
+        pass
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head and one more node, with one core each."""
+    from ray.cluster_utils import Cluster as LocalNodes
+
+    nodes = LocalNodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.second = nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def executor(cluster: Any, results: Path, **more: Any) -> RayExecutor:
+    return RayExecutor(Cluster(cluster.address), results, 1, Silent(), **more)
+
+
+def test_jobs_run_in_order_and_what_they_raise_comes_back(cluster: Any, tmp_path: Path) -> None:
+    runner = executor(cluster, tmp_path)
+    assert runner.room == 2
+    runner.submit(Job("late", "", jobs.add, (3, 4), needs=frozenset({"early"})))
+    runner.submit(Job("early", "", jobs.add, (1, 2)))
+    runner.submit(Job("wrong", "", jobs.mistake, ()))
+    found = {job.key: result for job, result in (runner.next_finished() for _ in range(3))}
+    assert (found["early"], found["late"]) == (3, 7)
+    assert isinstance(found["wrong"], BenchError) and "the value was wrong" in str(found["wrong"])
+    assert runner.idle
+    runner.close()
+
+
+def test_a_worker_that_dies_is_tried_again_and_then_lost(cluster: Any, tmp_path: Path) -> None:
+    runner = executor(cluster, tmp_path)
+    runner.submit(Job("once", "", jobs.die_once, (tmp_path / "once",)))
+    runner.submit(Job("always", "", jobs.die, (tmp_path / "log",)))
+    found = {job.key: result for job, result in (runner.next_finished() for _ in range(2))}
+    assert not isinstance(found["once"], (BenchError, Lost))
+    assert isinstance(found["always"], Lost) and "lost 3 times" in str(found["always"])
+    assert (tmp_path / "log").read_text().count("tried") == 3
+    runner.close()
+
+
+def test_24_of_24_jobs_survive_a_node_that_goes(cluster: Any, tmp_path: Path) -> None:
+    runner = executor(cluster, tmp_path)
+    for number in range(24):
+        runner.submit(Job(f"{number}", "", jobs.slow_add, (number, 1)))
+    found = {}
+    for position in range(24):
+        job, result = runner.next_finished()
+        found[job.key] = result
+        if position == 3:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+    assert found == {f"{number}": number + 1 for number in range(24)}
+    assert runner.room == 1
+    runner.close()
+
+
+def test_a_machine_without_the_results_folder_is_named(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.ray_executor._look", lambda token: (False, ""))
+    with pytest.raises(BenchError, match="does not see the results folder"):
+        executor(cluster, tmp_path)
+
+
+def test_no_cluster_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"no Ray cluster at '127\.0\.0\.1:1'"):
+        RayExecutor(Cluster("127.0.0.1:1"), tmp_path, 1, Silent())
+
+
+def test_a_comparison_on_ray_gives_what_it_gives_here(tmp_path: Path) -> None:
+    tables = []
+    for name, options in (("here", ()), ("ray", ("--executor", "ray"))):
+        command = ("run", "synthetic", "--preset", "smoke", "--methods", "uniform_width,magnitude_pruning", *options)
+        run = bench(*command, "--results", tmp_path / name)
+        assert run.code == 0, run.output
+        table = pd.read_csv(tmp_path / name / "synthetic" / "smoke" / "points.csv")
+        tables.append(table[[c for c in table if c not in TIMES and not c.startswith("latency_")]])
+    pd.testing.assert_frame_equal(*tables)
