@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +13,28 @@ from bench.conformance import known_to_repeat
 from bench.errors import BenchError
 from bench.executor import Executor, Job, Lost
 from bench.files import read_json, write_json
+from bench.index import write_index
 from bench.jobs import audit, check_repeats, evaluate_model, train, train_dense
-from bench.pareto import best_possible_front
 from bench.points import (
-    COMPARISONS,
     EVAL,
-    INDEX,
     LATENCY,
     RECORD,
     finished_record,
     trial_folder,
 )
 from bench.provenance import provenance
+from bench.reach import check_reach
 from bench.registry import load_recipe, load_task
+from bench.request import Request
 from bench.runs import Run, chosen_runs
 from bench.screen import Screen
 from bench.search import MethodStudy
 from bench.timing import time_models
 from bench.tracking.background import BackgroundTracker
-from bench.train import CPU, Hardware
 from bench.trial import TRAINED, Setting, TrialSpec
-from bench.widths import Widths
 
 TRAINING = "train"  # before the key of a trial: its training, which the audit follows
 SYNC_SECONDS = 20.0  # between two looks for what is to be logged
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asked for; None means as the preset has it."""
-
-    task: str
-    preset: str
-    methods: tuple[str, ...]
-    results: Path
-    jobs: int
-    tracking_uri: str | None = None
-    budgets: tuple[float, ...] | None = None
-    trials: int | None = None
-    seeds: int | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    width_multiple: int = 1
-    width_groups: tuple[str, ...] = ()
-    hardware: Hardware = CPU
-
-    @property
-    def folder(self) -> Path:
-        """Where this comparison keeps its files."""
-        return self.results / self.task / self.preset
 
 
 class Comparison:
@@ -106,7 +79,7 @@ class Comparison:
             raise
         except Exception as error:  # of the plugin
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
-        self._check_reach()
+        check_reach(self.setting, self.recipes, self.budgets)
         self.screen.prepared()
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         made_from = self.setting.made_from
@@ -126,25 +99,6 @@ class Comparison:
                 budgets=self.budgets,
                 trials=self.request.trials or self.plan.trials,
                 journal=self.request.folder / "studies" / f"{name}.journal",
-            )
-
-    def _check_reach(self) -> None:
-        """Refuse budgets that no choice of widths can reach, before anything is trained."""
-        if not any(name.split(".")[-1] == "budget" for recipe in self.recipes for name in recipe.space()):
-            return
-        task, groups = self.setting.build_task(), self.setting.width_groups
-        widths = Widths(
-            task.build_model(),
-            task.example_input(),
-            multiple=self.setting.width_multiple,
-            input_axis=task.input_width_axis,
-        )
-        smallest = (widths.only(groups) if groups else widths).smallest_budget
-        beyond = ", ".join(f"{budget:g}" for budget in self.budgets if budget < smallest)
-        if beyond:
-            raise BenchError(
-                f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
-                f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
             )
 
     def search(self) -> None:
@@ -188,54 +142,16 @@ class Comparison:
         self._refuse_changed_files()
 
     def write_index(self) -> None:
-        """Say in ``comparison.json`` which trials belong to the comparison; other methods' entries stay.
-
-        A preset may be run with several models or data sets: each is a comparison of its own, kept under its
-        identity, and ``comparison.json`` is the latest.
-        """
-        identity = self._identity()
-        kept = self.request.folder / COMPARISONS / f"{identity}.json"
-        before = read_json(kept) or {}
-        methods = before.get("methods", {})
-        delivered = [share for share, _ in before.get("best_possible", [])]
-        delivered += [run.record["macs_ratio"] for run in self.runs if run.record and run.has_model]
-        frozen = {id(run) for run in self._frozen()}
-        for recipe in self.recipes:
-            runs = [run for run in self.runs if run.recipe is recipe and run.record is not None]
-            methods[recipe.name] = {
-                "stage": recipe.stage,
-                "control": recipe.control,
-                "trials": [run.entry(chosen=id(run) in frozen) for run in runs],
-            }
-        index = {
-            "identity": identity,
-            "task": self.request.task,
-            "preset": self.request.preset,
-            "metric": asdict(self.task_class.metric),
-            "work_unit": self.task_class.work_unit,
-            "budgets": self.budgets,
-            "seeds": self.seeds,
-            "plan": {name: value for name, value in asdict(self.plan).items() if name != "fields"},
-            "setting": {**self.setting.made_from, "width_groups": " ".join(self.setting.width_groups) or "all"},
-            "provenance": self._provenance,
-            "best_possible": best_possible_front(self.setting.build_task(), delivered),
-            "methods": methods,
-        }
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, index)
-        write_json(self.request.folder / INDEX, index)
+        """Say on disk which trials belong to the comparison."""
+        asked = {"budgets": self.budgets, "seeds": self.seeds, "provenance": self._provenance}
+        folder, frozen = self.request.folder, self._frozen()
+        write_index(folder, self.setting, self.recipes, runs=self.runs, frozen=frozen, asked=asked)
 
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
         self._synced = time.monotonic()
         if trouble := self._tracker.sync():
             self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
-
-    def _identity(self) -> str:
-        setting = self.setting
-        return content_key(
-            {**setting.made_from, "multiple": setting.width_multiple, "width_groups": setting.width_groups}
-        )
 
     def _chosen(self) -> list[Run]:
         return chosen_runs(self.runs, self.task_class.metric, self.budgets)
@@ -300,7 +216,7 @@ class Comparison:
                 _value((job, result))
                 continue
             recipe = checks.pop(job.key)
-            if isinstance(result, (BenchError, Lost)):
+            if isinstance(result, BenchError):  # one that was lost has found out nothing
                 self._refused[recipe.name] = str(result)
 
     def _refuse_changed_files(self) -> None:

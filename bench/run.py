@@ -10,15 +10,17 @@ import torch
 from rich.console import Console
 
 from bench.cluster import Cluster
-from bench.comparison import Comparison, Request
+from bench.comparison import Comparison
 from bench.errors import BenchError
-from bench.executor import Executor, LocalExecutor
+from bench.executor import Executor
 from bench.listing import names
+from bench.local_executor import LocalExecutor
 from bench.points import Points
 from bench.registry import load_recipe, load_task
 from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.table import result_table
+from bench.request import Request
 from bench.screen import Screen
 from bench.suggest import did_you_mean
 from bench.supervisor import Stopped, sole_supervisor, stopping_on_signals

@@ -131,7 +131,7 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
         record |= {"status": "declined", "reason": str(error)}
     except BenchError as error:
         record |= {"status": "failed", "reason": str(error)}
-    except (OSError, MemoryError) as error:  # of the machine, not of the method
+    except (OSError, MemoryError, torch.OutOfMemoryError) as error:  # of the machine, not of the method
         raise BenchError(f"{type(error).__name__}: {error}") from error
     except Exception as error:
         trace = "".join(traceback.format_exception(error))

@@ -12,22 +12,9 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     *("errors", "suggest", "files", "supervisor", "cache", "inventory", "metrics", "task", "items", "method"),
     *("measure", "widths", "watch", "train", "listing", "registry", "dense", "seal", "rebuild", "trial", "audit"),
-    *(
-        "probe",
-        "conformance",
-        "following",
-        "worker",
-        "executor",
-        "cluster",
-        "ray_executor",
-        "points",
-        "jobs",
-        "timing",
-        "provenance",
-        "screen",
-    ),
-    *("search", "runs", "tracking", "pareto", "statistics", "report", "difference", "comparison", "run", "ui", "cli"),
-    "__main__",
+    *("probe", "conformance", "following", "worker", "executor", "local_executor", "cluster", "ray_executor"),
+    *("points", "jobs", "timing", "provenance", "screen", "search", "runs", "tracking", "pareto", "statistics"),
+    *("report", "difference", "request", "reach", "index", "comparison", "run", "ui", "cli", "__main__"),
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics
 FOR_PLUGINS = ("bench", "bench.metrics")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bench import BenchError, BudgetError
-from bench.executor import ATTEMPTS, Job, LocalExecutor, Lost
+from bench.executor import ATTEMPTS, Job, Lost
+from bench.local_executor import LocalExecutor
 from tests import jobs
 
 
