@@ -34,6 +34,7 @@ ui: setup
 
 perf: setup
 	.venv/bin/python -m tests.perf $(ARGS)
+	.venv/bin/python -m tests.perf_runs
 
 chaos: setup
 	.venv/bin/python -m tests.chaos $(ARGS)

@@ -79,9 +79,9 @@ class Comparison:
             raise
         except Exception as error:  # of the plugin
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
+        self.setting = dataclasses.replace(self.setting, data_digest=digest)
         check_reach(self.setting, self.recipes, self.budgets)
         self.screen.prepared()
-        self.setting = dataclasses.replace(self.setting, data_digest=digest)
         made_from = self.setting.made_from
         for recipe in self.recipes:
             name = content_key(

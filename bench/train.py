@@ -1,6 +1,5 @@
 """The only training loop. It owns the step budget, and is all that a method sees of the task."""
 
-import copy
 import math
 import random
 import time
@@ -12,10 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 from torch.optim.lr_scheduler import LambdaLR
 
-from bench.errors import MethodError
+from bench.errors import BenchError, MethodError
 from bench.measure.macs import count_macs
 from bench.measure.onnx_model import OnnxModel, export_onnx
 from bench.task import Batch, Plan, Task
@@ -70,13 +68,13 @@ class _Ledger:
 
     def __init__(self) -> None:
         self.steps = 0
-        self.macs = 0
+        self.macs = 0.0
         self.fitting = False
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
 
     @contextmanager
-    def own_step(self, macs: int) -> Iterator[None]:
+    def own_step(self, macs: float) -> Iterator[None]:
         """A gradient that has been paid for."""
         self.fitting = True
         try:
@@ -133,9 +131,9 @@ class Trainer:
         return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
 
     @property
-    def macs_done(self) -> int:
-        """Multiply-accumulates spent on training steps so far, counting each as three forward passes."""
-        return self._ledger.macs
+    def macs_done(self) -> int | None:
+        """Multiply-accumulates spent on training steps so far, each step as three forward passes; None if unknown."""
+        return int(self._ledger.macs) if math.isfinite(self._ledger.macs) else None
 
     @property
     def steps_done(self) -> int:
@@ -228,10 +226,10 @@ class Trainer:
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
         meter = _Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
         model.train()
-        macs = 0
+        macs = 0.0
         for step in range(1, steps + 1):
             batch = next(self._order)
-            macs = macs or _step_macs(model, batch.inputs)
+            macs = macs or _step_macs(model, batch.inputs.to(device))
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             optimizer.zero_grad(set_to_none=True)
@@ -258,19 +256,23 @@ class Trainer:
             payer = payer._parent
 
 
-def _step_macs(model: nn.Module, inputs: Tensor) -> int:
-    """MACs of a training step on these inputs, counted on a plain copy: neither hooks nor random numbers notice."""
-    plain = copy.deepcopy(model).cpu()
-    for module in plain.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        if is_parametrized(module):  # taking parametrizations off as PyTorch does would change the original's class
-            values = {name: getattr(module, name).detach() for name in module.parametrizations}  # type: ignore[union-attr]
-            del module.parametrizations
-            module.__class__ = type(module).__bases__[0]
-            for name, value in values.items():
-                module.register_parameter(name, nn.Parameter(value))
-    return PASSES * len(inputs) * count_macs(plain, inputs[:1].cpu())
+def _step_macs(model: nn.Module, inputs: Tensor) -> float:
+    """MACs of a training step on these inputs, with hooks put aside: neither they nor random numbers notice.
+
+    Not a number where the model runs an operator (in a parametrization of a method) whose cost is unknown.
+    """
+    kinds = ("_forward_hooks", "_forward_pre_hooks")
+    hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
+    for registered, _ in hooks:
+        registered.clear()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return PASSES * len(inputs) * count_macs(model, inputs[:1])
+    except BenchError:
+        return math.nan
+    finally:
+        for registered, content in hooks:
+            registered.update(content)
 
 
 def _move(parameters: Sequence[nn.Parameter], device: str) -> None:

@@ -22,7 +22,8 @@ _CHEAP = set(
     index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros zeros_like
     ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones reflection_pad1d
     reflection_pad2d replication_pad1d lift_fresh bernoulli native_dropout upsample_nearest1d upsample_nearest2d
-    set squeeze unsqueeze transpose t item _local_scalar_dense
+    set squeeze unsqueeze transpose t item _local_scalar_dense fake_quantize_per_channel_affine_cachemask
+    fake_quantize_per_tensor_affine_cachemask
     """.split()
 )
 
