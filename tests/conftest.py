@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process that a test starts compiles PyTorch's code anew
 
 #: one of each kind: control, in-training, post-hoc, a chain that ends in the deployment format
 SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization"

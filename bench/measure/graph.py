@@ -93,8 +93,10 @@ class Graph:
 
 
 def _is_constant(node: Any) -> bool:
-    """Whether a node is numbers that a model carries along, as an initializer is."""
-    return bool(node.op_type == "Constant" and node.attribute[0].name == "value" and len(node.attribute[0].t.dims))
+    """Whether a node is numbers that a model carries along, as an initializer is; zeros of a first state are none."""
+    if node.op_type != "Constant" or node.attribute[0].name != "value" or not node.attribute[0].t.dims:
+        return False
+    return bool(numpy_helper.to_array(node.attribute[0].t).any())
 
 
 def _stored(tensor: Any, zero_point: Any) -> Stored:
