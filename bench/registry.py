@@ -18,7 +18,7 @@ from bench.task import Task
 
 #: files of the engine that decide what a training run gives
 TRAINING_CODE = (
-    *("train.py", "dense.py", "trial.py", "audit.py", "rebuild.py", "method.py", "widths/*.py"),
+    *("train.py", "ledger.py", "dense.py", "trial.py", "audit.py", "rebuild.py", "method.py", "widths/*.py"),
     *(f"measure/{name}.py" for name in ("attention", "costs", "graph", "macs", "onnx_model", "plain", "products")),
 )
 

@@ -2,9 +2,7 @@
 
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bench.errors import BenchError, MethodError
+from bench.errors import MethodError
+from bench.ledger import Ledger, Meter, step_macs
 from bench.measure.macs import count_macs
 from bench.measure.onnx_model import OnnxModel, export_onnx
 from bench.task import Batch, Plan, Task
@@ -25,9 +24,6 @@ Schedule = Literal["one_cycle", "cosine", "constant"]
 
 #: independent random streams that all follow from the one seed of a trial
 _STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
-
-#: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
-PASSES = 3
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -61,27 +57,6 @@ class Hardware:
 
 
 CPU = Hardware()
-
-
-class _Ledger:
-    """What has been spent and seen; shared by a trainer and the limited views of it."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.macs = 0.0
-        self.fitting = False
-        self.curve: list[dict[str, float]] = []
-        self.notes: list[str] = []
-
-    @contextmanager
-    def own_step(self, macs: float) -> Iterator[None]:
-        """A gradient that has been paid for."""
-        self.fitting = True
-        try:
-            yield
-        finally:
-            self.fitting = False
-        self.macs += macs
 
 
 class Trainer:
@@ -122,7 +97,7 @@ class Trainer:
         self._hardware = hardware
         self._on_progress = on_progress or (lambda steps, loss: None)
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
-        self._ledger = _Ledger()
+        self._ledger = Ledger()
         self._parent: Trainer | None = None
 
     @property
@@ -224,12 +199,12 @@ class Trainer:
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
-        meter = _Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
+        meter = Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
         model.train()
         macs = 0.0
         for step in range(1, steps + 1):
             batch = next(self._order)
-            macs = macs or _step_macs(model, batch.inputs.to(device))
+            macs = macs or step_macs(model, batch.inputs.to(device))
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             optimizer.zero_grad(set_to_none=True)
@@ -256,58 +231,10 @@ class Trainer:
             payer = payer._parent
 
 
-def _step_macs(model: nn.Module, inputs: Tensor) -> float:
-    """MACs of a training step on these inputs, with hooks put aside: neither they nor random numbers notice.
-
-    Not a number where the model runs an operator (in a parametrization of a method) whose cost is unknown.
-    """
-    kinds = ("_forward_hooks", "_forward_pre_hooks")
-    hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
-    for registered, _ in hooks:
-        registered.clear()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return PASSES * len(inputs) * count_macs(model, inputs[:1])
-    except BenchError:
-        return math.nan
-    finally:
-        for registered, content in hooks:
-            registered.update(content)
-
-
 def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
     """Parameters that are no part of the model go where it goes."""
     for parameter in parameters:
         parameter.data = parameter.data.to(device)
-
-
-class _Meter:
-    """Collects the learning curve, reports progress, and stops a training whose loss is no longer a number."""
-
-    def __init__(self, ledger: _Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
-        self._ledger, self._on_progress, self._every = ledger, on_progress, every
-        self._losses: list[Tensor] = []
-        self._rate = 0.0
-        self._reported = time.monotonic()
-
-    def update(self, loss: Tensor, rate: float) -> None:
-        self._ledger.steps += 1
-        self._losses.append(loss)
-        self._rate = rate
-        if len(self._losses) == self._every:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._losses:
-            return
-        mean = float(torch.stack(self._losses).mean())
-        self._losses.clear()
-        if not math.isfinite(mean):
-            raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
-        self._ledger.curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
-        if time.monotonic() - self._reported >= 1:
-            self._reported = time.monotonic()
-            self._on_progress(self._ledger.steps, mean)
 
 
 def _schedule(name: Schedule, steps: int) -> Callable[[int], float]:

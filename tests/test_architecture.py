@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 #: inside bench a file imports only what stands before it here
 LAYERS = (
     *("errors", "suggest", "files", "supervisor", "cache", "inventory", "metrics", "task", "items", "method"),
-    *("measure", "widths", "watch", "train", "listing", "registry", "dense", "seal", "rebuild", "trial", "audit"),
-    *("probe", "conformance", "following", "worker", "executor", "local_executor", "cluster", "ray_executor"),
+    *("measure", "widths", "watch", "ledger", "train", "listing", "registry", "dense", "seal", "rebuild", "trial"),
+    *("audit", "probe", "conformance", "following", "worker", "executor", "local_executor", "cluster", "ray_executor"),
     *("points", "jobs", "timing", "provenance", "screen", "search", "runs", "tracking", "pareto", "statistics"),
     *("report", "difference", "request", "reach", "index", "comparison", "run", "ui", "cli", "__main__"),
 )
