@@ -233,7 +233,7 @@ def test_the_curve_holds_the_mean_loss_between_its_points() -> None:
 
 def test_progress_is_reported_with_the_steps_done(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 0.7)
-    monkeypatch.setattr("bench.train.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("bench.ledger.time.monotonic", lambda: next(clock))
     told: list[tuple[int, float]] = []
     run = trainer(9, on_progress=lambda steps, loss: told.append((steps, loss)))
     run.fit(fresh())
