@@ -93,10 +93,14 @@ class Graph:
 
 
 def _is_constant(node: Any) -> bool:
-    """Whether a node is numbers that a model carries along, as an initializer is; zeros of a first state are none."""
+    """Whether a node is numbers that a model carries along, as an initializer is.
+
+    All alike they say nothing: the zeros of a first state, the ones of a norm without weights.
+    """
     if node.op_type != "Constant" or node.attribute[0].name != "value" or not node.attribute[0].t.dims:
         return False
-    return bool(numpy_helper.to_array(node.attribute[0].t).any())
+    values = numpy_helper.to_array(node.attribute[0].t)
+    return bool((values != values.flat[0]).any())
 
 
 def _stored(tensor: Any, zero_point: Any) -> Stored:

@@ -72,9 +72,9 @@ class Tracker:
         try:
             if not uri.startswith("http"):
                 _connect(uri)
-            self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's tables use what SQLAlchemy will drop one day
+                self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
                 found = self._client.get_experiment_by_name(experiment)
             location = None if uri.startswith("http") else artifacts.resolve().as_uri()
             self.experiment_id = found.experiment_id if found else self._client.create_experiment(experiment, location)
