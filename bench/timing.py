@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.files import write_json
+from bench.files import read_json, write_json
 from bench.measure import Loaded, OnnxModel, export_onnx, measure_latency
 from bench.measure.interleaved import BRIEF, Run, compare_cpu_time
 from bench.measure.latency import eager_run
@@ -16,6 +16,8 @@ from bench.rebuild import rebuilt_model
 from bench.task import Task
 from bench.trial import Setting
 from bench.worker import JobReport
+
+AGREED = 0.01  # spread of the repeats of a ratio, as a share of it, that needs no second look
 
 
 def time_models(setting: Setting, folders: list[Path], report: JobReport) -> None:
@@ -27,6 +29,21 @@ def time_models(setting: Setting, folders: list[Path], report: JobReport) -> Non
     for position, folder in enumerate(folders):
         report(position / len(folders), "")
         write_json(folder / LATENCY, latencies(task, folder, dense, dense_file))
+    for folder in folders:
+        _time_again(task, folder, dense, dense_file)
+
+
+def _time_again(task: Task, folder: Path, dense: nn.Module, dense_file: Loaded) -> None:
+    """A machine has bad moments: what does not agree with itself is timed once more, later; what agrees better stays.
+
+    Which one stays depends on the spread alone, never on the ratio.
+    """
+    before = read_json(folder / LATENCY)
+    if before is None or before["latency_spread"] <= AGREED:
+        return
+    after = latencies(task, folder, dense, dense_file)
+    if after["latency_spread"] < before["latency_spread"]:
+        write_json(folder / LATENCY, after)
 
 
 def latencies(task: Task, folder: Path, dense: nn.Module, dense_file: Loaded) -> dict[str, float]:
