@@ -52,7 +52,9 @@ def audit_trial(spec: TrialSpec, folder: Path) -> dict[str, Any]:
         raise BenchError(f"nothing to audit in {folder}: the training process left no {TRAINED}")
     started = time.process_time()
     try:
-        record |= _measured(spec, folder, record)
+        changed = still_as_audited(folder, record)
+        # damaged since it was trained, by whatever: the next run trains it again
+        record |= {"status": "failed", "reason": changed, "retry": True} if changed else _measured(spec, folder, record)
     except AuditError as error:
         record |= {"status": "failed", "reason": f"audit: {error}"}
     except (OSError, MemoryError) as error:
@@ -75,8 +77,6 @@ def still_as_audited(folder: Path, record: dict[str, Any]) -> str:
 
 
 def _measured(spec: TrialSpec, folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    if changed := still_as_audited(folder, record):
-        raise AuditError(changed.removeprefix("audit: "))
     for draft in folder.glob(f".{RECORD}.*.draft"):  # of an audit that was killed
         draft.unlink()
     if strange := sorted({path.name for path in folder.iterdir()} - EXPECTED):
