@@ -97,6 +97,7 @@ def test_no_cluster_is_said_in_one_line(tmp_path: Path) -> None:
         RayExecutor(Cluster("127.0.0.1:1"), tmp_path, 1, Silent())
 
 
+@pytest.mark.slow
 def test_a_comparison_on_ray_gives_what_it_gives_here(tmp_path: Path) -> None:
     tables = []
     for name, options in (("here", ()), ("ray", ("--executor", "ray"))):

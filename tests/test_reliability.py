@@ -188,6 +188,7 @@ def test_damage_is_noticed_and_made_good(comparison: Path) -> None:
     pd.testing.assert_frame_equal(points(comparison), expected)
 
 
+@pytest.mark.slow
 def test_chaos_changes_nothing(tmp_path: Path) -> None:
     tally = chaos(tmp_path, kills=6, seconds=60, seed=0, methods="uniform_width")
     assert tally.passed, tally
