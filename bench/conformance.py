@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from bench.train import Trainer, seed_everything
 
 class ContractError(BenchError):
     """A plugin breaks the contract; the message says how."""
+
+
+class _NotRun(Exception):
+    """A method could not be run on the tiny task."""
 
 
 def check_plugin(name: str) -> Iterator[str]:
@@ -73,11 +78,12 @@ def ensure_repeats(recipe: Recipe, cache: Path) -> None:
         method = recipe.build(recipe.at_compute(0.5))
         try:
             first, second = (_file_of(_run(method)[0]) for _ in range(2))
-        except Exception:
-            return
+        except Exception as error:  # of the plugin, or of the machine
+            raise _NotRun from error
         _same(first, second)
 
-    cached_folder(cache, "repeats", _repeat_identity(recipe), train_twice)
+    with suppress(_NotRun):  # nothing was found out, so nothing is remembered
+        cached_folder(cache, "repeats", _repeat_identity(recipe), train_twice)
 
 
 def _repeat_identity(recipe: Recipe) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Every plugin passes the one conformance suite."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from bench import Method, Trainer
-from bench.conformance import ContractError, check_method, check_task
+from bench.conformance import ContractError, check_method, check_task, ensure_repeats, known_to_repeat
 from bench.listing import names
 from bench.method import Recipe
 from bench.probe import Probe
@@ -70,6 +72,27 @@ class Unseeded(Method):
             for parameter in model.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator))
         return model
+
+
+@dataclass(frozen=True)
+class Broken(Method):
+    """Cannot be run."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        raise RuntimeError("no")
+
+
+def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
+    honest = load_recipe("magnitude_pruning")
+    ensure_repeats(honest, tmp_path)
+    assert known_to_repeat(honest, tmp_path)
+    for method in (Broken, Unseeded):
+        recipe = Recipe(method.__name__, method.__name__, (method,), {})
+        with suppress(ContractError):
+            ensure_repeats(recipe, tmp_path)
+        assert not known_to_repeat(recipe, tmp_path)
 
 
 @pytest.mark.parametrize(
