@@ -1,7 +1,6 @@
 """A whole comparison: prepare, search, repeat with other seeds, read eval once, time, record."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +14,8 @@ from bench.executor import Executor, Job, Lost
 from bench.files import read_json, write_json
 from bench.index import write_index
 from bench.jobs import audit, check_repeats, evaluate_model, train, train_dense
-from bench.points import (
-    EVAL,
-    LATENCY,
-    RECORD,
-    finished_record,
-    trial_folder,
-)
+from bench.pace import Pace
+from bench.points import EVAL, LATENCY, RECORD, finished_record, trial_folder
 from bench.provenance import provenance
 from bench.reach import check_reach
 from bench.registry import load_recipe, load_task
@@ -65,7 +59,7 @@ class Comparison:
         )
         self.runs: list[Run] = []
         self._provenance = provenance()
-        self._synced = time.monotonic()
+        self._index_pace, self._sync_pace = Pace(), Pace(pause_s=SYNC_SECONDS)
         self._studies: dict[str, MethodStudy] = {}
         self._dense_seeds: set[int] = set()
         self._under_way: set[str] = set()
@@ -144,14 +138,15 @@ class Comparison:
     def write_index(self) -> None:
         """Say on disk which trials belong to the comparison."""
         asked = {"budgets": self.budgets, "seeds": self.seeds, "provenance": self._provenance}
-        folder, frozen = self.request.folder, self._frozen()
-        write_index(folder, self.setting, self.recipes, runs=self.runs, frozen=frozen, asked=asked)
+        with self._index_pace.kept():
+            folder, frozen = self.request.folder, self._frozen()
+            write_index(folder, self.setting, self.recipes, runs=self.runs, frozen=frozen, asked=asked)
 
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
-        self._synced = time.monotonic()
-        if trouble := self._tracker.sync():
-            self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
+        with self._sync_pace.kept():
+            if trouble := self._tracker.sync():
+                self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
 
     def _chosen(self) -> list[Run]:
         return chosen_runs(self.runs, self.task_class.metric, self.budgets)
@@ -256,8 +251,9 @@ class Comparison:
             for run in runs:
                 self._record(run, result)
             self._propose()
-            self.write_index()
-            if time.monotonic() - self._synced > SYNC_SECONDS:
+            if self._index_pace.due:
+                self.write_index()
+            if self._sync_pace.due:
                 self.sync()
 
     def _record(self, run: Run, record: dict[str, Any]) -> None:

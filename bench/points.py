@@ -137,7 +137,8 @@ def load_points(folder: Path) -> Points:
         for trial in entry["trials"]:
             files = trial_folder(folder, trial["key"])
             record = read_record(files)
-            scores = _eval_scores(files, record)
+            # a failed trial has no scores, whoever wrote any
+            scores = (read_json(files / EVAL) or {}) if record["status"] in ("complete", "missed") else {}
             devs[trial["key"]] = record.get("dev") or {}
             if scores:
                 evals[trial["key"]] = scores
@@ -145,17 +146,20 @@ def load_points(folder: Path) -> Points:
                 checkpoints[trial["seed"]] = record["start"][metric.column]
             if record.get("notes"):
                 notes[method] = list(dict.fromkeys([*notes.get(method, []), *record["notes"]]))
-            rows.append(_row(index, best_possible, method, trial, files))
+            measured = {
+                f"eval_{metric.column}": scores.get(metric.column),
+                "best_possible": best_possible.get(record.get("macs_ratio", 0.0)),
+            }
+            rows.append(_row(index, method, trial, record, files) | measured)
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
 
 
 def _row(
-    index: dict[str, Any], best_possible: dict[float, float], method: str, trial: dict[str, Any], files: Path
+    index: dict[str, Any], method: str, trial: dict[str, Any], record: dict[str, Any], files: Path
 ) -> dict[str, Any]:
-    record, latency = read_record(files), read_json(files / LATENCY) or {}
-    column = Metric(**index["metric"]).column
+    latency, column = read_json(files / LATENCY) or {}, Metric(**index["metric"]).column
     dense_macs, effective = record.get("dense_macs"), record.get("effective_macs")
     kept = ("params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps", "total_steps")
     ledger = ("train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s", "cpu_s", "peak_memory_mb")
@@ -171,12 +175,5 @@ def _row(
         "settings": json.dumps(trial["settings"], sort_keys=True),
         "run_id": (read_json(files / TRACKED) or {}).get("run_id"),
         "effective_macs_ratio": effective / dense_macs if effective is not None and dense_macs else None,
-        "best_possible": best_possible.get(record.get("macs_ratio", 0.0)),
         f"dev_{column}": (record.get("dev") or {}).get(column),
-        f"eval_{column}": _eval_scores(files, record).get(column),
     }
-
-
-def _eval_scores(files: Path, record: Mapping[str, Any]) -> dict[str, float]:
-    """What the model of a trial was scored with on eval; a failed trial has no scores, whoever wrote any."""
-    return (read_json(files / EVAL) or {}) if record["status"] in ("complete", "missed") else {}

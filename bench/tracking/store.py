@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
         self.name = without_password(uri)  # what trials note as the place they have been logged to
+        self._runs: dict[str, KnownRun] | None = None
         try:
             if not uri.startswith("http"):
                 _connect(uri)
@@ -83,7 +84,8 @@ class Tracker:
             raise self.trouble(error) from None  # the cause may quote the password
 
     def trouble(self, error: Exception) -> BenchError:
-        """What to tell a user whose store fails."""
+        """What to tell a user whose store fails; what was known of its runs is read again the next time."""
+        self._runs = None
         hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
         said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
         return BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}")
@@ -95,21 +97,25 @@ class Tracker:
                 self._client.set_experiment_tag(self.experiment_id, name, value)
                 self._tags[name] = value
 
+    @property
     def runs(self) -> dict[str, KnownRun]:
-        """All runs of the experiment, by id."""
-        found, token = {}, None
-        while token != "":
-            page = self._client.search_runs([self.experiment_id], "", ViewType.ALL, 1000, page_token=token)
-            for run in page:
-                deleted, running = run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING"
-                found[str(run.info.run_id)] = KnownRun(running, deleted, run.data.tags)
-            token = page.token or ""
-        return found
+        """All runs of the experiment, by id; read once, as with ten thousand of them that takes ten seconds."""
+        if self._runs is None:
+            found, token = {}, None
+            while token != "":
+                page = self._client.search_runs([self.experiment_id], "", ViewType.ALL, 1000, page_token=token)
+                for run in page:
+                    deleted, running = run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING"
+                    found[str(run.info.run_id)] = KnownRun(running, deleted, run.data.tags)
+                token = page.token or ""
+            self._runs = found
+        return self._runs
 
     def start(self, name: str, tags: Mapping[str, str], started_at: float | None) -> str:
         """Begin a run at this time (unix s; None for now); returns its id."""
         start = None if started_at is None else int(1000 * started_at)
         run = self._client.create_run(self.experiment_id, run_name=name, tags=dict(tags), start_time=start)
+        self.runs[str(run.info.run_id)] = KnownRun(running=True, deleted=False, tags=dict(tags))
         return str(run.info.run_id)
 
     def curve(self, run_id: str, points: Iterable[Mapping[str, float]]) -> None:
@@ -135,6 +141,7 @@ class Tracker:
             params=[Param(key, str(value)) for key, value in params.items() if key not in there.params],
             tags=[RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value],
         )
+        self.runs[run_id] = replace(self.runs[run_id], tags={**there.tags, **tags})
 
     def upload(self, run_id: str, files: Iterable[Path]) -> None:
         """Copy those of the files that are there to the run, in place of earlier ones of the same name."""
@@ -145,6 +152,7 @@ class Tracker:
     def end(self, run_id: str, status: str, ended_at: float | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``, at this time (unix s; None for now)."""
         self._client.set_terminated(run_id, status, None if ended_at is None else int(1000 * ended_at))
+        self.runs[run_id] = replace(self.runs[run_id], running=False)
 
 
 def _connect(uri: str) -> None:

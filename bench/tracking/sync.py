@@ -24,13 +24,12 @@ def sync(tracker: Tracker, points: Points) -> None:
     """
     try:
         tracker.tag_experiment(experiment_tags(points))
-        known = tracker.runs()
-        left = _left_running(known, points)
+        left = _left_running(tracker.runs, points)
         for trial in trial_runs(points):
-            _sync_trial(tracker, trial, known, left.pop(trial.tags["key"], None))
+            _sync_trial(tracker, trial, left.pop(trial.tags["key"], None))
         for run_id in left.values():  # of trials that are not part of the comparison any more
             tracker.end(run_id, "KILLED")
-        _sync_report(tracker, points, known)
+        _sync_report(tracker, points)
     except TROUBLE as error:
         raise tracker.trouble(error) from None
 
@@ -45,8 +44,8 @@ def _left_running(known: dict[str, KnownRun], points: Points) -> dict[str, str]:
     }
 
 
-def _sync_trial(tracker: Tracker, trial: TrialRun, known: dict[str, KnownRun], running: str | None) -> None:
-    note = read_json(trial.folder / TRACKED) or {}
+def _sync_trial(tracker: Tracker, trial: TrialRun, running: str | None) -> None:
+    note, known = read_json(trial.folder / TRACKED) or {}, tracker.runs
     if note.get("store") != tracker.name or note.get("run_id") not in known:
         note = {}
     if "run_id" in note and known[note["run_id"]].deleted:
@@ -75,7 +74,7 @@ def _sync_trial(tracker: Tracker, trial: TrialRun, known: dict[str, KnownRun], r
         tracker.end(run_id, "FAILED" if trial.failed else "FINISHED", ended_at)
 
 
-def _sync_report(tracker: Tracker, points: Points, known: dict[str, KnownRun]) -> None:
+def _sync_report(tracker: Tracker, points: Points) -> None:
     """One run for the report of the comparison, whose files are replaced when it has been built again."""
     files = [path for name in REPORT_FILES if (path := points.folder / name).exists()]
     if not files:
@@ -84,9 +83,9 @@ def _sync_report(tracker: Tracker, points: Points, known: dict[str, KnownRun]) -
         **{"kind": "report", "results": origin(points), "comparison": str(points.index["identity"])},
         **{name: str(points.index[name]) for name in ("task", "preset")},
     }
-    same = [run_id for run_id, run in known.items() if not run.deleted and named.items() <= run.tags.items()]
+    same = [run_id for run_id, run in tracker.runs.items() if not run.deleted and named.items() <= run.tags.items()]
     digest = _files_digest(files)
-    if same and known[same[0]].tags.get("digest") == digest:
+    if same and tracker.runs[same[0]].tags.get("digest") == digest:
         return
     run_id = same[0] if same else tracker.start("report", named, None)
     tracker.upload(run_id, files)

@@ -1,0 +1,138 @@
+"""What ten thousand finished trials of one study cost: `make perf` prints it last. Minutes; it is no test.
+
+The trials are copies of one that was trained, with scores and compute that are drawn: made for their number, no result.
+What is measured on them is real: the command, the journal of the study, the index, the report, the tracking store.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import optuna
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.comparison import Comparison
+from bench.executor import Executor, Job
+from bench.points import RECORD
+from bench.request import Request
+from bench.screen import Screen
+from bench.trial import TRAINED, TrialSpec
+
+TASK, PRESET, METHOD = "synthetic", "smoke", "magnitude_pruning"
+FOLDER = Path(TASK, PRESET)
+
+
+class Copies(Executor):
+    """Does nothing but copy the files of a trial, with scores of its own; jobs that are no trials are run."""
+
+    def __init__(self, trial: Path) -> None:
+        super().__init__(1, mock.Mock())
+        self.trial, self.random = trial, random.Random(0)
+        self._started: list[Job] = []
+
+    under_way = property(lambda self: len(self._started))
+    room = 1
+
+    def start(self, job: Job) -> None:
+        self._started.append(job)
+
+    def wait(self) -> tuple[Job, Any]:
+        job = self._started.pop()
+        if job.function.__name__ == "train":
+            shutil.copytree(
+                self.trial, job.args[1], ignore=shutil.ignore_patterns("trial.json", "tracked.json", "eval*", "lat*")
+            )
+            (job.args[1] / TRAINED).write_text("{}")
+            return job, None
+        if job.function.__name__ == "audit":
+            return job, self._record(*job.args)
+        return job, job.function(*job.args, report=lambda fraction, note: None)
+
+    def _record(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.trial / RECORD).read_text())
+        share = self.random.uniform(0.1, 1.0)
+        record |= {"settings": dict(spec.settings), "effective_macs": share * record["dense_macs"], "macs_ratio": share}
+        record["dev"] = {name: self.random.uniform(1, 50) for name in record["dev"]}
+        (folder / RECORD).write_text(json.dumps(record))
+        return record
+
+    def close(self) -> None:
+        pass
+
+
+def make(results: Path, trials: int) -> None:
+    """A study of so many trials, told and indexed, with one trial of it trained."""
+    run(results, "--trials", "1")
+    (one,) = (results / FOLDER / "trials").iterdir()
+    for path in (results / FOLDER / "studies").iterdir():
+        path.unlink()
+    request = Request(TASK, PRESET, (METHOD,), results, 1, None, budgets=(0.5,), trials=trials)
+    screen = mock.Mock(spec=Screen)
+    kept = shutil.copytree(one, results / "one")
+    comparison = Comparison(request, Copies(kept), screen)
+    screen.trial_finished = Bar(trials)
+    with (
+        mock.patch("optuna.samplers.TPESampler", lambda seed=0, **_: optuna.samplers.RandomSampler(seed)),
+        mock.patch("os.fsync"),
+        mock.patch.object(Comparison, "write_index"),
+        mock.patch.object(Comparison, "sync"),
+        mock.patch.object(Comparison, "_check_methods"),
+    ):
+        comparison.prepare()
+        comparison.search()
+
+
+class Bar:
+    """A bar that goes on with every trial."""
+
+    def __init__(self, trials: int) -> None:
+        self.steps = iter(track(range(trials), f"{trials} trials"))
+
+    def __call__(self, label: str, record: dict[str, Any]) -> None:
+        next(self.steps, None)
+
+
+def run(results: Path, *options: str) -> tuple[float, float]:
+    """CPU and wall-clock seconds of `bench run`."""
+    before, start = sum(os.times()[2:4]), time.monotonic()
+    command = ("run", TASK, "--preset", PRESET, "--methods", METHOD, "--budgets", "0.5", "--jobs", "1", *options)
+    subprocess.run(
+        [sys.executable, "-m", "bench", *command, "--results", str(results)], check=True, stdout=subprocess.DEVNULL
+    )
+    return sum(os.times()[2:4]) - before, time.monotonic() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=10_000)
+    trials = parser.parse_args().trials
+    table = Table(title=f"a study of {trials} finished trials")
+    for column in ("what", "CPU s", "wall s", "aim"):
+        table.add_column(column)
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        make(results, trials)
+        rows = [
+            ("eval, latency, report, and all trials logged to MLflow", ""),
+            ("the same command again: start-up and report", "<= 30"),
+        ]
+        for what, aim in rows:
+            cpu_s, wall_s = run(results, "--trials", str(trials))
+            table.add_row(what, f"{cpu_s:.1f}", f"{wall_s:.1f}", aim)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
