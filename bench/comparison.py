@@ -130,7 +130,8 @@ class Comparison:
         untimed = [folder for folder in folders if read_json(folder / LATENCY) is None]
         if untimed:
             self.screen.phase("measuring latency, alone on the machine", 1)
-            self.executor.submit(Job("latency", "latency", time_models, (self.setting, untimed), timed=False))
+            timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
+            self.executor.submit(timing)
             _value(self.executor.next_finished())
             self.screen.advance()
         self._refuse_changed_files()

@@ -23,6 +23,7 @@ class Job:
         args: picklable arguments.
         needs: keys of jobs that must be done before.
         timed: whether the executor's limit of time holds for it.
+        here: whether it must run on this machine, as what measures its speed must, wherever others run.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Job:
     args: tuple[Any, ...]
     needs: frozenset[str] = frozenset()
     timed: bool = True
+    here: bool = False
     attempts: int = field(default=0, compare=False)
 
 

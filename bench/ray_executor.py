@@ -56,13 +56,13 @@ class RayExecutor(Executor):
         self._ray = _started(cluster.address)
         self._cluster = cluster
         self._running: dict[Any, _Attempt] = {}
-        here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            self._ray.get_runtime_context().get_node_id(), soft=False
-        )
-        self._board = self._ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=here).remote()
-        self._run = self._ray.remote(max_retries=0, max_calls=1)(_work).options(  # a process of its own for each job
-            num_cpus=cluster.cpus, num_gpus=cluster.gpus, runtime_env={"env_vars": ONE_THREAD}
-        )
+        here = self._on(self._ray.get_runtime_context().get_node_id())
+        self._board = self._ray.remote(num_cpus=0)(_Board).options(**here).remote()
+        work = self._ray.remote(  # a process of its own for each job
+            max_retries=0, max_calls=1, runtime_env={"env_vars": ONE_THREAD}
+        )(_work)
+        self._run = work.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+        self._run_here = work.options(**here)
         self._check_machines(results)
 
     @property
@@ -81,7 +81,8 @@ class RayExecutor(Executor):
     def start(self, job: Job) -> None:
         """Hand a job to the cluster."""
         job.attempts += 1
-        reference = self._run.remote(job.function, job.args, self._board, job.key)
+        run = self._run_here if job.here else self._run
+        reference = run.remote(job.function, job.args, self._board, job.key)
         self._running[reference] = _Attempt(job, self.deadline(job))
         self.screen.job_progress(job, 0.0, "")
 
@@ -108,6 +109,11 @@ class RayExecutor(Executor):
             self._ended(reference)
         self._ray.shutdown()
 
+    def _on(self, node: str) -> dict[str, Any]:
+        """Options of what runs on this machine and no other, whether it has cores to spare or not."""
+        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return {"scheduling_strategy": affinity(node, soft=False), "num_cpus": 0}
+
     def _received(self, reference: Any) -> tuple[Job, Any] | None:
         job = self._running.pop(reference).job
         self.screen.job_ended(job)
@@ -130,13 +136,9 @@ class RayExecutor(Executor):
     def _check_machines(self, results: Path) -> None:
         """Every machine sees the results folder and runs the same code; otherwise trials would fail one by one."""
         with _token(results) as token:
-            strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-            look = self._ray.remote(max_retries=0, num_cpus=0)(_look)
+            look = self._ray.remote(max_retries=0)(_look)
             nodes = [node for node in self._ray.nodes() if node["Alive"]]
-            answers = [
-                look.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(token))
-                for node in nodes
-            ]
+            answers = [look.options(**self._on(node["NodeID"])).remote(str(token)) for node in nodes]
             for node, answer in zip(nodes, answers, strict=True):
                 where = f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster"
                 try:

@@ -131,15 +131,21 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
         record |= {"status": "declined", "reason": str(error)}
     except BenchError as error:
         record |= {"status": "failed", "reason": str(error)}
-    except (OSError, MemoryError, torch.OutOfMemoryError) as error:  # of the machine, not of the method
-        raise BenchError(f"{type(error).__name__}: {error}") from error
     except Exception as error:
+        if _of_the_machine(error):
+            raise BenchError(f"{type(error).__name__}: {error}") from error
         trace = "".join(traceback.format_exception(error))
-        (folder / "traceback.txt").write_text(trace)
+        write_whole(folder / "traceback.txt", trace)
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error} (see {folder / 'traceback.txt'})"}
     record |= {"cpu_s": time.process_time() - started, "started_at": started_at, "ended_at": time.time()}
     record["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     write_json(folder / (RECORD if "status" in record else TRAINED), record)
+
+
+def _of_the_machine(error: Exception) -> bool:
+    """Whether a disk or the memory is to blame, not the method; PyTorch has no exception of its own for the memory."""
+    machine = isinstance(error, (OSError, MemoryError, torch.OutOfMemoryError))
+    return machine or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:

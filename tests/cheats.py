@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,22 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from bench import Method, Trainer
-
-FILES = "cheats-1.0.dist-info"
-
-
-def install(folder: Path) -> Path:
-    """Make the methods of this file known to whatever process has the folder on its path."""
-    (folder / FILES).mkdir(parents=True)
-    methods = [name for name, member in globals().items() if isinstance(member, type) and member.__module__ == __name__]
-    names = [f"{_snake(name)} = tests.cheats:{name}" for name in methods if issubclass(globals()[name], Method)]
-    (folder / FILES / "entry_points.txt").write_text("\n".join(["[bench.methods]", *names]) + "\n")
-    (folder / FILES / "METADATA").write_text("Metadata-Version: 2.1\nName: cheats\nVersion: 1.0\n")
-    return folder
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Cheating methods in a real comparison: each is caught, says how, and spoils nothing for the others."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests import cheats
 from tests.conftest import SmokeRun, bench
+from tests.plugins import installed
 
 CAUGHT = {
     "reads_dev": "asks for the dev split",
@@ -34,10 +34,10 @@ def comparison(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A comparison of all cheats with an honest method, on data and a dense model that are there already."""
     results = tmp_path_factory.mktemp("cheated")
     shutil.copytree(smoke.results / "cache", results / "cache")
-    path = os.pathsep.join([str(cheats.install(tmp_path_factory.mktemp("installed"))), str(Path(__file__).parents[1])])
+    environment = installed(cheats, tmp_path_factory.mktemp("installed"))
     names = ",".join(f"{name}:learning_rate_factor=1" for name in ("honest", *CAUGHT))
     command = ("run", "antispoof", "--preset", "smoke", "--methods", names, "--results", results)
-    run = bench(*command, environment={"PYTHONPATH": path}, timeout=500)
+    run = bench(*command, environment=environment, timeout=500)
     assert run.code == 0, run.output
     return results / "antispoof" / "smoke"
 

@@ -1,10 +1,14 @@
 """The same loop on a Ray cluster: two machines' worth of processes on this one."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 from bench.cluster import Cluster
@@ -16,6 +20,8 @@ from tests.conftest import bench
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
+COMPARISON = ("run", "synthetic", "--preset", "smoke")
+FOLDER = Path("synthetic", "smoke")
 #: columns that say how long something took on this machine, which run it was, and nothing of the result
 TIMES = ("cpu_s", "train_cpu_s", "start_cpu_s", "peak_memory_mb", "run_id")
 
@@ -84,6 +90,16 @@ def test_24_of_24_jobs_survive_a_node_that_goes(cluster: Any, tmp_path: Path) ->
     runner.close()
 
 
+def test_what_measures_speed_runs_here_though_another_machine_is_free(cluster: Any, tmp_path: Path) -> None:
+    runner = executor(cluster, tmp_path)
+    runner.submit(Job("busy", "", jobs.nap, (5.0,)))
+    for number in range(3):
+        runner.submit(Job(f"{number}", "", jobs.node, (), here=True))
+    found = {job.key: result for job, result in (runner.next_finished() for _ in range(4))}
+    assert {found[f"{number}"] for number in range(3)} == {cluster.head_node.node_id}
+    runner.close()
+
+
 def test_a_machine_without_the_results_folder_is_named(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,12 +114,40 @@ def test_no_cluster_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster: Any, tmp_path: Path) -> None:
+    chosen = ("--methods", "uniform_width,magnitude_pruning,feature_noise", "--budgets", "0.5,0.25", "--trials", "8")
+    here = bench(*COMPARISON, *chosen, "--results", tmp_path / "here", "--jobs", "2")
+    assert here.code == 0, here.output
+    results = tmp_path / "ray"
+    command = [*COMPARISON, *chosen, "--results", str(results), "--executor", "ray", "--address", cluster.address]
+    with subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=subprocess.PIPE, text=True) as run:
+        wait_for_trials(run, results, 4)
+        worker = next(process for process in psutil.process_iter(["name"]) if process.info["name"] == "ray::_work")
+        worker.kill()
+        wait_for_trials(run, results, 8)
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        said, _ = run.communicate(timeout=900)
+    assert run.returncode == 0 and "failed" not in said, said
+    table = without_times(results)
+    assert len(table) == 24
+    pd.testing.assert_frame_equal(table, without_times(tmp_path / "here"))
+
+
+def wait_for_trials(run: subprocess.Popen[str], results: Path, count: int) -> None:
+    while len(list((results / FOLDER).glob("trials/*/trial.json"))) < count:
+        assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.1)
+
+
+def without_times(results: Path) -> pd.DataFrame:
+    table = pd.read_csv(results / FOLDER / "points.csv")
+    return table[[c for c in table if c not in TIMES and not c.startswith("latency_")]]
+
+
+@pytest.mark.slow
 def test_a_comparison_on_ray_gives_what_it_gives_here(tmp_path: Path) -> None:
-    tables = []
+    chosen = ("--methods", "magnitude_pruning", "--budgets", "0.5")
     for name, options in (("here", ()), ("ray", ("--executor", "ray"))):
-        chosen = ("--methods", "magnitude_pruning", "--budgets", "0.5", "--results", tmp_path / name)
-        run = bench("run", "synthetic", "--preset", "smoke", *chosen, *options)
+        run = bench(*COMPARISON, *chosen, "--results", tmp_path / name, *options)
         assert run.code == 0, run.output
-        table = pd.read_csv(tmp_path / name / "synthetic" / "smoke" / "points.csv")
-        tables.append(table[[c for c in table if c not in TIMES and not c.startswith("latency_")]])
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(without_times(tmp_path / "ray"), without_times(tmp_path / "here"))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,9 @@ def in_processes(work: Callable[[Job], None], jobs: Sequence[Job], workers: int)
         yield from map(work, jobs)
         return
     # A fork would copy locks that threads of this process may hold.
-    with _one_thread_each(), multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with _one_thread_each(), _deaf_to_interrupts():
+        processes = multiprocessing.get_context("spawn").Pool(workers)
+    with processes as pool:
         yield from pool.imap_unordered(work, jobs, chunksize=8)
 
 
@@ -49,6 +52,16 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile leave Ctrl-C to this one, which ends them; one that comes now waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
