@@ -15,7 +15,7 @@ from bench.files import read_json, write_json
 from bench.index import write_index
 from bench.jobs import audit, check_repeats, evaluate_model, train, train_dense
 from bench.pace import Pace
-from bench.points import EVAL, LATENCY, RECORD, finished_record, trial_folder
+from bench.points import EVAL, LATENCY, RECORD, Points, finished_record, trial_folder
 from bench.provenance import provenance
 from bench.reach import check_reach
 from bench.registry import load_recipe, load_task
@@ -146,8 +146,15 @@ class Comparison:
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
         with self._sync_pace.kept():
-            if trouble := self._tracker.sync():
-                self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
+            self._say_untracked(self._tracker.sync())
+
+    def sync_report(self, points: Points) -> None:
+        """Log the report to MLflow."""
+        self._say_untracked(self._tracker.sync_report(points))
+
+    def _say_untracked(self, trouble: str) -> None:
+        if trouble:
+            self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
 
     def _chosen(self) -> list[Run]:
         return chosen_runs(self.runs, self.task_class.metric, self.budgets)

@@ -83,7 +83,7 @@ def _supervised(request: Request, console: Console, trial_timeout_s: float | Non
             comparison.write_index()
             comparison.sync()
             points = write_report(request.folder)
-            comparison.sync()  # the report, which names the runs of what it shows
+            comparison.sync_report(points)  # after the trials: it names their runs
         return points
     finally:
         executor.close()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from bench.method import Recipe
@@ -29,7 +30,7 @@ class Run:
     role: Literal["search", "repeat"]
     record: dict[str, Any] | None = None
 
-    @property
+    @cached_property
     def asked_compute(self) -> float | None:
         """The fraction of the dense compute that was asked for."""
         return self.recipe.build(self.spec.settings).asked_compute

@@ -61,7 +61,7 @@ class Copies(Executor):
 
     def _record(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((self.trial / RECORD).read_text())
-        share = self.random.uniform(0.1, 1.0)
+        share = self.random.randint(1, 64) / 64  # as widths have it
         record |= {"settings": dict(spec.settings), "effective_macs": share * record["dense_macs"], "macs_ratio": share}
         record["dev"] = {name: self.random.uniform(1, 50) for name in record["dev"]}
         (folder / RECORD).write_text(json.dumps(record))

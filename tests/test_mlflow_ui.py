@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from bench.points import load_points
 from bench.report import write_report
 from bench.tracking.store import Tracker, default_uri
-from bench.tracking.sync import sync
+from bench.tracking.sync import sync, sync_report
 from tests.browser import Watched, chromium, watched_page
 from tests.servers import PATIENCE_S, UiServer, ui_server
 from tests.written import Written
@@ -33,8 +33,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UiServer]:
     written.add("dense", None, 11.0, 13.0, control=True, curve=curve, **times)
     for note in written.folder.glob("trials/*/tracked.json"):
         note.unlink()
-    write_report(written.save())
-    sync(Tracker(default_uri(results), "antispoof quick", results / "mlartifacts"), load_points(written.folder))
+    tracker = Tracker(default_uri(results), "antispoof quick", results / "mlartifacts")
+    sync(tracker, load_points(written.save()))
+    sync_report(tracker, write_report(written.folder))
     with ui_server(results) as started:
         yield started
 

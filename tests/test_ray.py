@@ -122,8 +122,7 @@ def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster: Any, tmp_p
     command = [*COMPARISON, *chosen, "--results", str(results), "--executor", "ray", "--address", cluster.address]
     with subprocess.Popen([sys.executable, "-m", "bench", *command], stdout=subprocess.PIPE, text=True) as run:
         wait_for_trials(run, results, 4)
-        worker = next(process for process in psutil.process_iter(["name"]) if process.info["name"] == "ray::_work")
-        worker.kill()
+        worker_that_trains().kill()
         wait_for_trials(run, results, 8)
         cluster.remove_node(cluster.second, allow_graceful=False)
         said, _ = run.communicate(timeout=900)
@@ -136,6 +135,14 @@ def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster: Any, tmp_p
 def wait_for_trials(run: subprocess.Popen[str], results: Path, count: int) -> None:
     while len(list((results / FOLDER).glob("trials/*/trial.json"))) < count:
         assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.1)
+
+
+def worker_that_trains() -> psutil.Process:
+    while True:
+        for process in psutil.process_iter(["cmdline"]):
+            if (process.info["cmdline"] or [""])[0].startswith("ray::_work"):
+                return process
         time.sleep(0.1)
 
 

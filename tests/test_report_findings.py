@@ -220,7 +220,7 @@ def test_points_lead_to_their_files_and_to_their_run(written: Written) -> None:
     other = written.add("feature_noise", 0.25, 10.0, 11.0)
     folder = written.save()
     points = write_report(folder)
-    found = links(points)
+    found = links(points, [files.name, other.name])
     page = "http://127.0.0.1:5000/#/experiments/7/runs/abc?workflowType=machine_learning"
     assert found[files.name].run == page and found[other.name].run is None
     assert [name for name, _ in found[files.name].files] == ["record", "model", "scores"]
@@ -228,3 +228,14 @@ def test_points_lead_to_their_files_and_to_their_run(written: Written) -> None:
     for _, address in found[files.name].files:
         assert (folder / address).exists() and f'href="{address}"' in text
     assert f'href="{page}"' in text
+
+
+def test_a_page_of_thousands_lists_the_chosen_and_the_best(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.html.MOST_LISTED", 4)
+    chosen = written.add("feature_noise", 0.5, 30.0, 31.0)
+    tried = [written.add("feature_noise", 0.5, 40.0 - n, None, chosen=False, trial=100 + n) for n in range(5)]
+    failed = written.add("feature_noise", 0.5, None, None, chosen=False, trial=200, status="failed", reason="it broke")
+    page = (write_report(written.save()).folder / "report.html").read_text()
+    assert "4 of 7 trained models" in page and 'href="points.csv"' in page
+    listed = {folder.name for folder in (chosen, *tried, failed) if f'href="trials/{folder.name}/"' in page}
+    assert listed == {folder.name for folder in (chosen, *tried[2:])}

@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.points import load_points
 from bench.tracking.background import BackgroundTracker
 from bench.tracking.store import Tracker, default_uri
-from bench.tracking.sync import sync
+from bench.tracking.sync import sync, sync_report
 from bench.tracking.trials import metric_names
 from tests.servers import ui_server
 from tests.written import Written
@@ -67,8 +67,9 @@ class Results:
         return self.written.folder / "trials" / f"{number:016x}"
 
     def sync(self) -> Tracker:
-        tracker = Tracker(self.uri, EXPERIMENT, self.folder / "mlartifacts")
-        sync(tracker, load_points(self.written.folder))
+        tracker, points = Tracker(self.uri, EXPERIMENT, self.folder / "mlartifacts"), load_points(self.written.folder)
+        sync(tracker, points)
+        sync_report(tracker, points)
         return tracker
 
     def runs(self, kind: str = "trial", view: int = ViewType.ACTIVE_ONLY) -> dict[str, Run]:

@@ -37,6 +37,8 @@ from bench.report.speedup import LATENCIES, TIMED, speedup_figure, speedup_table
 from bench.report.surfaces import attainment_figure, how_banded
 from bench.report.training import EFFORT_NAMES, EFFORTS, LEDGERS, training_table
 
+MOST_LISTED = 1000  # trained models; all of them are in points.csv
+
 
 def render_html(points: Points, fronts: dict[str, str | None], findings: Findings) -> str:
     """The page.
@@ -46,6 +48,7 @@ def render_html(points: Points, fronts: dict[str, str | None], findings: Finding
         fronts: the figure of each cost axis by its column, None where there was nothing to draw.
         findings: what rests on draws of seeds and items.
     """
+    trials = _listed(points)
     parts = (_answer(points, findings), _figures(points, fronts), _costs(points), _context(points))
     return (
         _environment()
@@ -58,8 +61,9 @@ def render_html(points: Points, fronts: dict[str, str | None], findings: Finding
             columns={"dev": points.dev_column, "eval": points.eval_column},
             budgets=points.index["budgets"],
             chosen=_chosen(points),
-            links=links(points),
-            trials=_records(points.table),
+            links=links(points, trials["key"]),
+            trials=_records(trials),
+            all_trials=len(points.table),
             work_unit=points.work_unit,
             **{name: value for part in parts for name, value in part.items()},
         )
@@ -160,6 +164,14 @@ def _environment() -> Environment:
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows for the page; what is not known is None."""
     return [{k: v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _listed(points: Points) -> pd.DataFrame:
+    """The trained models that the page lists: with thousands of them the chosen ones, then the best on dev."""
+    best_first = points.metric.direction == "minimize"
+    ranked = points.table.sort_values(points.dev_column, ascending=best_first, kind="stable")
+    ranked = ranked.sort_values("chosen", ascending=False, kind="stable", key=lambda chosen: chosen.astype(bool))
+    return points.table.loc[sorted(ranked.index[:MOST_LISTED])]
 
 
 def _duels(points: Points) -> list[dict[str, Any]]:

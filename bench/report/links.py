@@ -1,5 +1,6 @@
 """From a point to its files and to its MLflow run."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -27,9 +28,9 @@ class Links:
     run: str | None
 
 
-def links(points: Points) -> dict[str, Links]:
-    """The addresses of every trial by its key."""
-    return {str(key): _links(points, str(key)) for key in points.table["key"]}
+def links(points: Points, keys: Iterable[str]) -> dict[str, Links]:
+    """The addresses of these trials by their keys."""
+    return {str(key): _links(points, str(key)) for key in keys}
 
 
 def _links(points: Points, key: str) -> Links:

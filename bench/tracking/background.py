@@ -1,12 +1,13 @@
 """The supervisor's side of tracking: nothing waits for MLflow to start, and nothing ends because it has gone."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.points import load_points
+from bench.points import Points, load_points
 
 if TYPE_CHECKING:
     from bench.tracking.store import Tracker
@@ -37,14 +38,22 @@ class BackgroundTracker:
         Returns:
             What a person should be told: why it is not logged yet, the first time that it is so; else nothing.
         """
+        from bench.tracking.sync import sync
+
+        return self._tried(lambda tracker: sync(tracker, load_points(self.folder)))
+
+    def sync_report(self, points: Points) -> str:
+        """Log the report, if it is new; returns what ``sync`` does."""
+        from bench.tracking.sync import sync_report
+
+        return self._tried(lambda tracker: sync_report(tracker, points))
+
+    def _tried(self, log: Callable[["Tracker"], None]) -> str:
         if self._tracker.done() and self._tracker.exception() is not None:
             self._tracker = self._thread.submit(self._open)
         before, self._trouble = self._trouble, ""
         try:
-            tracker = self._tracker.result()
-            from bench.tracking.sync import sync
-
-            sync(tracker, load_points(self.folder))
+            log(self._tracker.result())
         except BenchError as error:
             self._trouble = str(error)
         return "" if self._trouble == before else self._trouble

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import sqlalchemy
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, RunTag, ViewType
+    from mlflow.entities import Metric, Param, Run, RunTag
     from mlflow.exceptions import MlflowException
 
 from bench.errors import BenchError
@@ -43,12 +43,10 @@ class KnownRun:
     """A run that the store has.
 
     Attributes:
-        running: whether it has not been ended, which is what a supervisor leaves that is killed while it logs.
         deleted: whether somebody has thrown it away in the UI.
         tags: what it is, by name.
     """
 
-    running: bool
     deleted: bool
     tags: Mapping[str, str]
 
@@ -69,7 +67,6 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
         self.name = without_password(uri)  # what trials note as the place they have been logged to
-        self._runs: dict[str, KnownRun] | None = None
         try:
             if not uri.startswith("http"):
                 _connect(uri)
@@ -78,14 +75,15 @@ class Tracker:
                 self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
                 found = self._client.get_experiment_by_name(experiment)
             location = None if uri.startswith("http") else artifacts.resolve().as_uri()
-            self.experiment_id = found.experiment_id if found else self._client.create_experiment(experiment, location)
-            self._tags = dict(found.tags) if found else {}
+            if found is None:
+                found = self._client.get_experiment(self._client.create_experiment(experiment, location))
         except TROUBLE as error:
             raise self.trouble(error) from None  # the cause may quote the password
+        self.experiment_id, self._tags = str(found.experiment_id), dict(found.tags)
+        self.experiment = f"{found.experiment_id} of {found.creation_time}"  # no other store at this place has it
 
     def trouble(self, error: Exception) -> BenchError:
-        """What to tell a user whose store fails; what was known of its runs is read again the next time."""
-        self._runs = None
+        """What to tell a user whose store fails."""
         hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
         said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
         return BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}")
@@ -97,25 +95,29 @@ class Tracker:
                 self._client.set_experiment_tag(self.experiment_id, name, value)
                 self._tags[name] = value
 
-    @property
-    def runs(self) -> dict[str, KnownRun]:
-        """All runs of the experiment, by id; read once, as with ten thousand of them that takes ten seconds."""
-        if self._runs is None:
-            found, token = {}, None
-            while token != "":
-                page = self._client.search_runs([self.experiment_id], "", ViewType.ALL, 1000, page_token=token)
-                for run in page:
-                    deleted, running = run.info.lifecycle_stage == "deleted", run.info.status == "RUNNING"
-                    found[str(run.info.run_id)] = KnownRun(running, deleted, run.data.tags)
-                token = page.token or ""
-            self._runs = found
-        return self._runs
+    def search(self, condition: str) -> dict[str, KnownRun]:
+        """The runs of the experiment that meet a condition in MLflow's language and were not deleted, by id."""
+        found: dict[str, KnownRun] = {}
+        token = None
+        while token != "":
+            page = self._client.search_runs([self.experiment_id], condition, max_results=1000, page_token=token)
+            found |= {str(run.info.run_id): _known(run) for run in page}
+            token = page.token or ""
+        return found
+
+    def find(self, run_id: str) -> KnownRun | None:
+        """A run, unless the store does not have it."""
+        try:
+            return _known(self._client.get_run(run_id))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def start(self, name: str, tags: Mapping[str, str], started_at: float | None) -> str:
         """Begin a run at this time (unix s; None for now); returns its id."""
         start = None if started_at is None else int(1000 * started_at)
         run = self._client.create_run(self.experiment_id, run_name=name, tags=dict(tags), start_time=start)
-        self.runs[str(run.info.run_id)] = KnownRun(running=True, deleted=False, tags=dict(tags))
         return str(run.info.run_id)
 
     def curve(self, run_id: str, points: Iterable[Mapping[str, float]]) -> None:
@@ -141,7 +143,6 @@ class Tracker:
             params=[Param(key, str(value)) for key, value in params.items() if key not in there.params],
             tags=[RunTag(key, value) for key, value in tags.items() if there.tags.get(key) != value],
         )
-        self.runs[run_id] = replace(self.runs[run_id], tags={**there.tags, **tags})
 
     def upload(self, run_id: str, files: Iterable[Path]) -> None:
         """Copy those of the files that are there to the run, in place of earlier ones of the same name."""
@@ -152,7 +153,10 @@ class Tracker:
     def end(self, run_id: str, status: str, ended_at: float | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``, at this time (unix s; None for now)."""
         self._client.set_terminated(run_id, status, None if ended_at is None else int(1000 * ended_at))
-        self.runs[run_id] = replace(self.runs[run_id], running=False)
+
+
+def _known(run: Run) -> KnownRun:
+    return KnownRun(run.info.lifecycle_stage == "deleted", run.data.tags)
 
 
 def _connect(uri: str) -> None:
