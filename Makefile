@@ -35,6 +35,7 @@ ui: setup
 perf: setup
 	.venv/bin/python -m tests.perf $(ARGS)
 	.venv/bin/python -m tests.perf_runs
+	.venv/bin/python -m tests.perf_scale --trials 1000
 
 chaos: setup
 	.venv/bin/python -m tests.chaos $(ARGS)
