@@ -98,6 +98,22 @@ def ratio(first: Call, second: Call, label: str, rounds: int = ROUNDS) -> tuple[
     return statistics.median(ratios), statistics.stdev(ratios)
 
 
+def convolution_share(task: Task, plan: Plan) -> float:
+    """The part of a plain step that is spent in convolutions."""
+    model = fresh_model(task, 0)
+    bare_loop(task, plan, model, 2)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        bare_loop(task, plan, model, STEPS)
+    events = [(event.key, event.self_cpu_time_total) for event in profile.key_averages()]
+    return float(sum(time for name, time in events if "convolution" in name) / sum(time for _, time in events))
+
+
+def channels_last(task: Task, plan: Plan) -> tuple[Call, Call]:
+    """Plain steps on tensors whose channels lie side by side, and on those that PyTorch makes."""
+    model, plain = fresh_model(task, 0).to(memory_format=torch.channels_last), fresh_model(task, 0)
+    return lambda: bare_loop(task, plan, model, STEPS), lambda: bare_loop(task, plan, plain, STEPS)
+
+
 @contextmanager
 def another_core_busy() -> Iterator[None]:
     """A process beside this one that computes all the time."""
@@ -156,6 +172,11 @@ def main() -> None:
         calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit)}
         loop = ratio(calls[fit], calls[bare_loop], "training loop")
         table.add_row("our loop / bare PyTorch loop, same steps", f"{loop[0]:.3f}", f"{loop[1]:.3f}", "<= 1.02")
+        table.add_row("part of a plain step that is convolutions", f"{convolution_share(task, plan):.2f}", "", "")
+        for width in (8, 4):
+            layout = ratio(*channels_last(replace(task, width=width), plan), f"channels last, width {width}")
+            label = f"plain step on channels-last tensors / as it is, width {width}"
+            table.add_row(label, f"{layout[0]:.2f}", f"{layout[1]:.2f}", "")
         for width, steps in NOISE_STEPS.items():
             noise = ratio(*noise_steps(replace(task, width=width), plan, steps), f"feature noise, width {width}")
             aim = "<= 1.25" if width >= 32 else ""
