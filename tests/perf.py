@@ -102,7 +102,7 @@ def convolution_share(task: Task, plan: Plan) -> float:
     """The part of a plain step that is spent in convolutions."""
     model = fresh_model(task, 0)
     bare_loop(task, plan, model, 2)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True) as profile:
         bare_loop(task, plan, model, STEPS)
     events = [(event.key, event.self_cpu_time_total) for event in profile.key_averages()]
     return float(sum(time for name, time in events if "convolution" in name) / sum(time for _, time in events))

@@ -163,6 +163,22 @@ def test_a_signal_ends_all_processes_and_says_how_to_go_on(
     assert not psutil.wait_procs(below, timeout=5)[1]
 
 
+def test_ctrl_c_while_data_is_made_is_one_line(tmp_path: Path) -> None:
+    """A terminal sends it to all processes at once, those that write the corpus too."""
+    arguments = ["run", "antispoof", "--preset", "quick", "--methods", "dense", "--results", str(tmp_path)]
+    command = [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as run:
+        while not next(tmp_path.rglob("*.flac"), None):
+            assert run.poll() is None, run.communicate()[0]
+            time.sleep(0.02)
+        os.killpg(run.pid, signal.SIGINT)
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "the same command goes on from there" in said and "Traceback" not in said
+
+
 def test_killed_the_supervisor_leaves_no_process_and_nothing_to_mend(comparison: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     with started(results, comparison) as run:

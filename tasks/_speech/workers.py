@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -57,6 +58,7 @@ def _one_torch_thread() -> Iterator[None]:
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """Let processes that are started meanwhile leave Ctrl-C to this one, which ends them; one that comes now waits."""
+    resource_tracker.ensure_running()  # it is started with the first process otherwise, and that lifts every block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
