@@ -70,6 +70,10 @@ def unpicklable(log: Path, report: Report) -> Any:
     return lambda: None
 
 
+def is_deaf_to_interrupts(job: int) -> None:
+    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def append(log: Path, word: str, report: Report) -> str:
     with log.open("a") as file:
         file.write(word + "\n")
