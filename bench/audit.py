@@ -20,11 +20,10 @@ from bench.files import file_digest, read_json, write_json
 from bench.measure import Costs, OnnxModel, Predictor, count_macs, file_costs
 from bench.rebuild import WEIGHTS, rebuilt_model
 from bench.task import Task
-from bench.trial import MODEL, OUTPUTS, RECORD, SHIPPED, TRAINED, TrialSpec, probe_inputs
+from bench.trial import MODEL, OUTPUTS, RECORD, SHIPPED, TRAINED, TrialSpec, of_the_machine, probe_inputs
 
 #: exported and trained model may differ by this share of the largest output: other kernels, other order of sums
 TOLERANCE = 1e-3
-
 
 EXPECTED = {*SHIPPED, OUTPUTS, TRAINED}
 
@@ -57,9 +56,9 @@ def audit_trial(spec: TrialSpec, folder: Path) -> dict[str, Any]:
         record |= {"status": "failed", "reason": changed, "retry": True} if changed else _measured(spec, folder, record)
     except AuditError as error:
         record |= {"status": "failed", "reason": f"audit: {error}"}
-    except (OSError, MemoryError) as error:
-        raise BenchError(f"{type(error).__name__}: {error}") from error
     except Exception as error:  # whatever reading another's model may end in
+        if of_the_machine(error):
+            raise BenchError(f"{type(error).__name__}: {error}") from error
         record |= {"status": "failed", "reason": f"audit: the model cannot be measured: {error}"}
     spent = time.process_time() - started
     record["audit"] = {**record.get("audit", {"passed": False}), "cpu_s": spent - record.get("evaluation_cpu_s", 0.0)}
@@ -141,10 +140,11 @@ def _rebuilt_difference(module: nn.Module, inputs: Tensor, trained: Tensor) -> f
 
 
 def _difference(expected: Tensor, found: Tensor) -> float:
-    """The largest difference, as a share of the largest output."""
+    """The largest difference, as a share of the largest output; infinite where there is none."""
     if expected.shape != found.shape:
         return math.inf
-    return float((expected - found).abs().max() / expected.abs().max().clamp(min=1))
+    share = float((expected - found).abs().max() / expected.abs().max().clamp(min=1))
+    return share if math.isfinite(share) else math.inf
 
 
 def _verdict(budget: float | None, delivered: float) -> dict[str, str]:

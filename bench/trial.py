@@ -132,7 +132,7 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
     except BenchError as error:
         record |= {"status": "failed", "reason": str(error)}
     except Exception as error:
-        if _of_the_machine(error):
+        if of_the_machine(error):
             raise BenchError(f"{type(error).__name__}: {error}") from error
         trace = "".join(traceback.format_exception(error))
         write_whole(folder / "traceback.txt", trace)
@@ -142,7 +142,7 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
     write_json(folder / (RECORD if "status" in record else TRAINED), record)
 
 
-def _of_the_machine(error: Exception) -> bool:
+def of_the_machine(error: Exception) -> bool:
     """Whether a disk or the memory is to blame, not the method; PyTorch has no exception of its own for the memory."""
     machine = isinstance(error, (OSError, MemoryError, torch.OutOfMemoryError))
     return machine or "DefaultCPUAllocator: can't allocate memory" in str(error)

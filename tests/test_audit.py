@@ -1,6 +1,7 @@
 """What the audit finds in the files that a training process leaves."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,10 @@ def test_another_model_in_the_file_fails_the_audit(spec: TrialSpec, trained: Pat
     assert audit_trial(spec, trained)["reason"].startswith("audit: the exported file does not compute what")
 
 
-def test_other_weights_than_those_of_the_file_fail_the_audit(spec: TrialSpec, trained: Path) -> None:
+@pytest.mark.parametrize("factor", [1.1, math.nan])
+def test_other_weights_than_those_of_the_file_fail_the_audit(spec: TrialSpec, trained: Path, factor: float) -> None:
     weights = load_file(trained / WEIGHTS)
-    save_file({name: 1.1 * tensor for name, tensor in weights.items()}, trained / WEIGHTS)
+    save_file({name: factor * tensor for name, tensor in weights.items()}, trained / WEIGHTS)
     edit(trained, WEIGHTS, lambda content: content)
     assert "built again from its recipe" in audit_trial(spec, trained)["reason"]
 
