@@ -130,13 +130,14 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
 @app.command()
 def report(task: TaskName, preset: Preset = "quick", model: Model = None, results: Results = DEFAULT_RESULTS) -> None:
     """Build report.html, report.md and points.csv again from what was tracked."""
-    from bench.points import select_comparison
+    from bench.points import comparison_folder, select_comparison
     from bench.report import write_report
     from bench.run import print_answer
 
+    folder = comparison_folder(results, task, preset)
     if model is not None:
-        select_comparison(results / task / preset, {"model": model})
-    print_answer(write_report(results / task / preset), results / task / preset)
+        select_comparison(folder, {"model": model})
+    print_answer(write_report(folder), folder)
 
 
 @app.command()

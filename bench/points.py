@@ -70,6 +70,18 @@ class Points:
         return f"eval_{self.metric.column}"
 
 
+def comparison_folder(results: Path, task: str, preset: str) -> Path:
+    """Where the results of a task and preset are, which no name can lead out of.
+
+    Raises:
+        BenchError: a name is not one.
+    """
+    for name in (task, preset):
+        if name in ("", ".", "..") or Path(name).name != name:
+            raise BenchError(f"{name!r} is no name of a task or a preset; `bench list` shows the tasks there are")
+    return results / task / preset
+
+
 def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
     """Make the comparison with these fields of the task (such as its model) the one that ``load_points`` reads.
 

@@ -39,6 +39,8 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--jobs", "0"), "--jobs"),
         (("run", "antispoof", "--trials", "many"), "--trials"),
         (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),
+        (("report", "../antispoof"), "'../antispoof' is no name of a task"),
+        (("report", "antispoof", "--preset", ".."), "'..' is no name of a task or a preset"),
         (("ui", "--results", "/no/such/folder"), "run a comparison first"),
         (("check", "feature_nois"), "did you mean 'feature_noise'?"),
         (("rnu",), "rnu"),
