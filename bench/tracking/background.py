@@ -38,22 +38,30 @@ class BackgroundTracker:
         Returns:
             What a person should be told: why it is not logged yet, the first time that it is so; else nothing.
         """
-        from bench.tracking.sync import sync
 
-        return self._tried(lambda tracker: sync(tracker, load_points(self.folder)))
+        def log(tracker: "Tracker") -> None:
+            from bench.tracking.sync import sync
+
+            sync(tracker, load_points(self.folder))
+
+        return self._tried(log)
 
     def sync_report(self, points: Points) -> str:
         """Log the report, if it is new; returns what ``sync`` does."""
-        from bench.tracking.sync import sync_report
 
-        return self._tried(lambda tracker: sync_report(tracker, points))
+        def log(tracker: "Tracker") -> None:
+            from bench.tracking.sync import sync_report
+
+            sync_report(tracker, points)
+
+        return self._tried(log)
 
     def _tried(self, log: Callable[["Tracker"], None]) -> str:
         if self._tracker.done() and self._tracker.exception() is not None:
             self._tracker = self._thread.submit(self._open)
         before, self._trouble = self._trouble, ""
         try:
-            log(self._tracker.result())
+            log(self._tracker.result())  # MLflow has been imported there by now, and is not imported here meanwhile
         except BenchError as error:
             self._trouble = str(error)
         return "" if self._trouble == before else self._trouble
