@@ -57,12 +57,15 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
 
 def _summary(name: str, path: Path) -> Summary:
     """The first line of the docstring and the stage of the plugin's class, which is the one with a ``stage`` if any."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, SyntaxError, ValueError) as error:
+        return Summary(name, f"cannot be read: {error}", "")
     title, stage = (ast.get_docstring(tree) or "").split("\n")[0], ""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             title = (ast.get_docstring(node) or title).split("\n")[0]
             for statement in node.body:
                 if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "stage":
-                    stage = str(ast.literal_eval(statement.value))
+                    stage = ast.unparse(statement.value).strip("'\"")
     return Summary(name, title, stage)

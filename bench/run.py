@@ -54,13 +54,12 @@ def run_comparison(
     """
     fields = fields or {}
     load_task(task).at(preset, **_known_fields(task, fields)).check()
-    chosen = methods or (*names("methods"), *CHAINS)
-    for name in chosen:
-        load_recipe(name)
+    chosen, broken = _usable(methods)
     _writable(results)
     hardware = Hardware(_present_device(device), precision)
     request = Request(task, preset, chosen, results, jobs, tracking_uri, fields=fields, hardware=hardware, **wanted)
     console = _console()
+    _say_broken(console, broken)
     try:
         with stopping_on_signals(), sole_supervisor(results):
             points = _supervised(request, console, trial_timeout_s, cluster)
@@ -68,7 +67,30 @@ def run_comparison(
         console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
         raise SystemExit(stopped.exit_code) from None
     print_answer(points, request.folder)
+    _say_broken(console, broken)
     return points
+
+
+def _usable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
+    if wanted:
+        for name in wanted:
+            load_recipe(name)
+        return wanted, {}
+    usable, broken = [], {}
+    for name in (*names("methods"), *CHAINS):
+        try:
+            load_recipe(name)
+        except BenchError as error:  # somebody's file that is not finished stops nobody else's
+            broken[name] = str(error)
+        else:
+            usable.append(name)
+    return tuple(usable), broken
+
+
+def _say_broken(console: Console, broken: dict[str, str]) -> None:
+    for name, reason in broken.items():
+        console.print(f"[red]left out[/] {name}: {reason}", highlight=False, soft_wrap=True)
 
 
 def _supervised(request: Request, console: Console, trial_timeout_s: float | None, cluster: Cluster | None) -> Points:

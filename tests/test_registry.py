@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError, listing, registry
+from bench import BenchError, listing, registry, run
 from bench.listing import Summary
+from bench.method import Recipe
 from bench.registry import load_method, source_digest
 
 
@@ -48,6 +49,33 @@ def test_listing_reads_title_and_stage_from_the_source() -> None:
         "dense", "No compression: the dense model, trained with the whole step budget.", "in_training"
     )
     assert not [name for name in shown if name.startswith("_")]
+
+
+def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "torn_method.py").write_text("def (\n")
+    odd = 'from bench import Method\n\nclass Odd(Method):\n    """Odd."""\n    stage = "post" + "_hoc"\n'
+    (folder / "odd_method.py").write_text(odd)
+    known = listing.files("methods")
+    theirs = {path.stem: path for path in folder.glob("*.py")}
+    monkeypatch.setattr(listing, "files", lambda kind: {**known, **theirs})
+    shown = {summary.name: summary for summary in listing.summaries("methods")}
+    assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
+    assert shown["odd_method"].title == "Odd."
+    assert shown["dense"].stage == "in_training"
+    monkeypatch.undo()
+    real = run.load_recipe
+
+    def loaded(name: str) -> Recipe:
+        if name == "quantization":
+            raise BenchError("methods/quantization cannot be imported: SyntaxError")
+        return real(name)
+
+    monkeypatch.setattr(run, "load_recipe", loaded)
+    usable, broken = run._usable(())
+    assert "dense" in usable and "quantization" not in usable
+    assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}
+    with pytest.raises(BenchError, match="SyntaxError"):  # what was asked for is not left out
+        run._usable(("dense", "quantization"))
 
 
 def test_digest_follows_the_source(folder: Path) -> None:
