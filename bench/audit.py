@@ -110,6 +110,8 @@ def _same_model(task: Task, seed: int, folder: Path, exported: OnnxModel, costs:
         AuditError: they differ, or the file holds more than the weights that were said to be the model.
     """
     inputs, trained = probe_inputs(task, seed), load_file(folder / OUTPUTS)["outputs"]
+    if not torch.isfinite(trained).all():
+        raise AuditError("the trained model computes outputs that are not numbers")
     difference = _difference(trained, Predictor(exported)(inputs))
     if difference > TOLERANCE:
         raise AuditError(f"the exported file does not compute what the trained model did: {difference:.2g} apart")

@@ -126,7 +126,7 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {"method": spec.method, "settings": dict(spec.settings), "seed": spec.seed}
     try:
-        record |= _compress(spec, folder, report)
+        _compress(spec, folder, report, record)
     except (Declined, BudgetError) as error:
         record |= {"status": "declined", "reason": str(error)}
     except BenchError as error:
@@ -148,7 +148,8 @@ def of_the_machine(error: Exception) -> bool:
     return machine or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
+def _compress(spec: TrialSpec, folder: Path, report: Report, record: dict[str, Any]) -> None:
+    """Train and compress; the record says what that cost, also if it comes to nothing."""
     task, plan = spec.setting.build_task(), spec.setting.plan
     recipe = load_recipe(spec.method)
     method = recipe.build(spec.settings)
@@ -171,26 +172,28 @@ def _compress(spec: TrialSpec, folder: Path, report: Report) -> dict[str, Any]:
         on_progress=lambda done, loss: report(done, steps, loss),
     )
     seed_everything(stream_seed(spec.seed, "method"))
-    training_started = time.process_time()
-    with sealed(task, trainer, _held_out(spec)):
-        result = method.compress(model, trainer)
-    train_cpu_s = time.process_time() - training_started
-    digests = _save(result, task, spec.seed, folder)
     begun = json.loads((start / "dense.json").read_text()) if start else None
-    return {
+    record |= {
         "asked_compute": method.asked_compute,
         "budget": method.promised_budget,
-        "train_steps": trainer.steps_done,
-        "total_steps": trainer.steps_done + (plan.dense_steps if start else 0),
-        "train_macs": trainer.macs_done,
-        "train_cpu_s": train_cpu_s,
         "start": begun and begun["dev"],
         "start_train_macs": begun and begun["train_macs"],
         "start_cpu_s": begun and begun["train_cpu_s"],
-        "curve": trainer.curve,
-        "notes": trainer.notes,
-        "files": digests,
     }
+    training_started = time.process_time()
+    try:
+        with sealed(task, trainer, _held_out(spec)):
+            result = method.compress(model, trainer)
+    finally:
+        record |= {
+            "train_steps": trainer.steps_done,
+            "total_steps": trainer.steps_done + (plan.dense_steps if start else 0),
+            "train_macs": trainer.macs_done,
+            "train_cpu_s": time.process_time() - training_started,
+            "curve": trainer.curve,
+            "notes": trainer.notes,
+        }
+    record["files"] = _save(result, task, spec.seed, folder)
 
 
 def _held_out(spec: TrialSpec) -> list[Path]:

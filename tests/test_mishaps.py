@@ -13,7 +13,7 @@ from tests.plugins import installed
 REASONS = {
     "hangs": "ended after 15 s, the limit of --trial-timeout",
     "diverges": "the training loss became nan by step 3",
-    "loses_its_weights": "dev scores are not numbers",
+    "loses_its_weights": "audit: the trained model computes outputs that are not numbers",
     "is_killed": r"its process died 3 times .*give it more, or run with fewer --jobs",
     "wants_memory": "can't allocate memory",
 }
@@ -43,6 +43,8 @@ def test_the_trial_has_failed_and_says_why(run: Finished, results: Path, name: s
     assert pd.Series([trial["reason"]]).str.contains(REASONS[name]).all(), trial["reason"]
     record = json.loads((results / FOLDER / "trials" / trial["key"] / "trial.json").read_text())
     assert record.get("retry", False) == (name in AGAIN)
+    if name == "diverges":
+        assert (record["train_steps"], len(record["curve"])) == (3, 2) and record["train_macs"] > 0
     assert f"failed {name}" in run.output
     assert name in (results / FOLDER / "report.html").read_text()
 
