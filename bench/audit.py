@@ -111,7 +111,7 @@ def _same_model(task: Task, seed: int, folder: Path, exported: OnnxModel, costs:
     """
     inputs, trained = probe_inputs(task, seed), load_file(folder / OUTPUTS)["outputs"]
     if not torch.isfinite(trained).all():
-        raise AuditError("the trained model computes outputs that are not numbers")
+        raise AuditError("the trained model computes outputs that are NaN or infinite")
     difference = _difference(trained, Predictor(exported)(inputs))
     if difference > TOLERANCE:
         raise AuditError(f"the exported file does not compute what the trained model did: {difference:.2g} apart")

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -41,18 +40,6 @@ class Diverges(Method):
 
 
 @dataclass(frozen=True)
-class LosesItsWeights(Method):
-    """Delivers weights that are no numbers."""
-
-    stage = "post_hoc"
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        with torch.no_grad():
-            _first(model.parameters()).fill_(float("nan"))
-        return model
-
-
-@dataclass(frozen=True)
 class IsKilled(Method):
     """Is killed as by a system that has no memory left."""
 
@@ -72,7 +59,3 @@ class WantsMemory(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         torch.zeros(2**50)
         return model
-
-
-def _first(parameters: Iterable[nn.Parameter]) -> nn.Parameter:
-    return next(iter(parameters))

@@ -13,7 +13,6 @@ from tests.plugins import installed
 REASONS = {
     "hangs": "ended after 15 s, the limit of --trial-timeout",
     "diverges": "the training loss became nan by step 3",
-    "loses_its_weights": "audit: the trained model computes outputs that are not numbers",
     "is_killed": r"its process died 3 times .*give it more, or run with fewer --jobs",
     "wants_memory": "can't allocate memory",
 }
