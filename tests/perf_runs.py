@@ -1,6 +1,6 @@
 """What whole runs cost: `make perf` prints these ratios behind those of single steps. Minutes; it is no test.
 
-``python -m tests.perf_runs --preset quick`` does the same at the size that users run first: an hour on two cores.
+``python -m tests.perf_runs --preset quick`` does the same at the size that users run first, for over an hour.
 """
 
 import argparse
