@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from bench.method import Recipe
-from bench.search import frozen_choices
+from bench.selection import frozen_choices
 from bench.task import Metric
 from bench.trial import TrialSpec
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from bench import Method, Trainer, tune
 from bench.method import RATE, Recipe
-from bench.search import BATCH, MethodStudy, Proposal, frozen_choices
+from bench.search import BATCH, MethodStudy, Proposal
+from bench.selection import frozen_choices
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
 
