@@ -10,30 +10,34 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:
-    from bench.cache import cached_folder, content_key
-    from bench.measure.onnx_model import OnnxModel
-    from bench.method import Chain, Method, tune
-    from bench.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
-    from bench.train import Trainer
-    from bench.widths import Widths
+    from bench.export.model import OnnxModel
+    from bench.plugins.method import Chain, Method, tune
+    from bench.plugins.metrics import equal_error_rate
+    from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
+    from bench.storage.cache import cached_folder, content_key
+    from bench.trial.trainer import Trainer
+    from bench.widths.cost import count_macs
+    from bench.widths.widths import Widths
 
 _HOME = {
-    "cached_folder": "bench.cache",
-    "content_key": "bench.cache",
-    "OnnxModel": "bench.measure.onnx_model",
-    "Chain": "bench.method",
-    "Method": "bench.method",
-    "tune": "bench.method",
-    "Batch": "bench.task",
-    "ItemScores": "bench.task",
-    "Metric": "bench.task",
-    "Plan": "bench.task",
-    "Predict": "bench.task",
-    "Progress": "bench.task",
-    "Split": "bench.task",
-    "Task": "bench.task",
-    "Trainer": "bench.train",
-    "Widths": "bench.widths",
+    "cached_folder": "bench.storage.cache",
+    "content_key": "bench.storage.cache",
+    "OnnxModel": "bench.export.model",
+    "Chain": "bench.plugins.method",
+    "Method": "bench.plugins.method",
+    "tune": "bench.plugins.method",
+    "equal_error_rate": "bench.plugins.metrics",
+    "count_macs": "bench.widths.cost",
+    "Batch": "bench.plugins.task",
+    "ItemScores": "bench.plugins.task",
+    "Metric": "bench.plugins.task",
+    "Plan": "bench.plugins.task",
+    "Predict": "bench.plugins.task",
+    "Progress": "bench.plugins.task",
+    "Split": "bench.plugins.task",
+    "Task": "bench.plugins.task",
+    "Trainer": "bench.trial.trainer",
+    "Widths": "bench.widths.widths",
 }
 
 __all__ = [
@@ -56,6 +60,8 @@ __all__ = [
     "Widths",
     "cached_folder",
     "content_key",
+    "count_macs",
+    "equal_error_rate",
     "tune",
 ]
 

@@ -12,7 +12,7 @@ import typer
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.cluster import Cluster
+    from bench.execution.executor import Cluster
 
 DEFAULT_RESULTS = Path("results")
 
@@ -50,7 +50,7 @@ def list_plugins() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bench.listing import summaries
+    from bench.plugins.registry import summaries
 
     for kind in ("tasks", "methods"):
         table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -102,7 +102,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     waiting = sys.stderr.isatty()
     if waiting:
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
-    from bench.run import run_comparison
+    from bench.runner.command import run_comparison
 
     if waiting:  # whatever is said next begins on a clean line
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
@@ -130,9 +130,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
 @app.command()
 def report(task: TaskName, preset: Preset = "quick", model: Model = None, results: Results = DEFAULT_RESULTS) -> None:
     """Build report.html, report.md and points.csv again from what was tracked."""
-    from bench.points import comparison_folder, select_comparison
     from bench.report import write_report
-    from bench.run import print_answer
+    from bench.results.points import comparison_folder, select_comparison
+    from bench.runner.command import print_answer
 
     folder = comparison_folder(results, task, preset)
     if model is not None:
@@ -173,7 +173,7 @@ def cache(
     yes: Annotated[bool, typer.Option("--yes", help="Clear without asking.")] = False,
 ) -> None:
     """List what is kept for later runs (data, dense models), or clear it; results are never touched."""
-    from bench.inventory import show, sweep
+    from bench.storage.inventory import show, sweep
 
     if clear:
         sweep(results, clear, asked=lambda question: yes or typer.confirm(question))
@@ -184,7 +184,7 @@ def cache(
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="Name of a method or a task.")]) -> None:
     """Hold a method or a task to the contract."""
-    from bench.conformance import check_plugin
+    from bench.check import check_plugin
 
     for line in check_plugin(name):
         print(line)
@@ -197,7 +197,7 @@ def _cluster(executor: Where, address: str | None, cpus: float, gpus: float) -> 
                 f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray"
             )
         return None
-    from bench.cluster import Cluster
+    from bench.execution.executor import Cluster
 
     if not cpus and not gpus:
         raise BenchError("a trial needs something of a machine: give --cpus or --gpus more than 0")

@@ -1,4 +1,7 @@
-"""The one exception that is shown to a user as a message, without a traceback."""
+"""Errors that are shown to a user as a message, without a traceback, and a likely name for a mistyped one."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class BenchError(Exception):
@@ -15,3 +18,9 @@ class BudgetError(MethodError):
 
 class Declined(MethodError):
     """A method does not apply to this model or task; the message says why. That is shown, and is no failure."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'smoke'?)`` when a known name is near, else nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

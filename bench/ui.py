@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.files import read_json
-from bench.points import INDEX, TRACKED
-from bench.provenance import without_password
-from bench.tracking.view import experiment_address
+from bench.results.points import INDEX
+from bench.storage.files import read_json
+from bench.storage.provenance import without_password
+from bench.tracking.trials import experiment_address
+from bench.trial.record import TRACKED
 
 
 def serve(results: Path, port: int, tracking_uri: str | None) -> None:

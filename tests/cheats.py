@@ -173,7 +173,7 @@ class ReportsItsOwnFigures(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
-        for name in ("bench.measure.costs", "bench.audit", "bench.trial"):
+        for name in ("bench.export.costs", "bench.trial.verify", "bench.trial.compress"):
             module: Any = sys.modules.get(name)
             for function in ("file_costs", "count_macs"):
                 if hasattr(module, function):

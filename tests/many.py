@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.metrics import equal_error_rate
-from bench.task import ItemScores
+from bench.plugins.metrics import equal_error_rate
+from bench.plugins.task import ItemScores
 from tests.written import Written
 
 BUDGETS = [0.5, 0.25, 0.125, 0.0625]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Method, Trainer
-from bench.task import Batch
+from bench.plugins.task import Batch
 
 
 @dataclass(frozen=True)

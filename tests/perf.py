@@ -18,11 +18,13 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from bench.dense import fresh_model
-from bench.measure import Loaded, count_macs, export_onnx, measure_latency
-from bench.registry import load_task
-from bench.task import Batch, Plan, Task
-from bench.train import Trainer
+from bench.export.latency import Loaded, measure_latency
+from bench.export.model import export_onnx
+from bench.plugins.registry import load_task
+from bench.plugins.task import Batch, Plan, Task
+from bench.trial.compress import fresh_model
+from bench.trial.trainer import Trainer
+from bench.widths.cost import count_macs
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
 from tests.many import write_many

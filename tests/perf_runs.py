@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.executor import Job
-from bench.jobs import audit, train
-from bench.local_executor import LocalExecutor
-from bench.trial import Setting, TrialSpec
+from bench.execution.executor import Job
+from bench.execution.local import LocalExecutor
+from bench.trial.compress import Setting, TrialSpec, train
+from bench.trial.verify import audit
 
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h: processes whose parent has ended become ours, and so do their CPU times
 TASK = "antispoof"

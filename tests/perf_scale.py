@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.comparison import Comparison
-from bench.executor import Executor, Job
-from bench.points import RECORD
-from bench.request import Request
-from bench.screen import Screen
-from bench.trial import TRAINED, TrialSpec
+from bench.execution.executor import Executor, Job
+from bench.runner.comparison import Comparison, Request
+from bench.runner.progress import Screen
+from bench.trial.compress import TrialSpec
+from bench.trial.record import RECORD, TRAINED
 from tests.perf_runs import adopt, cpu_s
 
 TASK, PRESET, METHOD = "synthetic", "smoke", "magnitude_pruning"

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.audit import audit_trial, still_as_audited
 from bench.errors import BenchError
-from bench.files import file_digest, read_json
-from bench.measure import count_macs
-from bench.points import finished_record
-from bench.rebuild import RECIPE, WEIGHTS, rebuilt_model
-from bench.trial import MODEL, OUTPUTS, TRAINED, Setting, TrialSpec, probe_inputs, run_trial
+from bench.export.model import RECIPE, WEIGHTS, rebuilt_model
+from bench.storage.files import file_digest, read_json
+from bench.trial.compress import Setting, TrialSpec, probe_inputs, run_trial
+from bench.trial.record import MODEL, OUTPUTS, TRAINED, finished_record
+from bench.trial.verify import audit_trial, still_as_audited
+from bench.widths.cost import count_macs
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import cache, cached_folder, content_key
-from bench.cache import FILES, MANIFEST, intact
+from bench import cached_folder, content_key
+from bench.storage import cache
+from bench.storage.cache import FILES, MANIFEST, intact
 
 SETTINGS = {"seed": 3, "model": "small", "rate": 0.1}
 

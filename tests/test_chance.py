@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.points import load_points
 from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.chance import chance_table
+from bench.results.points import load_points
 from tests.written import Written
 
 

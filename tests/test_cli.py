@@ -77,7 +77,7 @@ def test_full_disk_is_said_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a mock: no disk here can be filled on purpose
-    monkeypatch.setattr("bench.run.shutil.disk_usage", lambda path: _Usage(1000))
+    monkeypatch.setattr("bench.runner.command.shutil.disk_usage", lambda path: _Usage(1000))
     said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path)
     assert "0 MB left" in said
 

@@ -9,12 +9,10 @@ import torch
 from torch import nn
 
 from bench import Method, Trainer
-from bench.conformance import ContractError, check_method, check_task, ensure_repeats, known_to_repeat
-from bench.listing import names
-from bench.method import Recipe
-from bench.probe import Probe
-from bench.registry import load_recipe, load_task
-from bench.run import CHAINS
+from bench.check import ContractError, Probe, check_method, check_task, ensure_repeats, known_to_repeat
+from bench.plugins.method import Recipe
+from bench.plugins.registry import load_recipe, load_task, names
+from bench.runner.command import CHAINS
 from tests.conftest import SmokeRun
 
 

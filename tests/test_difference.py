@@ -21,8 +21,8 @@ from bench.difference.scores import Verdict, scored_points, seed_difference, ver
 from bench.difference.shown import Line, render_markdown
 from bench.difference.sides import load_sides
 from bench.errors import BenchError
-from bench.points import load_points
-from bench.task import Metric
+from bench.plugins.task import Metric
+from bench.results.points import load_points
 from tests.written import Written
 
 EER = Metric("eer", "percent", "minimize")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.points import load_points
 from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.chosen import chosen_points
@@ -17,6 +16,7 @@ from bench.report.covered import hypervolumes
 from bench.report.excess import excess_table
 from bench.report.reading import troubles
 from bench.report.table import result_table
+from bench.results.points import load_points
 from tests.written import Written
 
 STEPS = [[0.125, 40.0], [0.25, 20.0], [0.4, 15.0], [0.5, 10.0], [1.0, 4.0]]

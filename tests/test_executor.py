@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bench import BenchError, BudgetError
-from bench.executor import ATTEMPTS, Job, Lost
-from bench.local_executor import LocalExecutor
+from bench.execution.executor import ATTEMPTS, Job, Lost
+from bench.execution.local import LocalExecutor
 from tests import jobs
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BudgetError, Declined, Metric, Plan, Predict, Split, Task, Trainer
-from bench.measure import count_macs
-from bench.train import Hardware
-from bench.widths import Widths
+from bench.trial.trainer import Hardware
+from bench.widths.cost import count_macs
+from bench.widths.widths import Widths
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
 from tests.architectures import Recurrent, SpeechConformer, Transformer

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, ItemScores, Metric, Plan, Predict, Split, Task
-from bench.files import read_json
-from bench.items import load_items, save_items
-from bench.jobs import evaluate_model
-from bench.measure import export_onnx
-from bench.points import EVAL, EVAL_ITEMS, MODEL, trial_folder
+from bench.export.model import export_onnx
+from bench.storage.files import read_json
+from bench.trial.evaluate import evaluate_model
+from bench.trial.record import EVAL, EVAL_ITEMS, MODEL, load_items, save_items, trial_folder
 from tasks.synthetic import Synthetic
 from tests.conftest import SmokeRun
 

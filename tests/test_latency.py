@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench.measure import Loaded, OnnxModel, Predictor, export_onnx, interleaved, measure_latency
-from bench.measure.interleaved import Compared, Effort, compare_cpu_time, run_times_ms
-from bench.points import COLUMNS
-from bench.rebuild import save_module
-from bench.task import Task
-from bench.timing import latencies, time_models
-from bench.trial import Setting
+from bench.export import latency as interleaved
+from bench.export.latency import Compared, Effort, Loaded, compare_cpu_time, measure_latency, run_times_ms
+from bench.export.model import OnnxModel, Predictor, export_onnx, save_module
+from bench.plugins.task import Task
+from bench.results.points import COLUMNS
+from bench.trial.compress import Setting
+from bench.trial.evaluate import latencies, time_models
 from tasks.antispoof import Antispoof
 from tasks.antispoof.resnet import LAYOUTS
 from tasks.vad import Vad
@@ -183,7 +183,7 @@ def test_what_does_not_agree_is_timed_again_and_the_better_agreement_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spreads: tuple[float, float], kept: float
 ) -> None:
     told = iter(spreads)
-    monkeypatch.setattr("bench.timing.latencies", lambda *_: {"latency_spread": next(told)})
+    monkeypatch.setattr("bench.trial.evaluate.latencies", lambda *_: {"latency_spread": next(told)})
     setting = Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
     time_models(setting, [tmp_path], lambda fraction, note: None)
     assert json.loads((tmp_path / "latency.json").read_text()) == {"latency_spread": kept}

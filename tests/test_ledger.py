@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from bench.check import Probe, ProbeNet
 from bench.errors import MethodError
-from bench.measure import count_macs
-from bench.measure.plain import require_plain
-from bench.probe import Probe, ProbeNet
-from bench.seal import sealed
-from bench.train import Trainer
+from bench.export.model import require_plain
+from bench.trial.guard import sealed
+from bench.trial.trainer import Trainer
+from bench.widths.cost import count_macs
 
 
 def trainer(steps: int = 10) -> Trainer:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import BenchError
-from bench.measure import count_macs, export_onnx, file_costs
+from bench.export.costs import file_costs
+from bench.export.model import export_onnx
+from bench.widths.cost import count_macs
 from tasks.antispoof.resnet import LAYOUTS, Block, ResNet
 from tests.models import Branches, Temporal, mlp, randomise_norms
 

@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchaudio.models import Conformer, DeepSpeech, Wav2Letter
 
 from bench import BenchError
-from bench.measure import Predictor, count_macs, export_onnx, file_costs
-from bench.measure.attention import PlainAttention
+from bench.export.attention import PlainAttention
+from bench.export.costs import file_costs
+from bench.export.model import Predictor, export_onnx
+from bench.widths.cost import count_macs
 
 
 class Recurrent(nn.Module):

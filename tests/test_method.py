@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bench import BenchError, Chain, Method, Plan, Trainer, tune
-from bench.method import RATE, Recipe, Tunable, configure, search_space
-from bench.registry import load_recipe
+from bench.plugins.method import RATE, Recipe, Tunable, configure, search_space
+from bench.plugins.registry import load_recipe
 from tests.models import Points, mlp
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BudgetError, Metric, Plan, Predict, Split, Task, Trainer
-from bench.listing import names
-from bench.measure import Predictor, count_macs, export_onnx, file_costs
-from bench.registry import load_method
+from bench.export.costs import file_costs
+from bench.export.model import Predictor, export_onnx
+from bench.plugins.registry import load_method, names
+from bench.widths.cost import count_macs
 from tests.architectures import ARCHITECTURES
 
 STRUCTURED = [name for name in names("methods") if hasattr(load_method(name), "budget")]

@@ -1,14 +1,11 @@
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-import bench.metrics
 from bench import BenchError
-from bench.metrics import equal_error_rate
+from bench.plugins.metrics import equal_error_rate
 
 #: scores on a coarse grid, so that ties are frequent, with both classes present
 SCORED = st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 1)), min_size=2, max_size=40).filter(
@@ -130,9 +127,3 @@ def test_what_has_no_error_rate_is_refused(scores: list[float], labels: list[flo
 def test_columns_and_booleans_are_taken_as_they_are() -> None:
     scores = np.array([[0.9], [0.2], [0.4]], dtype=np.float32)
     assert equal_error_rate(scores, np.array([True, False, True])) == 0
-
-
-def test_the_example_in_the_docstring_runs() -> None:
-    results = doctest.testmod(bench.metrics)
-    assert results.attempted == 1
-    assert results.failed == 0

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from bench.points import load_points
 from bench.report import write_report
+from bench.results.points import load_points
 from bench.tracking.store import Tracker, default_uri
 from bench.tracking.sync import sync, sync_report
 from tests.browser import Watched, chromium, watched_page

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.pace import Pace
+from bench.runner.progress import Pace
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     clock = Clock()
-    monkeypatch.setattr("bench.pace.time", clock)
+    monkeypatch.setattr("bench.runner.progress.time", clock)
     return clock
 
 

@@ -1,14 +1,12 @@
-import doctest
 import itertools
 
 import numpy as np
 import pytest
 
-import bench.pareto
+from bench.check import Probe
 from bench.errors import BenchError
-from bench.pareto import Reference, best_possible_front, hypervolume, nondominated, reference_for
-from bench.probe import Probe
-from bench.task import Metric
+from bench.plugins.task import Metric
+from bench.stats.fronts import Reference, best_possible_front, hypervolume, nondominated, reference_for
 
 
 def staircase(cost: np.ndarray, error: np.ndarray) -> float:
@@ -19,10 +17,6 @@ def staircase(cost: np.ndarray, error: np.ndarray) -> float:
             area += (1 - x) * (level - y)
             level = y
     return area
-
-
-def test_the_examples_of_the_documentation() -> None:
-    assert doctest.testmod(bench.pareto).failed == 0
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bench.provenance import provenance, without_password
+from bench.storage.provenance import provenance, without_password
 
 
 def test_password_of_a_store_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.points import load_points
 from bench.report import published, write_report
 from bench.report.answer import answer, budget_duels
 from bench.report.covered import hypervolumes, on_front
+from bench.results.points import load_points
 from tests.written import Written
 
 LABEL = "published on ASVspoof 2019 LA: feature noise"

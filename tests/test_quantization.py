@@ -13,10 +13,11 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, q
 from torch import Tensor, nn
 
 from bench import Batch
-from bench.conformance import check_plugin
-from bench.measure import OnnxModel, Predictor, count_macs, export_onnx, file_costs
-from bench.probe import Probe
-from bench.train import Trainer
+from bench.check import Probe, check_plugin
+from bench.export.costs import file_costs
+from bench.export.model import OnnxModel, Predictor, export_onnx
+from bench.trial.trainer import Trainer
+from bench.widths.cost import count_macs
 from methods._integer import _Calibration, _converted, quantized
 from methods.quantization_aware import QuantizationAware
 from tests.test_measure_recurrent import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent

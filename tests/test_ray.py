@@ -11,10 +11,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench.cluster import Cluster
 from bench.errors import BenchError
-from bench.executor import Job, Lost
-from bench.ray_executor import RayExecutor
+from bench.execution.executor import Cluster, Job, Lost
+from bench.execution.ray_cluster import RayExecutor
 from tests import jobs
 from tests.conftest import bench
 
@@ -103,7 +102,7 @@ def test_what_measures_speed_runs_here_though_another_machine_is_free(cluster: A
 def test_a_machine_without_the_results_folder_is_named(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.ray_executor._look", lambda token: (False, ""))
+    monkeypatch.setattr("bench.execution.ray_cluster._look", lambda token: (False, ""))
     with pytest.raises(BenchError, match="does not see the results folder"):
         executor(cluster, tmp_path)
 

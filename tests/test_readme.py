@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 from bench import Method
-from bench.conformance import check_method
-from bench.method import Recipe
+from bench.check import check_method
+from bench.plugins.method import Recipe
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError, listing, registry, run
-from bench.listing import Summary
-from bench.method import Recipe
-from bench.registry import load_method, source_digest
+from bench import BenchError
+from bench.plugins import registry
+from bench.plugins.method import Recipe
+from bench.plugins.registry import Summary, load_method, source_digest
+from bench.runner import command as run
+
+REAL_FILES = registry.files
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_an_entry_point_that_is_no_method_is_named(target: str, message: str, mo
 
 
 def test_listing_reads_title_and_stage_from_the_source() -> None:
-    shown = {summary.name: summary for summary in listing.summaries("methods")}
+    shown = {summary.name: summary for summary in registry.summaries("methods")}
     assert shown["dense"] == Summary(
         "dense", "No compression: the dense model, trained with the whole step budget.", "in_training"
     )
@@ -55,10 +58,10 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     (folder / "torn_method.py").write_text("def (\n")
     odd = 'from bench import Method\n\nclass Odd(Method):\n    """Odd."""\n    stage = "post" + "_hoc"\n'
     (folder / "odd_method.py").write_text(odd)
-    known = listing.files("methods")
+    known = REAL_FILES("methods")
     theirs = {path.stem: path for path in folder.glob("*.py")}
-    monkeypatch.setattr(listing, "files", lambda kind: {**known, **theirs})
-    shown = {summary.name: summary for summary in listing.summaries("methods")}
+    monkeypatch.setattr(registry, "files", lambda kind: {**known, **theirs})
+    shown = {summary.name: summary for summary in registry.summaries("methods")}
     assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
     assert shown["odd_method"].title == "Odd."
     assert shown["dense"].stage == "in_training"

@@ -14,10 +14,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench import BenchError, cli, inventory
-from bench.files import file_digest, write_json, write_whole
-from bench.points import finished_record
-from bench.supervisor import LOCK, sole_supervisor
+from bench import BenchError, cli
+from bench.storage import inventory
+from bench.storage.files import file_digest, write_json, write_whole
+from bench.storage.lock import LOCK, sole_supervisor
+from bench.trial.record import finished_record
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import Finished, bench
 
@@ -68,7 +69,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pyt
     def no_locks(handle: int, operation: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("bench.supervisor.fcntl.flock", no_locks)
+    monkeypatch.setattr("bench.storage.lock.fcntl.flock", no_locks)
     with (
         pytest.raises(BenchError, match=r"cannot be locked \(No locks available\).*--results"),
         sole_supervisor(tmp_path),

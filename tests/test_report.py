@@ -11,11 +11,11 @@ from rich.console import Console
 
 import bench.report.numbers
 from bench.errors import BenchError
-from bench.points import load_points
 from bench.report import write_report
 from bench.report.answer import answer, budget_duels
 from bench.report.chosen import chosen_points
 from bench.report.table import result_table
+from bench.results.points import load_points
 from tests.written import Written
 
 ODD = "noise<b>&$x$|+quantization"  # what a plugin may be called

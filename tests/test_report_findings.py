@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.metrics import equal_error_rate
-from bench.points import load_points
+from bench.plugins.metrics import equal_error_rate
+from bench.plugins.task import ItemScores
 from bench.report import write_report
 from bench.report.answer import budget_duels
 from bench.report.best import best_rows, how_drawn
@@ -22,7 +22,7 @@ from bench.report.speedup import speedup_table
 from bench.report.surfaces import attainment_figure, bands
 from bench.report.training import training_table
 from bench.report.undiminished import undiminished_rows
-from bench.task import ItemScores
+from bench.results.points import load_points
 from tests.written import Written
 
 LABELS = np.arange(90) % 3 == 0

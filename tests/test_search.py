@@ -7,9 +7,9 @@ import pytest
 from torch import nn
 
 from bench import Method, Trainer, tune
-from bench.method import RATE, Recipe
-from bench.search import BATCH, MethodStudy, Proposal
-from bench.selection import frozen_choices
+from bench.plugins.method import RATE, Recipe
+from bench.results.selection import frozen_choices
+from bench.runner.study import BATCH, MethodStudy, Proposal
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
 

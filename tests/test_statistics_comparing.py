@@ -9,19 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.pareto import Reference, hypervolume
-from bench.statistics import (
-    LARGE_IS_GOOD,
-    TOO_FEW,
-    Resampling,
-    camp_covered_by_seed,
-    compare,
-    covered_by_seed,
-    holm,
-    probability_better,
-    seeds_needed,
-    smallest_p,
-)
+from bench.stats.estimates import LARGE_IS_GOOD, Resampling
+from bench.stats.fronts import Reference, camp_covered_by_seed, covered_by_seed, hypervolume
+from bench.stats.permutation import TOO_FEW, compare, holm, probability_better, seeds_needed, smallest_p
 
 INF = math.inf
 FEW = Resampling(resamples=300)

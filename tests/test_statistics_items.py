@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.metrics import equal_error_rate
-from bench.statistics import (
-    Items,
-    Resampling,
-    best_within,
-    drawn_scores,
-    least_cost_no_worse,
-)
-from bench.statistics.bootstrap import tail
-from bench.statistics.items import unit_draws
-from bench.statistics.rates import ErrorCounts
-from bench.task import ItemScores
+from bench.plugins.metrics import equal_error_rate
+from bench.plugins.task import ItemScores
+from bench.stats.estimates import Resampling, best_within, least_cost_no_worse, tail
+from bench.stats.items import ErrorCounts, Items, drawn_scores, unit_draws
 
 INF = math.inf
 FEW = Resampling(resamples=300)
@@ -158,7 +150,7 @@ def test_draws_keep_the_number_of_each_class() -> None:
 
 def test_memory_is_bounded_by_drawing_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     items = ItemScores(np.random.default_rng(0).normal(size=100), None, np.arange(100))
-    monkeypatch.setattr("bench.statistics.items._DRAWN_AT_ONCE", 700)
+    monkeypatch.setattr("bench.stats.items._DRAWN_AT_ONCE", 700)
     assert [weights.shape for weights in unit_draws(items, 16, 0)] == [(100, 7), (100, 7), (100, 2)]
     assert drawn_scores([items] * 20, 16).shape == (16, 20)
 

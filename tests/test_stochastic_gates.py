@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from bench import BudgetError, Trainer
-from bench.measure import count_macs
-from bench.widths import Widths
+from bench.widths.cost import count_macs
+from bench.widths.widths import Widths
 from methods._gates import ChannelGates
 from methods.stochastic_gates import StochasticGates
 from tests.models import Branches, Points, Temporal, randomise_norms

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from bench.errors import BenchError
-from bench.points import load_points
+from bench.results.points import load_points
 from bench.tracking.background import BackgroundTracker
 from bench.tracking.store import Tracker, default_uri
 from bench.tracking.sync import sync, sync_report

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from bench.errors import BenchError
-from bench.points import load_points
+from bench.results.points import load_points
 from bench.tracking.store import Tracker
 from bench.tracking.sync import sync
 from tests.servers import PostgreSQL, postgresql

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError, MethodError, Plan, Trainer
-from bench.train import Hardware, stream_seed
+from bench.trial.trainer import Hardware, stream_seed
 from tests.models import Points, mlp, randomise_norms
 
 PLAN = Points.presets["quick"]
@@ -236,7 +236,7 @@ def test_the_curve_holds_the_mean_loss_between_its_points() -> None:
 
 def test_progress_is_reported_with_the_steps_done(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 0.7)
-    monkeypatch.setattr("bench.ledger.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("bench.trial.trainer.time.monotonic", lambda: next(clock))
     told: list[tuple[int, float]] = []
     run = trainer(9, on_progress=lambda steps, loss: told.append((steps, loss)))
     run.fit(fresh())
@@ -262,7 +262,7 @@ def test_costs_and_budgets_are_fractions_of_the_dense_model() -> None:
 
 
 def test_an_export_scores_like_the_model() -> None:
-    from bench.measure import Predictor
+    from bench.export.model import Predictor
 
     model = fresh()
     x = torch.randn(5, 6)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.points import load_points
 from bench.report import write_report
 from bench.report.undiminished import undiminished_rows
+from bench.results.points import load_points
 from tests.written import Written
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench import BenchError
-from bench.points import load_points, select_comparison
-from bench.screen import Screen
-from bench.task import Metric
+from bench.plugins.task import Metric
+from bench.results.points import load_points, select_comparison
+from bench.runner.progress import Screen
 from tests.written import Written
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import Widths
-from bench.measure import Predictor, count_macs, export_onnx
+from bench.export.model import Predictor, export_onnx
+from bench.widths.cost import count_macs
 from bench.widths.flexible import make_flexible
 from tests.architectures import ARCHITECTURES, Encoder, Recurrent, Transformer
 from tests.models import randomise_norms

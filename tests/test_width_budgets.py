@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from bench import BudgetError, Widths
-from bench.measure import count_macs
-from bench.widths.solve import largest_within, smallest_sizes
+from bench.widths.cost import count_macs, largest_within, smallest_sizes
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 from tests.models import mlp
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import BenchError, Widths
-from bench.measure import count_macs
+from bench.widths.cost import count_macs
 from tests.test_widths import close, inputs, masks, random_choice
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench import BenchError, Widths
-from bench.measure import Predictor, count_macs, export_onnx
+from bench.export.model import Predictor, export_onnx
+from bench.widths.cost import count_macs
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 from tests.models import Branches, Temporal, mlp, randomise_norms
 

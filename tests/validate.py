@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from bench import Method, Trainer
-from bench.measure import count_macs
-from bench.provenance import provenance
+from bench.storage.provenance import provenance
+from bench.widths.cost import count_macs
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
 from methods.uniform_width import UniformWidth

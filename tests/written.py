@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.items import save_items
-from bench.task import ItemScores
+from bench.plugins.task import ItemScores
+from bench.trial.record import save_items
 
 INDEX: dict[str, Any] = {
     "identity": "0123456789abcdef",

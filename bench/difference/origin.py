@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.difference.sides import Side
-from bench.provenance import without_password
+from bench.storage.provenance import without_password
 
 #: said of every run, and no reason for other numbers
 _ALWAYS_OTHER = ("date", "started", "command")

@@ -7,7 +7,7 @@ from bench.difference.matched import Matched
 from bench.difference.scores import LEVEL, Scored, Verdict
 from bench.difference.shown import Line, Sheet
 from bench.report.numbers import number, percent, score, signed
-from bench.statistics import seeds_needed
+from bench.stats.permutation import seeds_needed
 
 HEAD = ("method", "budget", "seeds", "A", "B", "gain", "± s.e.", "verdict")
 SMALL = 0.005  # below this two decimals would hide a gain

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.difference.matched import Point
+from bench.plugins.task import Metric
 from bench.report.numbers import known
-from bench.statistics import Sign, compare, holm, sign_of, smallest_p
-from bench.task import Metric
+from bench.stats.estimates import Sign, sign_of
+from bench.stats.permutation import compare, holm, smallest_p
 
 LEVEL = 0.05
 Finding = Literal["same score", "within noise", "better", "worse", "too few seeds to tell", "failed in both"]

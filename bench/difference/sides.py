@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import BenchError
-from bench.files import read_json
-from bench.points import INDEX, load_points
-from bench.registry import load_task
-from bench.task import Metric
+from bench.plugins.registry import load_task
+from bench.plugins.task import Metric
+from bench.results.points import INDEX, load_points
+from bench.storage.files import read_json
 
 #: columns without which a points.csv cannot be compared; all others may be there or not
 REQUIRED = ("task", "preset", "method", "budget", "seed", "status", "chosen")

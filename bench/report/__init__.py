@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.files import write_whole
-from bench.points import Points, load_points
+from bench.results.points import Points, load_points
+from bench.storage.files import write_whole
 
 
 def write_report(folder: Path) -> Points:

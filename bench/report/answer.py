@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.points import Points
 from bench.report.chance import CAMPS as CAMPS_TOGETHER
 from bench.report.chance import chance_table
 from bench.report.chosen import chosen_points, counts
 from bench.report.numbers import score, title
-from bench.statistics import seeds_needed
+from bench.results.points import Points
+from bench.stats.permutation import seeds_needed
 
 HARDLY = 0.01  # of the mean score: a difference below this is called none
 CAMPS = {"in_training": "while it trains", "post_hoc": "afterwards"}

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.draws import ItemDraws
 from bench.report.grid import Grid, grid_of
 from bench.report.numbers import percent
-from bench.statistics import TOO_FEW, Estimate, best_within, seeds_needed, sign_of
+from bench.results.points import Points
+from bench.stats.estimates import Estimate, best_within, sign_of
+from bench.stats.permutation import TOO_FEW, seeds_needed
 
 CAMP = "all {} methods together"
 

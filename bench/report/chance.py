@@ -4,20 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.pareto import reference_for
-from bench.points import Points
 from bench.report.chosen import chosen_points
 from bench.report.grid import seed_runs
-from bench.statistics import (
-    LARGE_IS_GOOD,
-    TOO_FEW,
-    camp_covered_by_seed,
-    compare,
-    covered_by_seed,
-    holm,
-    probability_better,
-    seeds_needed,
-)
+from bench.results.points import Points
+from bench.stats.estimates import LARGE_IS_GOOD
+from bench.stats.fronts import camp_covered_by_seed, covered_by_seed, reference_for
+from bench.stats.permutation import TOO_FEW, compare, holm, probability_better, seeds_needed
 
 CONTROL = "uniform_width"
 CAMPS = ("in-training methods together", "post-hoc methods together")

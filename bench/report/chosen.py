@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.points import Points
+from bench.results.points import Points
 
 #: below this share of the executed MACs the rest is zeros, which a dense runtime multiplies all the same
 UNSTRUCTURED = 0.9

@@ -4,13 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench.pareto import Reference, hypervolume, nondominated, reference_for
-from bench.points import Points
 from bench.report.chosen import chosen_points, counts, stage_name
 from bench.report.draws import NO_ITEMS, ItemDraws
 from bench.report.excess import best_possible_steps
 from bench.report.grid import grid_of
-from bench.statistics import covered_on_average
+from bench.results.points import Points
+from bench.stats.fronts import Reference, covered_on_average, hypervolume, nondominated, reference_for
 
 #: costs that are shares of the dense model, with what their column is called in the report
 COSTS = {

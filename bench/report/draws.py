@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.items import load_items
-from bench.points import EVAL_ITEMS, Points, trial_folder
-from bench.statistics import drawn_scores, same_items
-from bench.task import ItemScores
+from bench.plugins.task import ItemScores
+from bench.results.points import Points
+from bench.stats.items import drawn_scores, same_items
+from bench.trial.record import EVAL_ITEMS, load_items, trial_folder
 
 RESAMPLES = 1000
 

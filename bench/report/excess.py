@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
+from bench.results.points import Points
 
 
 def best_possible_steps(points: Points) -> pd.DataFrame:

@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from bench.points import Points
 from bench.report.chosen import chosen_points, counts
 from bench.report.looks import Look, legend, looks_of
 from bench.report.numbers import percent, short, title, unit
 from bench.report.overlays import draw_best_possible, draw_published, relative_scale
 from bench.report.surfaces import bands, crowded, draw_band
 from bench.report.svg import INK, blank_figure, style, to_svg
-from bench.statistics import AttainmentBand
+from bench.results.points import Points
+from bench.stats.fronts import AttainmentBand
 
 _WORST: Any = {"color": INK, "marker": "x", "linestyle": "none", "markersize": 6}
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.points import Points
 from bench.report.best import BestRow, best_rows
 from bench.report.chance import chance_table
 from bench.report.covered import hypervolumes
 from bench.report.draws import draw_items
 from bench.report.undiminished import UndiminishedRow, undiminished_rows
+from bench.results.points import Points
 
 
 @dataclass(frozen=True)

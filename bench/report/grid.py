@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.points import Points
 from bench.report.draws import ItemDraws
-from bench.statistics import Items, Run
+from bench.results.points import Points
+from bench.stats.fronts import Run
+from bench.stats.items import Items
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,6 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.points import Points
 from bench.report import figures, reading
 from bench.report.answer import CAMPS, answer, budget_duels
 from bench.report.best import how_drawn
@@ -36,6 +35,7 @@ from bench.report.published import DRAWN, part_names, published_points
 from bench.report.speedup import LATENCIES, TIMED, speedup_figure, speedup_table
 from bench.report.surfaces import attainment_figure, how_banded
 from bench.report.training import EFFORT_NAMES, EFFORTS, LEDGERS, training_table
+from bench.results.points import Points
 
 MOST_LISTED = 1000  # trained models; all of them are in points.csv
 

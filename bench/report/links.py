@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from bench.files import read_json
-from bench.points import EVAL, MODEL, RECORD, TRACKED, Points, trial_folder
-from bench.tracking.view import run_address
+from bench.results.points import Points
+from bench.storage.files import read_json
+from bench.tracking.trials import run_address
+from bench.trial.record import EVAL, MODEL, RECORD, TRACKED, trial_folder
 
 #: where ``bench ui`` shows the runs unless it is told another port
 MLFLOW_UI = "http://127.0.0.1:5000"

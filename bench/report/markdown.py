@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.points import Points
 from bench.report import reading
 from bench.report.answer import answer, budget_duels
 from bench.report.best import how_drawn
@@ -14,6 +13,7 @@ from bench.report.findings import Findings
 from bench.report.numbers import estimated, extra, known, measured, number, percent, reached, score, short, title, unit
 from bench.report.published import drawn_points
 from bench.report.training import EFFORT_NAMES, EFFORTS, LEDGERS, training_table
+from bench.results.points import Points
 
 
 def render_markdown(points: Points, findings: Findings) -> str:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from bench.statistics import Estimate
-from bench.task import Metric
+from bench.plugins.task import Metric
+from bench.stats.estimates import Estimate
 
 
 def known(value: object) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bench.points import Points
 from bench.report.excess import best_possible_steps
 from bench.report.published import drawn_points
 from bench.report.svg import FAINT, INK
+from bench.results.points import Points
 
 #: hollow, so that nobody takes them for points of the run
 _MARKERS = "osDv^P"

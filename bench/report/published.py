@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.points import Points
+from bench.results.points import Points
 
 #: lies beside the package in the source tree; an installed package has none, which is no mistake
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "reference"

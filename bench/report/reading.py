@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from bench.pareto import reference_for
-from bench.points import Points
-from bench.provenance import without_password
 from bench.report.chosen import chosen_points
 from bench.report.numbers import percent, title, unit
+from bench.results.points import Points
+from bench.stats.fronts import reference_for
+from bench.storage.provenance import without_password
 
 _COUNTING = (
     "Failures and missed budgets count as worst: a point one of whose seeds failed, or cost more than was asked for, "

@@ -7,10 +7,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.points import Points
 from bench.report.chosen import chosen_points
 from bench.report.looks import legend, looks_of
 from bench.report.svg import INK, blank_figure, style, to_svg
+from bench.results.points import Points
 
 #: speed-ups by what was timed; a column is left out where nothing has been timed so
 TIMED = {

@@ -11,14 +11,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.pareto import Reference, reference_for
-from bench.points import Points
 from bench.report.chosen import chosen_points
 from bench.report.grid import seed_runs
 from bench.report.looks import looks_of
 from bench.report.numbers import percent, title, unit
 from bench.report.svg import FAINT, INK, blank_figure, style, to_svg
-from bench.statistics import AttainmentBand, Steps, attainment_band
+from bench.results.points import Points
+from bench.stats.fronts import AttainmentBand, Reference, Steps, attainment_band, reference_for
 
 CROWDED = 6  # methods: more than these are told apart in panels of their own
 CONTROL = "uniform_width"

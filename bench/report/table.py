@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.points import Points
 from bench.report.chosen import chosen_points, stage_name
 from bench.report.excess import excess_table
 from bench.report.numbers import extra, number, short, title, unit
 from bench.report.reading import declined
 from bench.report.reading import notes as notes_of
+from bench.results.points import Points
 
 WIDE = 128  # columns that the whole table needs
 

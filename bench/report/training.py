@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.points import Points
 from bench.report.best import method_stages
+from bench.results.points import Points
 
 #: what effort is counted in: the trial's own, and that of the dense model it started from
 EFFORTS = {

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.points import Points
 from bench.report.best import method_stages
 from bench.report.draws import NO_ITEMS, ItemDraws
 from bench.report.grid import Grid, grid_of
-from bench.statistics import Estimate, least_cost_no_worse, sign_of
+from bench.results.points import Points
+from bench.stats.estimates import Estimate, least_cost_no_worse, sign_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.points import Points, load_points
+from bench.results.points import Points, load_points
 
 if TYPE_CHECKING:
     from bench.tracking.store import Tracker

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from mlflow.exceptions import MlflowException
 
 from bench.errors import BenchError
-from bench.provenance import without_password
+from bench.storage.provenance import without_password
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -3,11 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from bench.files import read_json, write_json
-from bench.points import TRACKED, Points
+from bench.results.points import Points
+from bench.storage.files import read_json, write_json
 from bench.tracking.store import TROUBLE, Tracker
-from bench.tracking.trials import TrialRun, origin, trial_runs
-from bench.tracking.view import experiment_tags
+from bench.tracking.trials import TrialRun, experiment_tags, origin, trial_runs
+from bench.trial.record import TRACKED
 
 REPORT_FILES = ("front.svg", "report.html", "report.md", "points.csv")
 

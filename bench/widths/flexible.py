@@ -1,4 +1,4 @@
-"""Recurrent and attention layers whose parts have widths of their own: each layer's hidden state, the heads.
+"""Layers whose parts have widths of their own: each layer's hidden state, the heads, a part of the input.
 
 PyTorch's own layers know one hidden size for all layers and directions, and heads that divide the model's width. These
 compute the same, from the same parameters under the same names, and stay right when rows and columns are removed.
@@ -220,3 +220,26 @@ def _additive(mask: Tensor | None, queries: Tensor, keys: bool = False) -> Tenso
 
 def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return second if first is None else first if second is None else first + second
+
+
+class Selection(nn.Module):
+    """A model that reads some entries of its input only, such as some of the mel bands.
+
+    Args:
+        model: reads what is selected.
+        axis: of the input.
+        indices: (n,) entries that the model reads.
+    """
+
+    indices: Tensor
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, axis: int, indices: Tensor) -> None:
+        super().__init__()
+        self.model, self.axis = model, axis
+        self.register_buffer("indices", indices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any input of the dense model."""
+        output: Tensor = self.model(x.index_select(self.axis, self.indices))
+        return output

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.widths.flexible import RECURRENT, FlexibleAttention
-from bench.widths.graph import Group, Member
+from bench.widths.groups import Group, Member
 
 #: (features (B, n, ...), channels (n,)) -> features of the same shape; ``channels`` says which channel of the group
 #: stands at each of the n positions, so that coefficients c of shape (B, size) apply as ``c[:, channels]``

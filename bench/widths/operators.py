@@ -1,15 +1,177 @@
 """What each operator does to the channels of its operands: moves them, joins them, reads them, makes new ones."""
 
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.widths.atoms import PINNED
-from bench.widths.meeting import axis_atoms, join_vector, joined, matching_axis, pin, pin_across_space, roots_of
-from bench.widths.products import convolution, product
-from bench.widths.trace import Handler, Tracer, WeightView, along, compact, is_constant
+from bench.widths.trace import NONE, PINNED, Handler, Labels, Product, Tracer, WeightView, along, compact, is_constant
+
+
+def joined(tracer: Tracer, left: Tensor, right: Tensor) -> Tensor:
+    """Join two tensors of labels element by element, and give the labels of the result."""
+    if left is right:
+        return left
+    left, right = _without_bystander(left, right), _without_bystander(right, left)
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    a, b = (x.expand(shape) for x in (left, right))
+    for dim in range(len(shape)):
+        if shape[dim] > 1 and a.stride(dim) == b.stride(dim) == 0:
+            a, b = a.narrow(dim, 0, 1), b.narrow(dim, 0, 1)
+    tracer.trace.atoms.join(a.contiguous().numpy(), b.contiguous().numpy())
+    return torch.where(a == NONE, b, a).expand(shape)
+
+
+def _without_bystander(labels: Tensor, other: Tensor) -> Tensor:
+    """A mask or weight from the input that is the same for all channels pins none of them."""
+    if not bool((compact(labels) <= PINNED).all()):
+        return labels
+    offset = other.dim() - labels.dim()
+    for dim in range(other.dim()):
+        if is_constant(other, [dim]) or (dim - offset >= 0 and labels.shape[dim - offset] > 1):
+            continue
+        return torch.full((1,), NONE).expand(labels.shape)
+    return labels
+
+
+def matching_axis(tracer: Tracer, labels: Tensor | None, view: WeightView) -> Tensor:
+    """The axis of a parameter whose entries meet one channel each; the others have nothing to do with channels."""
+    varying = [label for label in view.labels if not is_constant(label, range(label.dim()))]
+    if len(varying) == 1:
+        return varying[0]
+    if labels is None:
+        raise BenchError(f"the width graph cannot tell which axis of {view.name!r} are its channels")
+    for label in varying:
+        one, other = (compact(x).numpy() for x in (label, roots_of(tracer, labels)))
+        pairs = np.unique(np.stack(np.broadcast_arrays(one, other)).reshape(2, -1), axis=1)
+        if len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]:
+            return label
+    return torch.full((1,), NONE).expand(view.labels[0].shape)
+
+
+def axis_atoms(tracer: Tracer, view: WeightView, dim: int) -> Labels:
+    """The channels of an axis of a weight that is seen whole."""
+    return along_dim(view.labels[dim], dim)
+
+
+def along_dim(labels: Tensor, dim: int) -> Labels:
+    """The labels along one dimension, at the first place of all others, (length,)."""
+    atoms: Labels = labels.movedim(dim, 0).flatten(1)[:, 0].contiguous().numpy() if labels.dim() > 1 else labels.numpy()
+    return atoms
+
+
+def join_vector(tracer: Tracer, vector: Tensor, channels: Labels) -> None:
+    """A vector with one entry a channel belongs to these channels."""
+    view = tracer.of(vector)
+    labels = view.labels[0] if isinstance(view, WeightView) else view
+    tracer.trace.atoms.join(labels.contiguous().numpy(), channels)
+
+
+def pin_across_space(tracer: Tracer, labels: Tensor) -> None:
+    """Pin the channels that also lie along space or time, where neighbours are mixed."""
+    if not is_constant(labels, range(2, labels.dim())):
+        roots = roots_of(tracer, labels)
+        if not is_constant(roots, range(2, labels.dim())):
+            pin(tracer, labels)
+
+
+def roots_of(tracer: Tracer, labels: Tensor) -> Tensor:
+    """Labels with each channel replaced by the representative of its set."""
+    small = compact(labels)
+    return torch.from_numpy(tracer.trace.atoms.roots(small.contiguous().numpy())).view(small.shape).expand(labels.shape)
+
+
+def pin(tracer: Tracer, labels: Tensor) -> None:
+    """All these channels must stay."""
+    tracer.trace.atoms.pin(compact(labels).contiguous().numpy())
+
+
+def convolution(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
+    """Reads input channels, makes output channels; groups of channels live and die together."""
+    x, weight, bias, transposed, groups = args[0], args[1], args[2], args[6], args[8]
+    view, labels = tracer.of(weight), tracer.activation(x)
+    if not isinstance(view, WeightView) or (transposed and groups > 1):
+        raise BenchError("the width graph knows convolutions with a weight of their own, transposed ones ungrouped")
+    rows, columns = (axis_atoms(tracer, view, dim) for dim in (0, 1))
+    made, read = (columns, rows) if transposed else (rows, columns)
+    pin_across_space(tracer, labels)
+    per_channel = compact(labels).flatten(2).movedim(1, 0).flatten(1).numpy()  # (C, n)
+    positions = (x if transposed else out).numel() // (x if transposed else out).shape[1]
+    unit = positions * prod(weight.shape[2:])
+    if groups == 1:
+        tracer.trace.atoms.join(per_channel, np.broadcast_to(read[:, None], per_channel.shape))
+        tracer.trace.add(Product(unit, view.name, read, made, axis=0 if transposed else 1))
+    else:
+        for inputs, outputs in zip(np.split(per_channel, groups), np.split(made, groups), strict=True):
+            tracer.trace.atoms.join_all(np.concatenate([inputs.ravel(), outputs]))
+        tracer.trace.add(Product(unit * weight.shape[1], view.name, np.array([NONE]), made))
+    if bias is not None:
+        join_vector(tracer, bias, made)
+    tracer.label(out, along(made, 1, out.shape))
+
+
+def product(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
+    """A matrix product, of features with a weight or of features with features."""
+    name = func._overloadpacket.__name__
+    bias, (left, right) = (args[0], args[1:3]) if name in ("addmm", "baddbmm") else (None, args[:2])
+    weights = [isinstance(tracer.of(x), WeightView) for x in (left, right)]
+    if sum(weights) == 1 and left.dim() == 2:
+        _weight_product(tracer, out, left, right, weight_first=weights[0])
+    elif not any(weights):
+        _activation_product(tracer, out, left, right)
+    else:
+        raise BenchError("the width graph does not know a product of two weights")
+    if bias is not None:
+        made = tracer.activation(out)
+        labels = tracer.of(bias)
+        labels = matching_axis(tracer, made, labels) if isinstance(labels, WeightView) else labels
+        tracer.label(out, joined(tracer, made, labels).expand(out.shape))
+
+
+def _weight_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor, *, weight_first: bool) -> None:
+    weight, x = (left, right) if weight_first else (right, left)
+    view = tracer.of(weight)
+    assert isinstance(view, WeightView)
+    inner, outer = (1, 0) if weight_first else (0, 1)
+    axis = _axis_of(view, inner, outer)
+    read, made = (along_dim(view.labels[a], d) for a, d in ((axis, inner), (1 - axis, outer)))
+    labels = tracer.activation(x)
+    features = compact(labels if weight_first else labels.t(), [1]).numpy()  # (K, n)
+    tracer.trace.atoms.join(features, np.broadcast_to(read[:, None], features.shape))
+    tracer.trace.add(Product(x.numel() // len(read), view.name, read, made, axis=axis))
+    tracer.label(out, along(made, outer, out.shape))
+
+
+def _activation_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Features times features: attention. What is summed over must belong to one channel, such as a head."""
+    a, b = (tracer.activation(x) for x in (left, right))
+    a, b = (x if x.dim() == 3 else x[None] for x in (a, b))
+    macs = a.shape[1] * a.shape[2] * b.shape[2]
+    if is_constant(roots_of(tracer, a), (1, 2)) and is_constant(roots_of(tracer, b), (1, 2)):
+        heads = [x[:, 0, 0].contiguous().numpy() for x in (a, b)]
+        tracer.trace.atoms.join(*heads)
+        made = np.where(heads[0] == NONE, heads[1], heads[0])
+        tracer.trace.add(Product(macs, "", np.array([NONE]), made))
+        tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
+        return
+    for labels in (a, b):
+        pin(tracer, labels)
+    tracer.trace.add(Product(macs, "", np.array([NONE]), np.full(a.shape[0], PINNED)))
+    tracer.label(out, torch.full((1,), PINNED).expand(out.shape))
+
+
+def _axis_of(view: WeightView, inner: int, outer: int) -> int:
+    """Which of the two axes of a weight lies along the dimension that is summed over; one entry tells nothing."""
+    if len(view.labels) != 2:
+        raise BenchError(f"the width graph knows products with matrices, {view.name!r} has {len(view.labels)} axes")
+    along_inner, along_outer = view.varying(inner), view.varying(outer)
+    if along_inner:
+        return along_inner[0]
+    return 1 - along_outer[0] if along_outer else 1
+
 
 #: operators that only move elements: the labels are moved by the same operator
 _MOVES = """

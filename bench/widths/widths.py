@@ -10,15 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.measure.macs import count_macs
-from bench.widths.attributes import Attributes, find_attributes
-from bench.widths.cost import product_costs
+from bench.widths.cost import Sizes, count_macs, largest_within, product_costs, smallest_sizes
 from bench.widths.flexible import make_flexible
 from bench.widths.gating import Gate, Live, Wiring, batch_axes
-from bench.widths.graph import Graph, Group, build_graph
-from bench.widths.history import remember
-from bench.widths.removal import without
-from bench.widths.solve import Sizes, largest_within, smallest_sizes
+from bench.widths.groups import Attributes, Graph, Group, build_graph, find_attributes
+from bench.widths.removal import remember, without
 
 
 class Widths:

@@ -23,8 +23,8 @@ from bench import (
     Task,
     cached_folder,
     content_key,
+    equal_error_rate,
 )
-from bench.metrics import equal_error_rate
 from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
 from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus

@@ -13,10 +13,10 @@ from scipy import integrate, stats
 from torch import nn
 
 from bench.errors import BenchError
-from bench.measure import count_macs
-from bench.task import Split
-from bench.train import Trainer
-from bench.widths import Widths
+from bench.plugins.task import Split
+from bench.trial.trainer import Trainer
+from bench.widths.cost import count_macs
+from bench.widths.widths import Widths
 from tasks.synthetic import Synthetic
 from tasks.synthetic.problems import PROBLEMS, Branch, best_front
 from tests.conftest import bench

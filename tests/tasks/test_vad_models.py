@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.measure import Predictor, export_onnx
+from bench.export.model import Predictor, export_onnx
 from tasks.vad.crnn import Crnn
 from tasks.vad.models import MODELS, SIZES
 from tasks.vad.scoring import speech_logits, trimmed

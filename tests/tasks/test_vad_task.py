@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bench import Batch, BenchError, ItemScores, Split
-from bench.conformance import check_task
-from bench.train import Trainer
+from bench.check import check_task
+from bench.trial.trainer import Trainer
 from tasks.vad import Vad
 from tasks.vad.models import MODELS
 from tasks.vad.scoring import error_rates, range_names

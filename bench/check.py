@@ -1,0 +1,264 @@
+"""The contract, held against a plugin: every method and task of the project passes this, and so should yours."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.errors import BenchError, MethodError
+from bench.export.costs import file_costs
+from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain
+from bench.plugins.method import Method, Recipe, search_space
+from bench.plugins.metrics import equal_error_rate
+from bench.plugins.registry import load_recipe, load_task, names, source_digest
+from bench.plugins.task import Batch, Metric, Plan, Predict, Progress, Split, Task
+from bench.storage.cache import cached_folder, content_key
+from bench.trial.guard import sealed
+from bench.trial.trainer import Trainer, seed_everything
+from bench.widths.cost import count_macs
+
+
+class ProbeNet(nn.Module):
+    """A residual convolutional network small enough to train in a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv1d(8, 12, 3, padding=1), nn.BatchNorm1d(12), nn.ReLU())
+        self.inner = nn.Sequential(nn.Conv1d(12, 16, 3, padding=1), nn.BatchNorm1d(16), nn.ReLU())
+        self.back = nn.Conv1d(16, 12, 3, padding=1)
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 8, T) -> (B, 2)."""
+        y = self.stem(x)
+        y = torch.relu(y + self.back(self.inner(y)))
+        return self.head(y.mean(2))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Probe(Task):
+    """Which of two bands of noise is the louder one?"""
+
+    metric = Metric("eer", unit="percent", direction="minimize")
+    presets: ClassVar[dict[str, Plan]] = {
+        "smoke": Plan(dense_steps=30, finetune_steps=20, batch_size=16, learning_rate=3e-3)
+    }
+
+    def prepare(self, workers: int, progress: Progress) -> str:
+        """Nothing to prepare."""
+        return "probe"
+
+    def build_model(self) -> nn.Module:
+        """The network above."""
+        return ProbeNet()
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        """Noise whose louder band is the label."""
+        seeds = {"train": seed + 2, "dev": 0, "eval": 1}  # only training depends on the seed
+        generator = torch.Generator().manual_seed(seeds[split])
+        while True:
+            targets = torch.arange(self.batch_size) % 2
+            inputs = torch.randn(self.batch_size, 8, 20, generator=generator)
+            inputs[targets == 1, :4] *= 1.5
+            yield Batch(inputs, targets)
+            if split != "train":
+                return
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy."""
+        return functional.cross_entropy(model(batch.inputs), batch.targets)
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        """EER over one batch."""
+        batch = next(self.batches(split, 0))
+        outputs = predict(batch.inputs)
+        return {self.metric.column: equal_error_rate((outputs[:, 1] - outputs[:, 0]).numpy(), batch.targets)}
+
+    def example_input(self) -> Tensor:
+        """(1, 8, 20)."""
+        return torch.zeros(1, 8, 20)
+
+
+class ContractError(BenchError):
+    """A plugin breaks the contract; the message says how."""
+
+
+class _NotRun(Exception):
+    """A method could not be run on the tiny task."""
+
+
+def check_plugin(name: str) -> Iterator[str]:
+    """Check a method or a task by name; yields a line for everything that holds.
+
+    Raises:
+        ContractError: the first thing that does not hold.
+    """
+    if name in names("tasks"):
+        yield from check_task(load_task(name).at("smoke"))
+    else:
+        yield from check_method(load_recipe(name))
+
+
+def check_method(recipe: Recipe) -> Iterator[str]:
+    """Run a method on a tiny task and hold its result to the contract."""
+    for check in (_declaration, _settings):
+        for link in recipe.classes:
+            yield check(link)
+    method = recipe.build(recipe.at_compute(0.5))
+    first, trainer = _run(method)
+    yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
+    exported = first if isinstance(first, OnnxModel) else _plain_module(first)
+    yield "returns a plain model that exports to ONNX"
+    yield _delivered(method, exported)
+    _same(exported, _file_of(_run(method)[0]))
+    yield "gives the same model for the same seed"
+
+
+def known_to_repeat(recipe: Recipe, cache: Path) -> bool:
+    """Whether this code of a method has been found to give the same model twice."""
+    return (cache / f"repeats-{content_key(_repeat_identity(recipe))}").is_dir()
+
+
+def ensure_repeats(recipe: Recipe, cache: Path) -> None:
+    """Train a tiny task twice from the same seed, unless it is known that the method gives the same model twice.
+
+    A method that cannot be run there is let pass: its own trials will say what is wrong.
+
+    Raises:
+        ContractError: it gives another model.
+    """
+
+    def train_twice(folder: Path) -> None:
+        method = recipe.build(recipe.at_compute(0.5))
+        try:
+            first, second = (_file_of(_run(method)[0]) for _ in range(2))
+        except Exception as error:  # of the plugin, or of the machine
+            raise _NotRun from error
+        _same(first, second)
+
+    with suppress(_NotRun):  # nothing was found out, so nothing is remembered
+        cached_folder(cache, "repeats", _repeat_identity(recipe), train_twice)
+
+
+def _repeat_identity(recipe: Recipe) -> dict[str, Any]:
+    return {"method": recipe.name, "code": source_digest(recipe.classes), "torch": torch.__version__}
+
+
+def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
+    return model if isinstance(model, OnnxModel) else export_onnx(model, Probe().example_input())
+
+
+def check_task(task: Task) -> Iterator[str]:
+    """Hold a task, with prepared data, to the contract."""
+    require(dataclasses.is_dataclass(task), "a task is a frozen dataclass")
+    hash(task)
+    yield "is a frozen dataclass of hashable fields"
+    model, example = task.build_model(), task.example_input()
+    require(len(example) == 1, f"example_input() is one unit of work: first dimension 1, not {len(example)}")
+    require(count_macs(model, example) > 0, "the model costs something")
+    first, again, other = (next(task.batches("train", seed)) for seed in (1, 1, 2))
+    require(torch.equal(first.inputs, again.inputs), "the same seed gives the same training batches")
+    require(not torch.equal(first.inputs, other.inputs), "another seed gives other training batches")
+    yield "batches follow the seed"
+    loss = task.loss(model, first)
+    require(loss.shape == () and bool(torch.isfinite(loss)), f"loss() is one finite number, not {loss}")
+    loss.backward()  # type: ignore[no-untyped-call]
+    yield "the loss is a number that can be differentiated"
+    require(len(list(islice(task.batches("train", 0), 500))) == 500, "training batches are endless")
+    passes = [[b.inputs for b in task.batches("dev", seed)] for seed in (0, 1)]
+    require(all(map(torch.equal, *passes)), "dev is one ordered pass, whatever the seed")
+    yield "training is endless, dev one ordered pass"
+    exported = Predictor(export_onnx(model, example))
+    with torch.no_grad():
+        by_module, by_file = task.evaluate(model.eval(), "dev"), task.evaluate(exported, "dev")
+    require(next(iter(by_file)) == task.metric.column, f"evaluate() puts {task.metric.column!r} first")
+    require(all(math.isclose(by_module[k], by_file[k], abs_tol=1.0) for k in by_file), "module and file score alike")
+    yield "module and exported file score alike"
+
+
+def require(holds: bool, rule: str) -> None:
+    """Raise ``ContractError`` with the rule unless it holds."""
+    if not holds:
+        raise ContractError(f"breaks the contract: {rule}")
+
+
+def _declaration(method: type[Method]) -> str:
+    require(bool(inspect.getdoc(method)), f"{method.__name__} has a docstring, with its source")
+    require(method.stage in ("in_training", "post_hoc"), f"{method.__name__}.stage is in_training or post_hoc")
+    parameters = getattr(method, "__dataclass_params__", None)
+    require(parameters is not None and parameters.frozen, f"{method.__name__} is a frozen dataclass")
+    return f"{method.__name__}: {method.stage}, documented, frozen"
+
+
+def _settings(method: type[Method]) -> str:
+    default = method()
+    for name, tunable in search_space(method).items():
+        value = getattr(default, name)
+        if tunable.choices is not None:
+            require(value in tunable.choices, f"the default of {name} is one of its choices")
+        else:
+            assert tunable.low is not None and tunable.high is not None
+            require(tunable.low <= value <= tunable.high, f"the default of {name} lies in its range")
+    return f"{method.__name__}: settings {', '.join(search_space(method)) or 'none'}, defaults in range"
+
+
+def _run(method: Method) -> tuple[nn.Module | OnnxModel, Trainer]:
+    task, plan = Probe(batch_size=16), Probe.presets["smoke"]
+    seed_everything(0)
+    model = task.build_model()
+    dense_macs = count_macs(model, task.example_input())
+    steps = plan.total_steps if method.stage == "in_training" else plan.finetune_steps
+    trainer = Trainer(task, plan, steps=steps, seed=0, dense_macs=dense_macs)
+    with sealed(task, trainer, ()):
+        result = method.compress(model, trainer)
+    if not isinstance(result, (nn.Module, OnnxModel)):
+        raise MethodError(f"compress() returned {type(result).__name__}, expected a Module or an OnnxModel")
+    return result, trainer
+
+
+def _plain_module(model: nn.Module) -> OnnxModel:
+    try:
+        require_plain(model, Probe().example_input())
+    except MethodError as error:
+        raise ContractError(f"breaks the contract: {error}") from error
+    exported = export_onnx(model, Probe().example_input())
+    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
+    with torch.no_grad():
+        expected = model.eval()(batch)
+        difference = float((expected - Predictor(exported)(batch)).abs().max() / expected.abs().max().clamp(min=1))
+    require(difference < 1e-4, f"the exported file computes what the model does (they differ by {difference:.2g})")
+    return exported
+
+
+def _delivered(method: Method, exported: OnnxModel) -> str:
+    dense = count_macs(Probe().build_model(), Probe().example_input())
+    costs = file_costs(exported, tuple(Probe().example_input().shape))
+    budget = getattr(method, "budget", None)
+    if budget is not None:
+        require(costs.macs <= budget * dense, f"asked for {budget:g} of the compute, got {costs.macs / dense:.4f}")
+    return f"costs {costs.macs / dense:.3f} of the dense MACs ({costs.effective_macs / dense:.3f} non-zero)"
+
+
+def _same(first: OnnxModel, second: OnnxModel) -> None:
+    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
+    outputs: list[Callable[[torch.Tensor], torch.Tensor]] = [Predictor(first), Predictor(second)]
+    require(
+        np.array_equal(outputs[0](batch).numpy(), outputs[1](batch).numpy(), equal_nan=True),
+        "the same seed gives the same model, to the bit: draw random numbers from torch's, numpy's or Python's global "
+        "generator, which are seeded",
+    )
+
+
+def check_repeats(name: str, cache: Path, report: Progress) -> None:
+    """Job: find out whether a method gives the same model twice."""
+    ensure_repeats(load_recipe(name), cache)

@@ -1,0 +1,224 @@
+"""Where trials run: one fresh process each, on the machines of a Ray cluster."""
+
+import importlib.metadata
+import os
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.execution.executor import ATTEMPTS, Cluster, Executor, Job, Lost, Screen
+from bench.plugins.registry import engine_digest
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported: nothing is sent anywhere
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+POLL_SECONDS = 0.5
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A job under way, and when it is overdue on the monotonic clock, in seconds."""
+
+    job: Job
+    deadline: float
+
+
+class RayExecutor(Executor):
+    """Runs jobs on a Ray cluster, as many at a time as it has room for; a lost machine costs what ran on it.
+
+    Jobs leave their files in the results folder, and read data and dense models from there: every machine must see
+    that folder under the same path, and have the same version of this package.
+
+    Args:
+        cluster: which, and what a job has of its machines.
+        results: the folder that all machines see.
+        workers: processes that prepare data on this machine.
+        screen: what is told while jobs run.
+        timeout_s: see ``LocalExecutor``.
+
+    Raises:
+        BenchError: Ray is not installed, the cluster is not there, or a machine lacks the folder or the package.
+    """
+
+    def __init__(
+        self, cluster: Cluster, results: Path, workers: int, screen: Screen, timeout_s: float | None = None
+    ) -> None:
+        super().__init__(workers, screen, timeout_s)
+        self._ray = _started(cluster.address)
+        self._cluster = cluster
+        self._running: dict[Any, _Attempt] = {}
+        here = self._on(self._ray.get_runtime_context().get_node_id())
+        self._board = self._ray.remote(num_cpus=0)(_Board).options(**here).remote()
+        work = self._ray.remote(  # a process of its own for each job
+            max_retries=0, max_calls=1, runtime_env={"env_vars": ONE_THREAD}
+        )(_work)
+        self._run = work.options(num_cpus=cluster.cpus, num_gpus=cluster.gpus)
+        self._run_here = work.options(**here)
+        self._check_machines(results)
+
+    @property
+    def under_way(self) -> int:
+        """Jobs that run now."""
+        return len(self._running)
+
+    @property
+    def room(self) -> int:
+        """Jobs that may run at a time: what the machines that are there now have room for, at least one."""
+        there = self._ray.cluster_resources()
+        rooms = [there.get("CPU", 0.0) / self._cluster.cpus] if self._cluster.cpus else []
+        rooms += [there.get("GPU", 0.0) / self._cluster.gpus] if self._cluster.gpus else []
+        return max(1, int(min(rooms)))
+
+    def start(self, job: Job) -> None:
+        """Hand a job to the cluster."""
+        job.attempts += 1
+        run = self._run_here if job.here else self._run
+        reference = run.remote(job.function, job.args, self._board, job.key)
+        self._running[reference] = _Attempt(job, self.deadline(job))
+        self.screen.job_progress(job, 0.0, "")
+
+    def wait(self) -> tuple[Job, Any] | None:
+        """Wait a moment; a job that is done, or lost for good, with its result."""
+        finished, _ = self._ray.wait(list(self._running), timeout=POLL_SECONDS)
+        for key, progress in self._ray.get(self._board.read.remote()).items():
+            for attempt in self._running.values():
+                if attempt.job.key == key:
+                    self.screen.job_progress(attempt.job, *progress)
+        for reference in finished:
+            return self._received(reference)
+        now = time.monotonic()
+        for reference, attempt in list(self._running.items()):
+            if attempt.deadline <= now:
+                self._ended(reference)
+                return self.overdue(attempt.job)
+        return None
+
+    def close(self) -> None:
+        """End all jobs, and leave the cluster."""
+        self.forget_waiting()
+        for reference in list(self._running):
+            self._ended(reference)
+        self._ray.shutdown()
+
+    def _on(self, node: str) -> dict[str, Any]:
+        """Options of what runs on this machine and no other, whether it has cores to spare or not."""
+        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return {"scheduling_strategy": affinity(node, soft=False), "num_cpus": 0}
+
+    def _received(self, reference: Any) -> tuple[Job, Any] | None:
+        job = self._running.pop(reference).job
+        self.screen.job_ended(job)
+        try:
+            return job, self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            return job, BenchError(f"{type(error).__name__}: {error}")
+        except self._ray.exceptions.RayError as error:
+            if job.attempts < ATTEMPTS:
+                self.again(job)
+                return None
+            return job, Lost(f"its process or its machine was lost {ATTEMPTS} times ({type(error).__name__})")
+
+    def _ended(self, reference: Any) -> None:
+        attempt = self._running.pop(reference)
+        with suppress(Exception):
+            self._ray.cancel(reference, force=True)
+        self.screen.job_ended(attempt.job)
+
+    def _check_machines(self, results: Path) -> None:
+        """Every machine sees the results folder and runs the same code; otherwise trials would fail one by one."""
+        with _token(results) as token:
+            look = self._ray.remote(max_retries=0)(_look)
+            nodes = [node for node in self._ray.nodes() if node["Alive"]]
+            answers = [look.options(**self._on(node["NodeID"])).remote(str(token)) for node in nodes]
+            for node, answer in zip(nodes, answers, strict=True):
+                where = f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster"
+                try:
+                    sees, code = self._ray.get(answer, timeout=120)
+                except self._ray.exceptions.RayError as error:
+                    raise BenchError(f"{where} cannot run this package: {error}; install it there") from error
+                if not sees:
+                    raise BenchError(
+                        f"{where} does not see the results folder {results.resolve()}: data, dense models and finished "
+                        "trials go through it. Share it under the same path, or choose a shared folder with --results"
+                    )
+                if code != _code():
+                    raise BenchError(f"{where} has other code ({code}) than this one ({_code()}): install the same")
+
+
+class _Board:
+    """What running jobs last said of their progress."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, str]] = {}
+
+    def say(self, key: str, fraction: float, note: str) -> None:
+        """A job is this far."""
+        self._said[key] = (fraction, note)
+
+    def read(self) -> dict[str, tuple[float, str]]:
+        """Everything said since the last time."""
+        said, self._said = self._said, {}
+        return said
+
+
+def _work(function: Any, args: tuple[Any, ...], board: Any, key: str) -> Any:
+    """In the process of a job: call the function; a ``BenchError`` is an answer too."""
+
+    def report(fraction: float, note: str) -> None:
+        board.say.remote(key, fraction, note)
+
+    try:
+        return function(*args, report=report)
+    except BenchError as error:
+        return error
+    except Exception as error:
+        return BenchError(f"{type(error).__name__}: {error}")
+
+
+def _look(token: str) -> tuple[bool, str]:
+    return Path(token).is_file(), _code()
+
+
+def _code() -> str:
+    """What decides whether two machines give the same numbers, as far as a look can tell."""
+    return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, engine {engine_digest()}"
+
+
+@contextmanager
+def _token(results: Path) -> Iterator[Path]:
+    path = results.resolve() / f".seen.{secrets.token_hex(8)}"
+    path.write_text("")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _started(address: str | None) -> Any:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError as error:
+        raise BenchError("Ray is not installed: install this package with its extra `ray`") from error
+    if address and ":" in address:  # Ray itself tries for minutes
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, ValueError) as error:
+            raise BenchError(f"no Ray cluster at {address!r}: {error}; start one with `ray start --head`") from error
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    if address is None:
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BenchError(f"no Ray cluster at {address!r}: {error}; start one with `ray start --head`") from error
+    return ray

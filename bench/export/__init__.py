@@ -1,0 +1,1 @@
+"""The deployment format: the ONNX file of a finished model, what it costs, how fast it runs."""

@@ -1,0 +1,193 @@
+"""A finished model on disk: the ONNX file that is scored, the weights and the recipe that build the module again."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from bench.errors import MethodError
+from bench.export.attention import PlainAttention
+from bench.plugins.task import Task
+from bench.storage.files import write_whole
+from bench.widths.removal import kept_channels
+from bench.widths.widths import Widths
+
+#: the last opset of PyTorch's exporter that keeps batch and time free without tracing through torch.export
+OPSET = 17
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A model in deployment format: the bytes of an ONNX file with one input ``input`` and one output ``output``."""
+
+    data: bytes
+
+    def session(self, *, optimized: bool = True) -> onnxruntime.InferenceSession:
+        """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it runs the graph node by node."""
+        options = onnxruntime.SessionOptions()
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
+
+
+def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
+    """The model as ONNX, in eval mode, with free batch size and free last axis (time) of the input.
+
+    PyTorch's TorchScript exporter is used on purpose: 0.1 s a model where the newer one takes 2 to 4 s, and it keeps
+    the time axis of recurrent layers free.
+    """
+    example = torch.cat([example_input, example_input])  # a batch of one could be frozen as a constant
+    free = {0: "batch", example.dim() - 1: "time"}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _plain_attention():
+        warnings.simplefilter("ignore")  # it announces that it will be replaced
+        torch.onnx.export(
+            model.eval(),
+            (example,),
+            buffer,  # type: ignore[arg-type]  # a file object serves as well as a path
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": free, "output": {0: "batch"}},
+        )
+    onnx.checker.check_model(onnx.load_from_string(buffer.getvalue()))
+    return OnnxModel(buffer.getvalue())
+
+
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as operators of its own: the fused kernel of eval mode has no counterpart in ONNX."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with PlainAttention():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class Predictor:
+    """Scores with ONNX Runtime what a task would score with a module: tensor in, tensor out."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        self._session = model.session()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs for a batch of inputs."""
+        output = self._session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})[0]
+        return torch.from_numpy(np.asarray(output))
+
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
+
+def require_plain(model: nn.Module, example_input: Tensor) -> None:
+    """A finished model has no hooks and no parametrizations left, and computes with registered tensors alone.
+
+    Raises:
+        MethodError: it is otherwise; the message says where.
+    """
+    hooked = [n or "the model" for n, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    hooked += [n or "the model" for n, m in model.named_modules() if m._backward_hooks or m._backward_pre_hooks]
+    if hooked:
+        raise MethodError(f"hooks are left on the finished model ({', '.join(hooked)}): remove them first")
+    if masked := [n or "the model" for n, m in model.named_modules() if hasattr(m, "parametrizations")]:
+        raise MethodError(
+            f"parametrizations are left on the finished model ({', '.join(masked)}): fold them into the weights"
+        )
+    watch = _Strangers(model, example_input)
+    with torch.no_grad(), watch:
+        model.eval()(example_input)
+    if watch.found:
+        raise MethodError(
+            f"the finished model computes with {sum(watch.found.values()):,} numbers that are neither parameters nor "
+            "buffers of it: hidden parameters; register them as such"
+        )
+
+
+class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Finds the tensors that enter a computation from nowhere: not the input, not registered, not computed before."""
+
+    def __init__(self, model: nn.Module, example_input: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known = {_memory(t) for t in (*model.parameters(), *model.buffers(), example_input)}
+        self._alive: list[Tensor] = []  # memory of a tensor that is gone would be given to the next one
+        self.found: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, Tensor) and tensor.dim() > 0 and _memory(tensor) not in self._known:
+                self.found[_memory(tensor)] = tensor.numel()
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._known.add(_memory(tensor))
+                self._alive.append(tensor)
+        return out
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+WEIGHTS = "model.safetensors"
+RECIPE = "recipe.json"
+
+
+def save_module(model: nn.Module, task: Task, folder: Path) -> None:
+    """Leave the weights of a finished model in a folder, with the recipe that ``rebuilt_model`` follows."""
+    write_whole(folder / WEIGHTS, save({n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}))
+    recipe = {
+        "how": "the dense model of the task, of which only these channels are kept, step by step; then the weights",
+        "task": type(task).__name__,
+        "fields": {name: str(value) for name, value in task.identity().items()},
+        "kept_channels": kept_channels(model),
+        "weights": WEIGHTS,
+    }
+    write_whole(folder / RECIPE, json.dumps(recipe) + "\n")
+
+
+def rebuilt_model(task: Task, folder: Path) -> nn.Module | None:
+    """The PyTorch module of a finished trial, in eval mode, from its recipe and its weights.
+
+    Args:
+        task: the task that it was trained on.
+        folder: of the trial.
+
+    Returns:
+        None where there is no module (integer models exist as ONNX files only), or where its weights are not those of
+        the task's model with some channels less, so that only whoever made it knows its structure.
+    """
+    if not (folder / WEIGHTS).exists():
+        return None
+    recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
+    with torch.random.fork_rng(devices=[]):
+        model = task.build_model()
+    for kept in recipe["kept_channels"]:
+        widths = Widths(model, task.example_input(), input_axis=task.input_width_axis)
+        model = widths.keep({name: torch.tensor(channels) for name, channels in kept.items()})
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError:  # other names or shapes: a structure of its own
+        return None
+    return model.eval()

@@ -1,0 +1,1 @@
+"""What people write, tasks and methods, and how they are found."""

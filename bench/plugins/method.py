@@ -1,0 +1,267 @@
+"""What a method author writes: a frozen dataclass with ``compress``."""
+
+import dataclasses
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from bench.errors import BenchError, MethodError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.export.model import OnnxModel
+    from bench.plugins.task import Plan
+    from bench.trial.trainer import Trainer
+
+Stage = Literal["in_training", "post_hoc"]
+
+#: a setting that every method has: the plan's learning rate times this, for all the steps that the method spends
+RATE = "learning_rate_factor"
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """The range that a hyperparameter is searched in: an interval or a list of choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+
+
+def tune(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """A dataclass field with a default and the range it is searched in.
+
+    Example:
+        ``budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)``
+    """
+    if (choices is None) == (low is None or high is None):
+        raise TypeError("tune() takes either low and high, or choices")
+    space = Tunable(low, high, log, tuple(choices) if choices is not None else None)
+    return dataclasses.field(default=default, metadata={"tune": space})
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """One way to compress a network. The fields of a subclass are its hyperparameters.
+
+    ``stage`` says what ``compress`` receives: ``in_training`` a freshly initialised dense model and the whole step
+    budget; ``post_hoc`` a copy of the shared trained dense model and the fine-tune steps. A ``terminal`` method
+    returns a model in deployment format, after which nothing can follow. A ``control`` is run for comparison.
+    """
+
+    stage: ClassVar[Stage]
+    terminal: ClassVar[bool] = False
+    control: ClassVar[bool] = False
+
+    @abstractmethod
+    def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
+        """The compressed model. ``trainer`` is all that a method sees of the task."""
+
+    def __post_init__(self) -> None:
+        for name, space in search_space(type(self)).items():
+            value = getattr(self, name)
+            if space.choices is not None and value not in space.choices:
+                raise BenchError(
+                    f"{type(self).__name__}: {name} {value!r} is none of {', '.join(map(repr, space.choices))}"
+                    f"{did_you_mean(str(value), map(str, space.choices))}"
+                )
+            if space.choices is None and not isinstance(value, (int, float)):
+                raise BenchError(f"{type(self).__name__}: {name} {value!r} is no number")
+        budget = getattr(self, "budget", None)
+        if budget is not None and not 0 < budget <= 1:
+            raise BenchError(
+                f"{type(self).__name__}: budget {budget!r} is outside (0, 1]; it is the fraction of the dense model's "
+                "compute that the result may cost, for instance 0.25"
+            )
+
+    @property
+    def promised_budget(self) -> float | None:
+        """The fraction of the dense model's compute that the result may cost, if the method promises any."""
+        return getattr(self, "budget", None)
+
+    @property
+    def asked_compute(self) -> float | None:
+        """The fraction of the dense model's compute that the settings ask for, if they ask for one."""
+        if hasattr(self, "budget"):
+            return float(self.budget)
+        return 1.0 - float(self.sparsity) if hasattr(self, "sparsity") else None
+
+
+@dataclass(frozen=True)
+class Chain(Method):
+    """Methods one after the other, in the order given."""
+
+    links: tuple[Method, ...] = ()
+
+    def __post_init__(self) -> None:
+        problem = chain_problem([type(link) for link in self.links])
+        if problem:
+            raise BenchError(problem)
+
+    @property
+    def stage(self) -> Stage:  # type: ignore[override]  # a chain begins where its first link begins
+        """The stage of the first link."""
+        return self.links[0].stage
+
+    @property
+    def promised_budget(self) -> float | None:
+        """The budget of the last link that has one."""
+        promised = [link.promised_budget for link in self.links if link.promised_budget is not None]
+        return promised[-1] if promised else None
+
+    @property
+    def asked_compute(self) -> float | None:
+        """The compute that the last link with a budget asks for."""
+        asked = [link.asked_compute for link in self.links if link.asked_compute is not None]
+        return asked[-1] if asked else None
+
+    def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
+        """Run the links in order, each with its share of the steps."""
+        result: nn.Module | OnnxModel = model
+        for link, steps in zip(self.links, self._shares(trainer), strict=True):
+            result = link.compress(result, trainer.limited(steps))  # type: ignore[arg-type]  # chain_problem
+        return result
+
+    def _shares(self, trainer: "Trainer") -> list[int]:
+        """Steps of each link: none for terminal ones, unless nobody else trains.
+
+        Behind an in-training link the others share the fine-tune steps; otherwise all share equally.
+        """
+        steps, finetune = trainer.steps_left, trainer.plan.finetune_steps
+        training = sum(not link.terminal for link in self.links) or 1  # a terminal link can only be the last
+        shares = [steps // training] * training
+        if training > 1 and self.stage == "in_training":
+            shares = [steps - finetune] + [finetune // (training - 1)] * (training - 1)
+        shares[-1] += steps - sum(shares)
+        return shares + [0] * (len(self.links) - training)
+
+
+def chain_problem(links: Sequence[type[Method]]) -> str | None:
+    """Why these methods cannot follow one another in this order, or None."""
+    for before, after in itertools.pairwise(links):
+        if before.terminal:
+            return (
+                f"{before.__name__} returns a model in deployment format, so {after.__name__} cannot follow it; "
+                f"put {before.__name__} last"
+            )
+        if after.stage == "in_training":
+            return (
+                f"{after.__name__} compresses while a fresh model trains, so it cannot follow {before.__name__}; "
+                f"put {after.__name__} first"
+            )
+    return None if links else "a chain needs at least one method"
+
+
+def search_space(method: type[Method]) -> dict[str, Tunable]:
+    """The tunable fields of a method and their ranges."""
+    return {f.name: f.metadata["tune"] for f in dataclasses.fields(method) if "tune" in f.metadata}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method, or a chain of them, by name: what can be searched, and how settings become a ``Method``.
+
+    The settings of the first link keep their names; those of a later link are called ``link.setting``.
+
+    Attributes:
+        name: as the user wrote it.
+        chain: the names of the links, joined by ``+``.
+        classes: the links.
+        fixed: settings that the user decided; they are not searched.
+    """
+
+    name: str
+    chain: str
+    classes: tuple[type[Method], ...]
+    fixed: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        problem = chain_problem(self.classes)
+        if problem:
+            raise BenchError(f"{self.name}: {problem}")
+        self.build({})  # a setting that does not exist is said before anything runs
+
+    @property
+    def stage(self) -> Stage:
+        """Where the first link begins."""
+        return self.classes[0].stage
+
+    @property
+    def control(self) -> bool:
+        """Whether it is run for comparison only."""
+        return all(link.control for link in self.classes)
+
+    def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
+        """The plan with the learning rate that these settings ask for; everybody's rate is tuned alike."""
+        factor = {RATE: 1.0, **self.fixed, **settings}[RATE]
+        if not isinstance(factor, (int, float)) or factor <= 0:
+            raise BenchError(f"{self.name}: {RATE} {factor!r} is no positive number; 1 is the plan's learning rate")
+        return dataclasses.replace(plan, learning_rate=plan.learning_rate * factor)
+
+    def _prefixes(self) -> list[str]:
+        return ["", *(f"{link}." for link in self.chain.split("+")[1:])]
+
+    def space(self) -> dict[str, Tunable]:
+        """What can be searched, by setting."""
+        return {
+            prefix + name: tunable
+            for prefix, link in zip(self._prefixes(), self.classes, strict=True)
+            for name, tunable in search_space(link).items()
+            if prefix + name not in self.fixed
+        } | ({} if RATE in self.fixed else {RATE: Tunable(0.1, 3.0, log=True)})
+
+    def defaults(self) -> dict[str, Any]:
+        """The default of everything that can be searched."""
+        values = {
+            prefix + f.name: f.default
+            for prefix, link in zip(self._prefixes(), self.classes, strict=True)
+            for f in dataclasses.fields(link)
+        } | {RATE: 1.0}
+        return {name: values[name] for name in self.space()}
+
+    def at_compute(self, fraction: float) -> dict[str, Any]:
+        """Defaults, with every setting that steers compute set to this fraction of the dense model's."""
+        steered = {"budget": fraction, "sparsity": 1.0 - fraction}
+        settings = self.defaults()
+        return settings | {n: steered[n.split(".")[-1]] for n in settings if n.split(".")[-1] in steered}
+
+    @property
+    def reaches_compute(self) -> bool:
+        """Whether a compute target can be asked for."""
+        return any(name.split(".")[-1] in ("budget", "sparsity") for name in self.space())
+
+    def build(self, settings: Mapping[str, Any]) -> Method:
+        """The method with these settings."""
+        links = []
+        rest = {name: value for name, value in {**self.fixed, **settings}.items() if name != RATE}
+        for prefix, link in zip(reversed(self._prefixes()), reversed(self.classes), strict=True):
+            own = {n: rest.pop(n) for n in list(rest) if n.startswith(prefix) and (prefix or "." not in n)}
+            links.append(configure(link, {n.removeprefix(prefix): value for n, value in own.items()}))
+        if rest:
+            raise BenchError(f"{self.name} has no setting {sorted(rest)[0]!r}; it has: {', '.join(self.space())}")
+        return links[0] if len(links) == 1 else Chain(links=tuple(reversed(links)))
+
+
+def configure(method: type[Method], settings: Mapping[str, Any]) -> Method:
+    """The method with these settings; an unknown name is an error that lists the known ones."""
+    known = [f.name for f in dataclasses.fields(method) if f.init]
+    for name in settings:
+        if name not in known:
+            raise BenchError(
+                f"{method.__name__} has no setting {name!r}{did_you_mean(name, known)}; it has: {', '.join(known)}"
+            )
+    try:
+        return method(**settings)
+    except (TypeError, ValueError) as error:
+        raise MethodError(f"{method.__name__}: {error}") from error

@@ -1,0 +1,198 @@
+"""What a task author writes: data, a dense model, a loss and a metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import BenchError, did_you_mean
+from bench.plugins.metrics import equal_error_rate
+
+if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
+    from torch import Tensor, nn
+
+Split = Literal["train", "dev", "eval"]
+Predict = Callable[["Tensor"], "Tensor"]
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The headline metric: its name, its unit, and whether small or large is good."""
+
+    name: str
+    unit: str
+    direction: Literal["minimize", "maximize"]
+
+    @property
+    def column(self) -> str:
+        """The name with its unit, as it stands in tables: ``eer_percent``."""
+        return f"{self.name}_{self.unit}"
+
+    @property
+    def worst(self) -> float:
+        """What a failed trial counts as."""
+        return float("inf") if self.direction == "minimize" else float("-inf")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The training effort of one preset. The task owns it, so that no method can give itself more.
+
+    Attributes:
+        dense_steps: optimiser steps of the shared dense model that post-hoc methods start from.
+        finetune_steps: further steps of a post-hoc method; an in-training method gets the sum of both.
+        batch_size: examples a step.
+        learning_rate: peak rate of the optimiser (AdamW).
+        weight_decay: decoupled weight decay.
+        trials: trials of every method that takes a budget: one for each of ``budgets``, and the rest to tune with, of
+            which methods without a budget have as many.
+        seeds: training runs of each chosen point; the first seed is the one that the search used.
+        budgets: fractions of the dense model's compute that every study tries first.
+        fields: values of the task's own fields under this preset (model, size of the corpus).
+    """
+
+    dense_steps: int
+    finetune_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 1e-2
+    trials: int = 4
+    seeds: int = 1
+    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
+    fields: Mapping[str, Hashable] = field(default_factory=dict)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps that every compressed model has seen in the end, whatever the method."""
+        return self.dense_steps + self.finetune_steps
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets of one step, first dimension: examples."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """What a model scores on each item of a split, which the headline score is made of: items can be drawn again.
+
+    Attributes:
+        scores: (n,) what each item gets. With labels the headline is the equal error rate of these scores (a higher one
+            means more likely a target); without, it is their mean, so they are in the unit of the metric.
+        labels: (n,) 1 = target, 0 = not; or None.
+        units: (n,) integers: items of one number depend on each other (the frames of one recording) and are drawn
+            together.
+    """
+
+    scores: NDArray[np.floating]
+    labels: NDArray[np.integer | np.bool_] | None
+    units: NDArray[np.integer]
+
+    @property
+    def headline(self) -> float:
+        """The headline score.
+
+        Raises:
+            BenchError: see ``equal_error_rate``.
+        """
+        if self.labels is None:
+            return float(np.mean(self.scores, dtype=np.float64))
+        return equal_error_rate(self.scores, self.labels)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A problem to solve: subclasses are frozen dataclasses whose fields are hashable and name the caches.
+
+    Attributes:
+        batch_size: examples of a training batch; a preset sets it to its plan's.
+        cache: folder that holds prepared data; where it lies is no part of what the task is.
+    """
+
+    metric: ClassVar[Metric]
+    presets: ClassVar[Mapping[str, Plan]]
+    #: what ``example_input`` is, for the tables: MACs and latency are quoted for it
+    work_unit: ClassVar[str] = "example"
+    #: axis of ``example_input`` whose entries (mel bands) a method may drop like any other width; None if none
+    input_width_axis: ClassVar[int | None] = None
+
+    batch_size: int = field(default=32, kw_only=True)
+    cache: Path = field(default=Path("results/cache"), compare=False, repr=False, kw_only=True)
+
+    @classmethod
+    def at(cls, preset: str, **chosen: Any) -> Self:
+        """The task as a preset sets it up, with the user's own choice of fields on top."""
+        if preset not in cls.presets:
+            raise BenchError(
+                f"task {cls.__name__} has no preset {preset!r}{did_you_mean(preset, cls.presets)}; "
+                f"choose one of: {', '.join(cls.presets)}"
+            )
+        plan = cls.presets[preset]
+        return replace(cls(), batch_size=plan.batch_size, **{**plan.fields, **chosen})
+
+    def identity(self) -> dict[str, Hashable]:
+        """The fields that name what this task computes."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+
+    def check(self) -> None:  # noqa: B027  (a hook: most tasks can be used as they are)
+        """Raise ``BenchError`` for what the user can mend (a missing folder), before anything is started."""
+
+    def best_possible(self, compute: float) -> float | None:
+        """The best headline score that any model of this share of the dense compute can reach, where theory knows it.
+
+        Args:
+            compute: fraction of the dense model's MACs, in (0, 1].
+        """
+        return None
+
+    def prepare(self, workers: int, progress: Progress) -> str:
+        """Make or find the data under ``cache``, once, before trials run; returns a digest of the data."""
+        return ""
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """The dense model, freshly initialised from torch's global random state."""
+
+    @abstractmethod
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        """Endless shuffled batches of ``train``; one ordered pass over ``dev`` or ``eval``."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The training loss, shape ()."""
+
+    @abstractmethod
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        """The headline metric first, under ``metric.column``, then its breakdowns.
+
+        ``predict`` maps a batch of inputs to a batch of outputs: a torch module or an ONNX Runtime session.
+        """
+
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores | None:
+        """What ``evaluate`` sums up, item by item, so that intervals can be drawn over items; None if there is no such.
+
+        A task that has them computes ``evaluate`` as ``summary`` of them.
+        """
+        return None
+
+    def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
+        """What ``evaluate`` returns, from the items of a split; a task with breakdowns overrides it."""
+        return {self.metric.column: items.headline}
+
+    @abstractmethod
+    def example_input(self) -> Tensor:
+        """One unit of work, a batch of one: MACs and latency are quoted for it."""
+
+    def timed_inputs(self) -> Mapping[str, Tensor]:
+        """Further inputs, batches of one, that latency is quoted for: ``chunk`` (streaming), ``utterance`` (whole)."""
+        return {}

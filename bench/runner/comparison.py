@@ -1,0 +1,339 @@
+"""What a user asked for."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.check import check_repeats, known_to_repeat
+from bench.errors import BenchError
+from bench.execution.executor import Executor, Job, Lost
+from bench.plugins.method import Recipe
+from bench.plugins.registry import load_recipe, load_task
+from bench.results.points import Points
+from bench.runner.progress import Pace, Screen
+from bench.runner.study import MethodStudy
+from bench.runner.trials import Run, chosen_runs, write_index
+from bench.storage.cache import cached_folder, content_key
+from bench.storage.files import read_json, write_json
+from bench.storage.provenance import provenance
+from bench.tracking.background import BackgroundTracker
+from bench.trial.compress import Setting, TrialSpec, train, train_dense
+from bench.trial.evaluate import evaluate_model, time_models
+from bench.trial.record import EVAL, LATENCY, RECORD, TRAINED, finished_record, trial_folder
+from bench.trial.trainer import CPU, Hardware
+from bench.trial.verify import audit, still_as_audited
+from bench.widths.widths import Widths
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be compared, and how; None means as the preset has it."""
+
+    task: str
+    preset: str
+    methods: tuple[str, ...]
+    results: Path
+    jobs: int
+    tracking_uri: str | None = None
+    budgets: tuple[float, ...] | None = None
+    trials: int | None = None
+    seeds: int | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    width_multiple: int = 1
+    width_groups: tuple[str, ...] = ()
+    hardware: Hardware = CPU
+
+    @property
+    def folder(self) -> Path:
+        """Where this comparison keeps its files."""
+        return self.results / self.task / self.preset
+
+
+FOUND = "smallest.json"
+
+
+def check_reach(setting: Setting, recipes: Sequence[Recipe], budgets: Sequence[float]) -> None:
+    """Find out whether the model of a task can be made as small as the budgets ask for.
+
+    Raises:
+        BenchError: it cannot; the message says how small it can be made.
+    """
+    if not any(name.split(".")[-1] == "budget" for recipe in recipes for name in recipe.space()):
+        return
+    smallest = _smallest_budget(setting)
+    beyond = ", ".join(f"{budget:g}" for budget in budgets if budget < smallest)
+    if beyond:
+        raise BenchError(
+            f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
+            f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
+        )
+
+
+def _smallest_budget(setting: Setting) -> float:
+    """The least share of the dense compute; found once, as following a model through PyTorch takes seconds."""
+    task, groups, multiple = setting.build_task(), setting.width_groups, setting.width_multiple
+
+    def find(folder: Path) -> None:
+        axis = task.input_width_axis
+        widths = Widths(task.build_model(), task.example_input(), multiple=multiple, input_axis=axis)
+        write_json(folder / FOUND, {"smallest": (widths.only(groups) if groups else widths).smallest_budget})
+
+    named = {**setting.made_from, "groups": groups, "multiple": multiple}
+    found = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())
+    return float(found["smallest"])
+
+
+TRAINING = "train"  # before the key of a trial: its training, which the audit follows
+SYNC_SECONDS = 20.0  # between two looks for what is to be logged
+
+
+class Comparison:
+    """Runs what is not there yet, and leaves every finished trial on disk at once.
+
+    Args:
+        request: what to compare.
+        executor: where jobs run.
+        screen: what a person sees meanwhile.
+    """
+
+    def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
+        self.request, self.executor, self.screen = request, executor, screen
+        self._tracker = BackgroundTracker(request.results, request.task, request.preset, request.tracking_uri)
+        self.recipes = [load_recipe(name) for name in request.methods]
+        self.task_class = load_task(request.task)
+        self.plan = self.task_class.presets[request.preset]
+        self.budgets = tuple(sorted(request.budgets or self.plan.budgets, reverse=True))
+        self.seeds = request.seeds or self.plan.seeds
+        self.setting = Setting(
+            request.task,
+            request.preset,
+            request.fields,
+            str(request.results / "cache"),
+            width_multiple=request.width_multiple,
+            width_groups=request.width_groups,
+            hardware=request.hardware,
+        )
+        self.runs: list[Run] = []
+        self._provenance = provenance()
+        self._index_pace, self._sync_pace = Pace(), Pace(pause_s=SYNC_SECONDS)
+        self._studies: dict[str, MethodStudy] = {}
+        self._dense_seeds: set[int] = set()
+        self._under_way: set[str] = set()
+        self._refused: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """Make the data and open the studies."""
+        try:
+            digest = self.setting.build_task().prepare(self.executor.workers, self.screen.preparing)
+        except (BenchError, OSError):
+            raise
+        except Exception as error:  # of the plugin
+            raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
+        self.setting = dataclasses.replace(self.setting, data_digest=digest)
+        check_reach(self.setting, self.recipes, self.budgets)
+        self.screen.prepared()
+        made_from = self.setting.made_from
+        for recipe in self.recipes:
+            name = content_key(
+                {
+                    **made_from,
+                    "method": recipe.name,
+                    "budgets": self.budgets,
+                    "space": str(recipe.space()),
+                    "width_groups": self.setting.width_groups,
+                }
+            )
+            self._studies[recipe.name] = MethodStudy(
+                recipe,
+                directions=(self.task_class.metric.direction, "minimize"),
+                budgets=self.budgets,
+                trials=self.request.trials or self.plan.trials,
+                journal=self.request.folder / "studies" / f"{name}.journal",
+            )
+
+    def search(self) -> None:
+        """Run all studies side by side, then the chosen points with the other seeds."""
+        trials = sum(study.trials for study in self._studies.values())
+        self.screen.say(
+            f"{len(self.recipes)} methods, {trials} trials; budgets {', '.join(f'{b:g}' for b in self.budgets)}; "
+            f"{self.plan.total_steps} training steps for every model; {self.seeds} seed{'s' * (self.seeds > 1)}"
+        )
+        self.screen.expect(trials)
+        self._check_methods()
+        self._propose()
+        self._drain()
+        repeats = [
+            Run(run.recipe, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
+            for run in self._chosen()
+            if run.record is None or run.record["status"] != "declined"  # another seed would be declined as well
+            for seed in range(1, self.seeds)
+        ]
+        self.screen.expect(len(repeats))
+        self._start(repeats)
+        self._drain()
+
+    def finish(self) -> None:
+        """Read eval once for every frozen choice, then measure latency with nothing else running."""
+        self._refuse_changed_files()
+        folders = [self._files(run) for run in self._frozen() if run.has_model]
+        unread = [folder for folder in folders if read_json(folder / EVAL) is None]
+        self.screen.phase("reading eval", len(unread))
+        for folder in unread:
+            self.executor.submit(Job(folder.name, "eval", evaluate_model, (self.setting, folder), timed=False))
+        while not self.executor.idle:
+            _value(self.executor.next_finished())
+            self.screen.advance()
+        untimed = [folder for folder in folders if read_json(folder / LATENCY) is None]
+        if untimed:
+            self.screen.phase("measuring latency, alone on the machine", 1)
+            timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
+            self.executor.submit(timing)
+            _value(self.executor.next_finished())
+            self.screen.advance()
+        self._refuse_changed_files()
+
+    def write_index(self) -> None:
+        """Say on disk which trials belong to the comparison."""
+        asked = {"budgets": self.budgets, "seeds": self.seeds, "provenance": self._provenance}
+        with self._index_pace.kept():
+            folder, frozen = self.request.folder, self._frozen()
+            write_index(folder, self.setting, self.recipes, runs=self.runs, frozen=frozen, asked=asked)
+
+    def sync(self) -> None:
+        """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
+        with self._sync_pace.kept():
+            self._say_untracked(self._tracker.sync())
+
+    def sync_report(self, points: Points) -> None:
+        """Log the report to MLflow."""
+        self._say_untracked(self._tracker.sync_report(points))
+
+    def _say_untracked(self, trouble: str) -> None:
+        if trouble:
+            self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
+
+    def _chosen(self) -> list[Run]:
+        return chosen_runs(self.runs, self.task_class.metric, self.budgets)
+
+    def _frozen(self) -> list[Run]:
+        return [*self._chosen(), *(run for run in self.runs if run.role == "repeat")]
+
+    def _files(self, run: Run) -> Path:
+        return trial_folder(self.request.folder, run.spec.key)
+
+    def _propose(self) -> None:
+        """Start what the studies propose, until each waits for trials under way; finished ones are told at once."""
+        while fresh := [
+            Run(recipe, proposal.number, TrialSpec(self.setting, recipe.name, proposal.settings, 0), "search")
+            for recipe in self.recipes
+            for proposal in self._studies[recipe.name].proposals()
+        ]:
+            # small models first, controls before others: they train fastest, so the first results appear soon
+            self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.recipe.control)))
+
+    def _start(self, runs: Sequence[Run]) -> None:
+        """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""
+        known = []
+        for run in runs:
+            self.runs.append(run)
+            if (record := self._known_record(run)) is not None:
+                known.append((run, record))
+            elif run.spec.key not in self._under_way:
+                self._under_way.add(run.spec.key)
+                self._submit(run)
+        for run, record in known:
+            self._record(run, record)
+
+    def _known_record(self, run: Run) -> dict[str, Any] | None:
+        if (reason := self._refused.get(run.recipe.name)) is not None:
+            return self._failed(run, reason)
+        return finished_record(self._files(run))
+
+    def _submit(self, run: Run) -> None:
+        """Train in one process, audit in another; what was trained before an interruption need only be audited."""
+        key, arguments = run.spec.key, (run.spec, self._files(run))
+        trained = f"{TRAINING} {key}"
+        if not (self._files(run) / TRAINED).exists() or (self._files(run) / RECORD).exists():
+            needs = frozenset({self._dense(run.spec.seed)} if run.recipe.stage == "post_hoc" else ())
+            self.executor.submit(Job(trained, run.label, train, arguments, needs))
+            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments, frozenset({trained})))
+        else:
+            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments))
+
+    def _check_methods(self) -> None:
+        """Find the methods that give another model each time, while the dense model trains; they are not compared."""
+        cache = Path(self.setting.cache)
+        checks = {f"check {recipe.name}": recipe for recipe in self.recipes if not known_to_repeat(recipe, cache)}
+        if checks and any(recipe.stage == "post_hoc" for recipe in self.recipes):
+            self._dense(0)
+        for key, recipe in checks.items():
+            label = f"does {recipe.name} repeat to the bit?"
+            self.executor.submit(Job(key, label, check_repeats, (recipe.name, cache)))
+        while checks:
+            job, result = self.executor.next_finished()
+            if job.key not in checks:
+                _value((job, result))
+                continue
+            recipe = checks.pop(job.key)
+            if isinstance(result, BenchError):  # one that was lost has found out nothing
+                self._refused[recipe.name] = str(result)
+
+    def _refuse_changed_files(self) -> None:
+        """A chosen model whose files have changed since its audit has failed, whatever its scores."""
+        for run in self._frozen():
+            if run.has_model and run.record and (reason := still_as_audited(self._files(run), run.record)):
+                run.record = self._failed(run, reason)
+
+    def _failed(self, run: Run, reason: str) -> dict[str, Any]:
+        """Keep on disk that a run has failed, for a reason that may be gone the next time."""
+        record = {"status": "failed", "reason": reason, "retry": True}
+        with suppress(OSError):
+            self._files(run).mkdir(parents=True, exist_ok=True)
+            write_json(self._files(run) / RECORD, record)
+        return record
+
+    def _dense(self, seed: int) -> str:
+        """The key of the job that trains the shared dense model of a seed, submitted when it is first needed."""
+        key = f"dense {seed}"
+        if seed not in self._dense_seeds:
+            self._dense_seeds.add(seed)
+            self.executor.submit(Job(key, f"shared dense model, seed {seed}", train_dense, (self.setting, seed)))
+        return key
+
+    def _drain(self) -> None:
+        while not self.executor.idle:
+            job, result = self.executor.next_finished()
+            runs = [run for run in self.runs if run.spec.key == job.key.split()[-1] and run.record is None]
+            if not runs:
+                _value((job, result))
+                continue
+            if isinstance(result, (BenchError, Lost)):  # the machine failed, not the method: tried again the next time
+                result = self._failed(runs[0], str(result))
+            if job.key.startswith(TRAINING):
+                continue  # the audit, which comes next, says how it went
+            self._under_way.discard(runs[0].spec.key)
+            for run in runs:
+                self._record(run, result)
+            self._propose()
+            if self._index_pace.due:
+                self.write_index()
+            if self._sync_pace.due:
+                self.sync()
+
+    def _record(self, run: Run, record: dict[str, Any]) -> None:
+        run.record = record
+        self.screen.trial_finished(run.label, record)
+        if run.role == "search":
+            self._studies[run.recipe.name].tell(run.number, run.objectives)
+
+
+def _value(finished: tuple[Job, Any]) -> Any:
+    """The result of a job that nothing can do without."""
+    job, result = finished
+    if isinstance(result, (BenchError, Lost)):
+        raise BenchError(f"{job.label}: {result}")
+    return result

@@ -1,0 +1,1 @@
+"""One trial: train and compress, verify in another process, score, time."""

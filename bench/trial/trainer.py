@@ -1,0 +1,343 @@
+"""The only training loop. It owns the step budget, and is all that a method sees of the task."""
+
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from bench.errors import BenchError, MethodError
+from bench.export.model import OnnxModel, export_onnx
+from bench.plugins.task import Batch, Plan, Task
+from bench.trial.guard import reading
+from bench.widths.cost import count_macs
+from bench.widths.widths import Widths
+
+#: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
+PASSES = 3
+
+
+class Ledger:
+    """What has been spent and seen; shared by a trainer and the limited views of it."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.macs = 0.0
+        self.fitting = False
+        self.curve: list[dict[str, float]] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def own_step(self, macs: float) -> Iterator[None]:
+        """A gradient that has been paid for."""
+        self.fitting = True
+        try:
+            yield
+        finally:
+            self.fitting = False
+        self.macs += macs
+
+
+class Meter:
+    """Collects the learning curve, reports progress, and stops a training whose loss is no longer a number."""
+
+    def __init__(self, ledger: Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
+        self._ledger, self._on_progress, self._every = ledger, on_progress, every
+        self._losses: list[Tensor] = []
+        self._rate = 0.0
+        self._reported = time.monotonic()
+
+    def update(self, loss: Tensor, rate: float) -> None:
+        """A step was taken: its loss, shape (), and its learning rate."""
+        self._ledger.steps += 1
+        self._losses.append(loss)
+        self._rate = rate
+        if len(self._losses) == self._every:
+            self.flush()
+
+    def flush(self) -> None:
+        """End a point of the curve.
+
+        Raises:
+            MethodError: the mean loss since the point before is not finite.
+        """
+        if not self._losses:
+            return
+        mean = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        if not math.isfinite(mean):
+            raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
+        self._ledger.curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
+        if time.monotonic() - self._reported >= 1:
+            self._reported = time.monotonic()
+            self._on_progress(self._ledger.steps, mean)
+
+
+def step_macs(model: nn.Module, inputs: Tensor) -> float:
+    """MACs of a training step on these inputs, with hooks put aside: neither they nor random numbers notice.
+
+    Not a number where the model runs an operator (in a parametrization of a method) whose cost is unknown.
+    """
+    kinds = ("_forward_hooks", "_forward_pre_hooks")
+    hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
+    for registered, _ in hooks:
+        registered.clear()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return PASSES * len(inputs) * count_macs(model, inputs[:1])
+    except BenchError:
+        return math.nan
+    finally:
+        for registered, content in hooks:
+            registered.update(content)
+
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+
+#: independent random streams that all follow from the one seed of a trial
+_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of one named random stream of a trial."""
+    return int(np.random.SeedSequence([seed, _STREAMS[stream]]).generate_state(1)[0])
+
+
+def seed_everything(seed: int) -> None:
+    """One stream for all that a method draws, from whichever global generator it draws."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What training runs on.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``cuda:1``. Models are there while they train, and on the CPU at all other times.
+        precision: ``bf16`` trains with automatic mixed precision.
+    """
+
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def autocast(self) -> torch.autocast:
+        """The context that a loss is computed in."""
+        device = torch.device(self.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def make_repeatable(self) -> None:
+        """Have a GPU add up in the same order each time, where PyTorch knows how; one thread of a CPU does anyway.
+
+        See https://docs.pytorch.org/docs/stable/notes/randomness.html. It holds for the process, for good.
+        """
+        if torch.device(self.device).type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+CPU = Hardware()
+
+
+class Trainer:
+    """Trains a model on the train split of a task, within a number of optimiser steps.
+
+    Args:
+        task: where batches and loss come from.
+        plan: batch size and learning rate.
+        steps: optimiser steps that may be spent.
+        seed: decides the order of the data.
+        dense_macs: compute of the task's dense model, which budgets are fractions of.
+        width_multiple: widths that the solvers choose are multiples of this.
+        width_groups: beginnings of the names of the width groups that methods may change; all unless given.
+        hardware: what training runs on.
+        on_progress: called about once a second with steps done and the loss.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        *,
+        steps: int,
+        seed: int,
+        dense_macs: int,
+        width_multiple: int = 1,
+        width_groups: Sequence[str] = (),
+        hardware: Hardware = CPU,
+        on_progress: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self._steps_left = steps
+        self._task = task
+        self._seed = seed
+        self._dense_macs = dense_macs
+        self._width_multiple = width_multiple
+        self._width_groups = tuple(width_groups)
+        self._hardware = hardware
+        hardware.make_repeatable()
+        self._on_progress = on_progress or (lambda steps, loss: None)
+        self._order = reading(task.batches("train", stream_seed(seed, "order")))
+        self._ledger = Ledger()
+        self._parent: Trainer | None = None
+
+    @property
+    def steps_left(self) -> int:
+        """Optimiser steps that may still be spent."""
+        return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
+
+    @property
+    def macs_done(self) -> int | None:
+        """Multiply-accumulates spent on training steps so far, each step as three forward passes; None if unknown."""
+        return int(self._ledger.macs) if math.isfinite(self._ledger.macs) else None
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps spent so far."""
+        return self._ledger.steps
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """Points of the learning curve: step, mean loss since the point before, learning rate."""
+        return self._ledger.curve
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result should know, in the words of the method."""
+        return self._ledger.notes
+
+    def note(self, text: str) -> None:
+        """Say something that belongs beside the result, such as a width that the method cannot act on."""
+        if text not in self._ledger.notes:
+            self._ledger.notes.append(text)
+
+    def limited(self, steps: int) -> "Trainer":
+        """A view that may spend this many of the steps left."""
+        self._check(steps)
+        view = object.__new__(Trainer)
+        view.__dict__.update(self.__dict__, _steps_left=steps, _parent=self)
+        return view
+
+    def charge(self) -> None:
+        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step.
+
+        Raises:
+            MethodError: no steps are left.
+        """
+        if not self._ledger.fitting:
+            self._spend(1)
+            self._ledger.steps += 1
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The task's training loss, shape ()."""
+        return self._task.loss(model, batch)
+
+    def batches(self) -> Iterator[Batch]:
+        """Endless batches of the train split, in an order of their own: for calibration and statistics."""
+        return reading(self._task.batches("train", stream_seed(self._seed, "calibration")))
+
+    def widths(self, model: nn.Module) -> Widths:
+        """The width graph of a model; budgets are fractions of the task's dense model."""
+        example, axis = self._task.example_input(), self._task.input_width_axis
+        widths = Widths(model, example, self._dense_macs, self._width_multiple, axis)
+        return widths.only(self._width_groups) if self._width_groups else widths
+
+    def cost(self, model: nn.Module) -> float:
+        """Compute of a model as a fraction of the dense model's MACs."""
+        return count_macs(model, self._task.example_input()) / self._dense_macs
+
+    def export(self, model: nn.Module) -> OnnxModel:
+        """The model as an ONNX file, for methods that work on the deployment format."""
+        return export_onnx(model, self._task.example_input())
+
+    def fit(
+        self,
+        model: nn.Module,
+        steps: int | None = None,
+        *,
+        loss: Loss | None = None,
+        after_step: Callable[[int], None] | None = None,
+        extra_parameters: Sequence[Mapping[str, Any]] = (),
+        schedule: Schedule = "one_cycle",
+    ) -> None:
+        """Train ``model`` in place with AdamW.
+
+        Args:
+            model: the model; left in eval mode, and on the CPU.
+            steps: how many steps; all that are left unless given.
+            loss: replaces the task's loss (add a penalty to ``trainer.loss``).
+            after_step: called with the number of steps done in this call, after each optimiser step.
+            extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
+            schedule: of all learning rates: up over a fifth and down to nothing, a cosine down, or constant.
+
+        Raises:
+            MethodError: more steps than are left, or a loss that is not finite.
+        """
+        steps = self.steps_left if steps is None else steps
+        self._spend(steps)
+        loss, plan, device = loss or self.loss, self.plan, self._hardware.device
+        groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
+        _move([p for group in groups[1:] for p in group["params"]], device)
+        optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
+        meter = Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
+        model.train()
+        macs = 0.0
+        for step in range(1, steps + 1):
+            batch = next(self._order)
+            macs = macs or step_macs(model, batch.inputs.to(device))
+            with self._hardware.autocast():
+                value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
+            optimizer.zero_grad(set_to_none=True)
+            with self._ledger.own_step(macs):
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            scheduler.step()
+            if after_step is not None:
+                after_step(step)
+            meter.update(value.detach(), optimizer.param_groups[0]["lr"])
+        meter.flush()
+        model.cpu().eval()
+        _move([p for group in groups[1:] for p in group["params"]], "cpu")
+
+    def _check(self, steps: int) -> None:
+        if not 0 <= steps <= self.steps_left:
+            raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
+
+    def _spend(self, steps: int) -> None:
+        self._check(steps)
+        payer: Trainer | None = self
+        while payer is not None:
+            payer._steps_left -= steps
+            payer = payer._parent
+
+
+def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
+    """Parameters that are no part of the model go where it goes."""
+    for parameter in parameters:
+        parameter.data = parameter.data.to(device)
+
+
+def _schedule(name: Schedule, steps: int) -> Callable[[int], float]:
+    rise = max(1, steps // 5)
+
+    def one_cycle(step: int) -> float:
+        if step < rise:
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
+        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+
+    def cosine(step: int) -> float:
+        return (1 + math.cos(math.pi * step / max(1, steps))) / 2
+
+    return {"one_cycle": one_cycle, "cosine": cosine, "constant": lambda step: 1.0}[name]
