@@ -18,9 +18,9 @@ from torch.nn import functional
 from bench.errors import BenchError, MethodError
 from bench.export.costs import file_costs
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain
-from bench.plugins.method import Method, Recipe, search_space
+from bench.plugins.method import Method, MethodSpec, search_space
 from bench.plugins.metrics import equal_error_rate
-from bench.plugins.registry import load_recipe, load_task, names, source_digest
+from bench.plugins.registry import load_method_spec, load_task, names, source_digest
 from bench.plugins.task import Batch, Metric, Plan, Predict, Progress, Split, Task
 from bench.storage.cache import cached_folder, content_key
 from bench.trial.guard import sealed
@@ -106,15 +106,15 @@ def check_plugin(name: str) -> Iterator[str]:
     if name in names("tasks"):
         yield from check_task(load_task(name).at("smoke"))
     else:
-        yield from check_method(load_recipe(name))
+        yield from check_method(load_method_spec(name))
 
 
-def check_method(recipe: Recipe) -> Iterator[str]:
+def check_method(method_spec: MethodSpec) -> Iterator[str]:
     """Run a method on a tiny task and hold its result to the contract."""
     for check in (_declaration, _settings):
-        for link in recipe.classes:
+        for link in method_spec.classes:
             yield check(link)
-    method = recipe.build(recipe.at_compute(0.5))
+    method = method_spec.build(method_spec.at_compute(0.5))
     first, trainer = _run(method)
     yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
     exported = first if isinstance(first, OnnxModel) else _plain_module(first)
@@ -124,12 +124,12 @@ def check_method(recipe: Recipe) -> Iterator[str]:
     yield "gives the same model for the same seed"
 
 
-def known_to_repeat(recipe: Recipe, cache: Path) -> bool:
+def known_to_repeat(method_spec: MethodSpec, cache: Path) -> bool:
     """Whether this code of a method has been found to give the same model twice."""
-    return (cache / f"repeats-{content_key(_repeat_identity(recipe))}").is_dir()
+    return (cache / f"repeats-{content_key(_repeat_identity(method_spec))}").is_dir()
 
 
-def ensure_repeats(recipe: Recipe, cache: Path) -> None:
+def ensure_repeats(method_spec: MethodSpec, cache: Path) -> None:
     """Train a tiny task twice from the same seed, unless it is known that the method gives the same model twice.
 
     A method that cannot be run there is let pass: its own trials will say what is wrong.
@@ -139,7 +139,7 @@ def ensure_repeats(recipe: Recipe, cache: Path) -> None:
     """
 
     def train_twice(folder: Path) -> None:
-        method = recipe.build(recipe.at_compute(0.5))
+        method = method_spec.build(method_spec.at_compute(0.5))
         try:
             first, second = (_file_of(_run(method)[0]) for _ in range(2))
         except Exception as error:  # of the plugin, or of the machine
@@ -147,11 +147,11 @@ def ensure_repeats(recipe: Recipe, cache: Path) -> None:
         _same(first, second)
 
     with suppress(_NotRun):  # nothing was found out, so nothing is remembered
-        cached_folder(cache, "repeats", _repeat_identity(recipe), train_twice)
+        cached_folder(cache, "repeats", _repeat_identity(method_spec), train_twice)
 
 
-def _repeat_identity(recipe: Recipe) -> dict[str, Any]:
-    return {"method": recipe.name, "code": source_digest(recipe.classes), "torch": torch.__version__}
+def _repeat_identity(method_spec: MethodSpec) -> dict[str, Any]:
+    return {"method": method_spec.name, "code": source_digest(method_spec.classes), "torch": torch.__version__}
 
 
 def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
@@ -261,4 +261,4 @@ def _same(first: OnnxModel, second: OnnxModel) -> None:
 
 def check_repeats(name: str, cache: Path, report: Progress) -> None:
     """Job: find out whether a method gives the same model twice."""
-    ensure_repeats(load_recipe(name), cache)
+    ensure_repeats(load_method_spec(name), cache)

@@ -10,15 +10,15 @@ from torch import nn
 
 from bench import Method, Trainer
 from bench.check import ContractError, Probe, check_method, check_task, ensure_repeats, known_to_repeat
-from bench.plugins.method import Recipe
-from bench.plugins.registry import load_recipe, load_task, names
+from bench.plugins.method import MethodSpec
+from bench.plugins.registry import load_method_spec, load_task, names
 from bench.runner.command import CHAINS
 from tests.conftest import SmokeRun
 
 
 @pytest.mark.parametrize("name", [*names("methods"), *CHAINS, "feature_noise:form=literal"])
 def test_method_holds_to_the_contract(name: str) -> None:
-    assert list(check_method(load_recipe(name)))
+    assert list(check_method(load_method_spec(name)))
 
 
 def test_probe_holds_to_the_contract() -> None:
@@ -83,14 +83,14 @@ class Broken(Method):
 
 
 def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
-    honest = load_recipe("magnitude_pruning")
+    honest = load_method_spec("magnitude_pruning")
     ensure_repeats(honest, tmp_path)
     assert known_to_repeat(honest, tmp_path)
     for method in (Broken, Unseeded):
-        recipe = Recipe(method.__name__, method.__name__, (method,), {})
+        method_spec = MethodSpec(method.__name__, method.__name__, (method,), {})
         with suppress(ContractError):
-            ensure_repeats(recipe, tmp_path)
-        assert not known_to_repeat(recipe, tmp_path)
+            ensure_repeats(method_spec, tmp_path)
+        assert not known_to_repeat(method_spec, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
 )
 def test_contract_breach_is_found(method: type[Method], rule: str) -> None:
     with pytest.raises(ContractError, match=rule):
-        list(check_method(Recipe(method.__name__, method.__name__, (method,), {})))
+        list(check_method(MethodSpec(method.__name__, method.__name__, (method,), {})))

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bench import BenchError, Chain, Method, Plan, Trainer, tune
-from bench.plugins.method import RATE, Recipe, Tunable, configure, search_space
-from bench.plugins.registry import load_recipe
+from bench.plugins.method import RATE, MethodSpec, Tunable, configure, search_space
+from bench.plugins.registry import load_method_spec
 from tests.models import Points, mlp
 
 
@@ -63,9 +63,9 @@ class Integer(Method):
         return model
 
 
-def recipe(*classes: type[Method], **fixed: object) -> Recipe:
+def method_spec(*classes: type[Method], **fixed: object) -> MethodSpec:
     name = "+".join(c.__name__.lower() for c in classes)
-    return Recipe(name, name, classes, fixed)
+    return MethodSpec(name, name, classes, fixed)
 
 
 # --- tune and a method's fields
@@ -96,7 +96,7 @@ def test_a_budget_lies_above_nothing_and_not_above_one(budget: float) -> None:
     with pytest.raises(BenchError, match=rf"Search: budget {budget!r} is outside \(0, 1\]"):
         Search(budget=budget)
     with pytest.raises(BenchError, match="outside"):
-        recipe(Search).build({"budget": budget})
+        method_spec(Search).build({"budget": budget})
 
 
 def test_the_ends_of_the_range_of_budgets() -> None:
@@ -137,7 +137,7 @@ def test_an_impossible_order_has_a_reason(links: tuple[Method, ...], reason: str
         Chain(links=links)
     if links:
         with pytest.raises(BenchError, match=reason):
-            recipe(*(type(link) for link in links))
+            method_spec(*(type(link) for link in links))
 
 
 def test_a_chain_begins_where_its_first_link_begins() -> None:
@@ -195,11 +195,11 @@ def test_the_links_run_in_order_and_spend_all_steps() -> None:
     assert isinstance(result[0], nn.Sequential)  # type: ignore[index]
 
 
-# --- recipes
+# --- method_specs
 
 
 def test_the_settings_of_a_later_link_carry_its_name() -> None:
-    both = recipe(Search, Cut, Integer)
+    both = method_spec(Search, Cut, Integer)
     assert list(both.space()) == ["budget", "form", "cut.budget", "cut.rounds", RATE]
     assert both.defaults() == {"budget": 0.25, "form": "soft", "cut.budget": 0.5, "cut.rounds": 1, RATE: 1.0}
     chain = both.build({"form": "hard", "cut.budget": 0.1, "cut.seed": 8})
@@ -208,38 +208,38 @@ def test_the_settings_of_a_later_link_carry_its_name() -> None:
 
 
 def test_a_single_link_is_no_chain() -> None:
-    assert recipe(Cut).build({"rounds": 2}) == Cut(rounds=2)
+    assert method_spec(Cut).build({"rounds": 2}) == Cut(rounds=2)
 
 
 def test_every_setting_that_steers_compute_follows_the_budget() -> None:
     steered = {"budget": 0.125, "form": "soft", "sparse.sparsity": 0.875, RATE: 1.0}
-    assert recipe(Search, Sparse).at_compute(0.125) == steered
-    assert recipe(Search).reaches_compute
-    assert recipe(Sparse).reaches_compute
-    assert not recipe(Integer).reaches_compute
-    assert not recipe(Search, budget=0.5).reaches_compute
+    assert method_spec(Search, Sparse).at_compute(0.125) == steered
+    assert method_spec(Search).reaches_compute
+    assert method_spec(Sparse).reaches_compute
+    assert not method_spec(Integer).reaches_compute
+    assert not method_spec(Search, budget=0.5).reaches_compute
 
 
 def test_everybodys_learning_rate_is_a_share_of_the_plans() -> None:
     plan = Plan(dense_steps=1, finetune_steps=1, batch_size=1, learning_rate=0.02)
-    assert recipe(Cut).tuned(plan, {"budget": 0.5}) == plan
-    assert recipe(Cut).tuned(plan, {RATE: 0.5}).learning_rate == 0.01
-    assert recipe(Cut, **{RATE: 3.0}).tuned(plan, {}).learning_rate == pytest.approx(0.06)
-    assert recipe(Cut).build({RATE: 0.5}) == Cut()
+    assert method_spec(Cut).tuned(plan, {"budget": 0.5}) == plan
+    assert method_spec(Cut).tuned(plan, {RATE: 0.5}).learning_rate == 0.01
+    assert method_spec(Cut, **{RATE: 3.0}).tuned(plan, {}).learning_rate == pytest.approx(0.06)
+    assert method_spec(Cut).build({RATE: 0.5}) == Cut()
     with pytest.raises(BenchError, match="learning_rate_factor 0 is no positive number"):
-        recipe(Cut, **{RATE: 0}).tuned(plan, {})
+        method_spec(Cut, **{RATE: 0}).tuned(plan, {})
 
 
 def test_fixed_settings_are_not_searched_and_hold() -> None:
-    fixed = recipe(Search, Cut, **{"form": "hard", "cut.rounds": 3})
+    fixed = method_spec(Search, Cut, **{"form": "hard", "cut.rounds": 3})
     assert list(fixed.space()) == ["budget", "cut.budget", RATE]
     assert fixed.build({"budget": 0.1}).links == (Search(0.1, "hard"), Cut(rounds=3))  # type: ignore[attr-defined]
 
 
 def test_a_recipe_is_a_control_if_all_its_links_are() -> None:
-    assert recipe(Cut).control
-    assert not recipe(Cut, Integer).control
-    assert recipe(Cut).stage == "post_hoc"
+    assert method_spec(Cut).control
+    assert not method_spec(Cut, Integer).control
+    assert method_spec(Cut).stage == "post_hoc"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_wrong_setting_is_said_before_anything_runs(
     classes: tuple[type[Method], ...], fixed: dict[str, object], message: str
 ) -> None:
     with pytest.raises(BenchError, match=message):
-        recipe(*classes, **fixed)
+        method_spec(*classes, **fixed)
 
 
 def test_configure_takes_what_the_dataclass_takes() -> None:
@@ -268,14 +268,14 @@ def test_configure_takes_what_the_dataclass_takes() -> None:
         configure(Cut, {"speed": 1})
 
 
-# --- from the command line's notation to a recipe
+# --- from the command line's notation to a method_spec
 
 
 def test_a_recipe_is_read_from_its_name() -> None:
-    plain = load_recipe("magnitude_pruning")
+    plain = load_method_spec("magnitude_pruning")
     assert (plain.name, plain.chain, plain.fixed) == ("magnitude_pruning", "magnitude_pruning", {})
     text = "magnitude_pruning+quantization:norm=1,quantization.calibration_batches=2"
-    read = load_recipe(text)
+    read = load_method_spec(text)
     assert (read.name, read.chain) == (text, "magnitude_pruning+quantization")
     assert read.fixed == {"norm": 1, "quantization.calibration_batches": 2}
     assert "norm" not in read.space()
@@ -285,7 +285,7 @@ def test_a_recipe_is_read_from_its_name() -> None:
 
 
 def test_words_and_numbers_are_read_as_such() -> None:
-    assert load_recipe("feature_noise:form=literal,budget=0.125").fixed == {"form": "literal", "budget": 0.125}
+    assert load_method_spec("feature_noise:form=literal,budget=0.125").fixed == {"form": "literal", "budget": 0.125}
 
 
 @pytest.mark.parametrize(
@@ -303,4 +303,4 @@ def test_words_and_numbers_are_read_as_such() -> None:
 )
 def test_a_mistyped_recipe_is_one_clear_message(text: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        load_recipe(text)
+        load_method_spec(text)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from bench import Method
 from bench.check import check_method
-from bench.plugins.method import Recipe
+from bench.plugins.method import MethodSpec
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -28,7 +28,7 @@ def test_example_holds_to_the_contract() -> None:
     exec(compile(example(), "README.md", "exec"), module.__dict__)
     method = module.__dict__["ActivationPruning"]
     assert issubclass(method, Method)
-    lines = list(check_method(Recipe("activation_pruning", "activation_pruning", (method,), {})))
+    lines = list(check_method(MethodSpec("activation_pruning", "activation_pruning", (method,), {})))
     assert any("of the dense MACs" in line for line in lines)
 
 

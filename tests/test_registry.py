@@ -7,7 +7,7 @@ import pytest
 
 from bench import BenchError
 from bench.plugins import registry
-from bench.plugins.method import Recipe
+from bench.plugins.method import MethodSpec
 from bench.plugins.registry import Summary, load_method, source_digest
 from bench.runner import command as run
 
@@ -66,14 +66,14 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     assert shown["odd_method"].title == "Odd."
     assert shown["dense"].stage == "in_training"
     monkeypatch.undo()
-    real = run.load_recipe
+    real = run.load_method_spec
 
-    def loaded(name: str) -> Recipe:
+    def loaded(name: str) -> MethodSpec:
         if name == "quantization":
             raise BenchError("methods/quantization cannot be imported: SyntaxError")
         return real(name)
 
-    monkeypatch.setattr(run, "load_recipe", loaded)
+    monkeypatch.setattr(run, "load_method_spec", loaded)
     usable, broken = run._usable(())
     assert "dense" in usable and "quantization" not in usable
     assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from bench import Method, Trainer, tune
-from bench.plugins.method import RATE, Recipe
+from bench.plugins.method import RATE, MethodSpec
 from bench.results.selection import frozen_choices
 from bench.runner.study import BATCH, MethodStudy, Proposal
 
@@ -48,13 +48,13 @@ class Rate(Method):
         return model
 
 
-def recipe(method: type[Method] = Tuned, **fixed: object) -> Recipe:
-    return Recipe("tuned", "tuned", (method,), {RATE: 1.0, **fixed})  # the one setting that every method has
+def method_spec(method: type[Method] = Tuned, **fixed: object) -> MethodSpec:
+    return MethodSpec("tuned", "tuned", (method,), {RATE: 1.0, **fixed})  # the one setting that every method has
 
 
 def study(folder: Path, trials: int = 18, seed: int = 0, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
     return MethodStudy(
-        recipe(),
+        method_spec(),
         directions=("minimize", "minimize"),
         budgets=budgets,
         trials=trials,
@@ -218,7 +218,7 @@ def test_failed_trials_count_and_the_search_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_method_without_settings_of_its_own_tunes_its_learning_rate(tmp_path: Path) -> None:
-    untouched = Recipe("fixed", "fixed", (Fixed,), {})
+    untouched = MethodSpec("fixed", "fixed", (Fixed,), {})
     search = MethodStudy(
         untouched, directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
@@ -228,7 +228,7 @@ def test_a_method_without_settings_of_its_own_tunes_its_learning_rate(tmp_path: 
 
 def test_a_method_whose_settings_are_all_decided_runs_once_and_keeps_no_file(tmp_path: Path) -> None:
     search = MethodStudy(
-        recipe(Fixed), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
+        method_spec(Fixed), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
     assert search.trials == 1
     assert search.proposals() == [Proposal(0, {})]
@@ -240,7 +240,7 @@ def test_a_method_whose_settings_are_all_decided_runs_once_and_keeps_no_file(tmp
 
 def test_a_method_without_a_compute_target_begins_with_its_defaults(tmp_path: Path) -> None:
     search = MethodStudy(
-        recipe(Rate), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
+        method_spec(Rate), directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
     assert search.trials == 1 + (9 - len(BUDGETS))  # its defaults, and as many to tune with as everybody
     assert settings_of(search.proposals())[0] == {"rate": 0.1}
@@ -259,7 +259,7 @@ def test_a_budget_below_the_range_of_the_search_is_tried_all_the_same(tmp_path: 
 
 def test_the_second_objective_may_be_a_score_to_maximise(tmp_path: Path) -> None:
     search = MethodStudy(
-        recipe(), directions=("maximize", "minimize"), budgets=BUDGETS, trials=12, journal=tmp_path / "j"
+        method_spec(), directions=("maximize", "minimize"), budgets=BUDGETS, trials=12, journal=tmp_path / "j"
     )
     assert len(run(search)) == 12
 

@@ -169,7 +169,7 @@ def search_space(method: type[Method]) -> dict[str, Tunable]:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MethodSpec:
     """A method, or a chain of them, by name: what can be searched, and how settings become a ``Method``.
 
     The settings of the first link keep their names; those of a later link are called ``link.setting``.

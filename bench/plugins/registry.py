@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import BenchError, did_you_mean
-from bench.plugins.method import Method, Recipe
+from bench.plugins.method import Method, MethodSpec
 from bench.plugins.task import Task
 
 Kind = Literal["methods", "tasks"]
@@ -98,7 +98,7 @@ def load_task(name: str) -> type[Task]:
     return _load("tasks", name, Task)
 
 
-def load_recipe(text: str) -> Recipe:
+def load_method_spec(text: str) -> MethodSpec:
     """A method, a chain of methods joined by ``+``, or either with settings: ``feature_noise:form=literal``."""
     chain, _, settings = text.partition(":")
     classes = tuple(load_method(link) for link in chain.split("+"))
@@ -108,7 +108,7 @@ def load_recipe(text: str) -> Recipe:
         if not equals:
             raise BenchError(f"{text!r}: {setting!r} is no setting; expected name=value, as in feature_noise:window=1")
         fixed[name] = _value(value)
-    return Recipe(text, chain, classes, fixed)
+    return MethodSpec(text, chain, classes, fixed)
 
 
 @cache

@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Cluster, Executor
 from bench.execution.local import LocalExecutor
-from bench.plugins.registry import load_recipe, load_task, names
+from bench.plugins.registry import load_method_spec, load_task, names
 from bench.report import write_report
 from bench.report.answer import answer
 from bench.report.table import result_table
@@ -105,12 +105,12 @@ def _usable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
     if wanted:
         for name in wanted:
-            load_recipe(name)
+            load_method_spec(name)
         return wanted, {}
     usable, broken = [], {}
     for name in (*names("methods"), *CHAINS):
         try:
-            load_recipe(name)
+            load_method_spec(name)
         except BenchError as error:  # somebody's file that is not finished stops nobody else's
             broken[name] = str(error)
         else:

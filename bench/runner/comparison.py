@@ -11,8 +11,8 @@ from typing import Any
 from bench.check import check_repeats, known_to_repeat
 from bench.errors import BenchError
 from bench.execution.executor import Executor, Job, Lost
-from bench.plugins.method import Recipe
-from bench.plugins.registry import load_recipe, load_task
+from bench.plugins.method import MethodSpec
+from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points
 from bench.runner.progress import Pace, Screen
 from bench.runner.study import MethodStudy
@@ -56,13 +56,13 @@ class Request:
 FOUND = "smallest.json"
 
 
-def check_reach(setting: Setting, recipes: Sequence[Recipe], budgets: Sequence[float]) -> None:
+def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
     """Find out whether the model of a task can be made as small as the budgets ask for.
 
     Raises:
         BenchError: it cannot; the message says how small it can be made.
     """
-    if not any(name.split(".")[-1] == "budget" for recipe in recipes for name in recipe.space()):
+    if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
         return
     smallest = _smallest_budget(setting)
     beyond = ", ".join(f"{budget:g}" for budget in budgets if budget < smallest)
@@ -103,7 +103,7 @@ class Comparison:
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
         self._tracker = BackgroundTracker(request.results, request.task, request.preset, request.tracking_uri)
-        self.recipes = [load_recipe(name) for name in request.methods]
+        self.method_specs = [load_method_spec(name) for name in request.methods]
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted(request.budgets or self.plan.budgets, reverse=True))
@@ -134,21 +134,21 @@ class Comparison:
         except Exception as error:  # of the plugin
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
-        check_reach(self.setting, self.recipes, self.budgets)
+        check_reach(self.setting, self.method_specs, self.budgets)
         self.screen.prepared()
         made_from = self.setting.made_from
-        for recipe in self.recipes:
+        for method_spec in self.method_specs:
             name = content_key(
                 {
                     **made_from,
-                    "method": recipe.name,
+                    "method": method_spec.name,
                     "budgets": self.budgets,
-                    "space": str(recipe.space()),
+                    "space": str(method_spec.space()),
                     "width_groups": self.setting.width_groups,
                 }
             )
-            self._studies[recipe.name] = MethodStudy(
-                recipe,
+            self._studies[method_spec.name] = MethodStudy(
+                method_spec,
                 directions=(self.task_class.metric.direction, "minimize"),
                 budgets=self.budgets,
                 trials=self.request.trials or self.plan.trials,
@@ -159,7 +159,7 @@ class Comparison:
         """Run all studies side by side, then the chosen points with the other seeds."""
         trials = sum(study.trials for study in self._studies.values())
         self.screen.say(
-            f"{len(self.recipes)} methods, {trials} trials; budgets {', '.join(f'{b:g}' for b in self.budgets)}; "
+            f"{len(self.method_specs)} methods, {trials} trials; budgets {', '.join(f'{b:g}' for b in self.budgets)}; "
             f"{self.plan.total_steps} training steps for every model; {self.seeds} seed{'s' * (self.seeds > 1)}"
         )
         self.screen.expect(trials)
@@ -167,7 +167,7 @@ class Comparison:
         self._propose()
         self._drain()
         repeats = [
-            Run(run.recipe, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
+            Run(run.method_spec, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
             for run in self._chosen()
             if run.record is None or run.record["status"] != "declined"  # another seed would be declined as well
             for seed in range(1, self.seeds)
@@ -201,7 +201,7 @@ class Comparison:
         asked = {"budgets": self.budgets, "seeds": self.seeds, "provenance": self._provenance}
         with self._index_pace.kept():
             folder, frozen = self.request.folder, self._frozen()
-            write_index(folder, self.setting, self.recipes, runs=self.runs, frozen=frozen, asked=asked)
+            write_index(folder, self.setting, self.method_specs, runs=self.runs, frozen=frozen, asked=asked)
 
     def sync(self) -> None:
         """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
@@ -228,12 +228,12 @@ class Comparison:
     def _propose(self) -> None:
         """Start what the studies propose, until each waits for trials under way; finished ones are told at once."""
         while fresh := [
-            Run(recipe, proposal.number, TrialSpec(self.setting, recipe.name, proposal.settings, 0), "search")
-            for recipe in self.recipes
-            for proposal in self._studies[recipe.name].proposals()
+            Run(method_spec, proposal.number, TrialSpec(self.setting, method_spec.name, proposal.settings, 0), "search")
+            for method_spec in self.method_specs
+            for proposal in self._studies[method_spec.name].proposals()
         ]:
             # small models first, controls before others: they train fastest, so the first results appear soon
-            self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.recipe.control)))
+            self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.method_spec.control)))
 
     def _start(self, runs: Sequence[Run]) -> None:
         """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""
@@ -249,7 +249,7 @@ class Comparison:
             self._record(run, record)
 
     def _known_record(self, run: Run) -> dict[str, Any] | None:
-        if (reason := self._refused.get(run.recipe.name)) is not None:
+        if (reason := self._refused.get(run.method_spec.name)) is not None:
             return self._failed(run, reason)
         return finished_record(self._files(run))
 
@@ -258,7 +258,7 @@ class Comparison:
         key, arguments = run.spec.key, (run.spec, self._files(run))
         trained = f"{TRAINING} {key}"
         if not (self._files(run) / TRAINED).exists() or (self._files(run) / RECORD).exists():
-            needs = frozenset({self._dense(run.spec.seed)} if run.recipe.stage == "post_hoc" else ())
+            needs = frozenset({self._dense(run.spec.seed)} if run.method_spec.stage == "post_hoc" else ())
             self.executor.submit(Job(trained, run.label, train, arguments, needs))
             self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments, frozenset({trained})))
         else:
@@ -267,20 +267,24 @@ class Comparison:
     def _check_methods(self) -> None:
         """Find the methods that give another model each time, while the dense model trains; they are not compared."""
         cache = Path(self.setting.cache)
-        checks = {f"check {recipe.name}": recipe for recipe in self.recipes if not known_to_repeat(recipe, cache)}
-        if checks and any(recipe.stage == "post_hoc" for recipe in self.recipes):
+        checks = {
+            f"check {method_spec.name}": method_spec
+            for method_spec in self.method_specs
+            if not known_to_repeat(method_spec, cache)
+        }
+        if checks and any(method_spec.stage == "post_hoc" for method_spec in self.method_specs):
             self._dense(0)
-        for key, recipe in checks.items():
-            label = f"does {recipe.name} repeat to the bit?"
-            self.executor.submit(Job(key, label, check_repeats, (recipe.name, cache)))
+        for key, method_spec in checks.items():
+            label = f"does {method_spec.name} repeat to the bit?"
+            self.executor.submit(Job(key, label, check_repeats, (method_spec.name, cache)))
         while checks:
             job, result = self.executor.next_finished()
             if job.key not in checks:
                 _value((job, result))
                 continue
-            recipe = checks.pop(job.key)
+            method_spec = checks.pop(job.key)
             if isinstance(result, BenchError):  # one that was lost has found out nothing
-                self._refused[recipe.name] = str(result)
+                self._refused[method_spec.name] = str(result)
 
     def _refuse_changed_files(self) -> None:
         """A chosen model whose files have changed since its audit has failed, whatever its scores."""
@@ -328,7 +332,7 @@ class Comparison:
         run.record = record
         self.screen.trial_finished(run.label, record)
         if run.role == "search":
-            self._studies[run.recipe.name].tell(run.number, run.objectives)
+            self._studies[run.method_spec.name].tell(run.number, run.objectives)
 
 
 def _value(finished: tuple[Job, Any]) -> Any:

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
-from bench.plugins.method import Recipe, Tunable
+from bench.plugins.method import MethodSpec, Tunable
 from bench.storage.files import write_whole
 
 Direction = Literal["minimize", "maximize"]
@@ -118,7 +118,7 @@ class MethodStudy:
     journal file, so that an interrupted search goes on where it was. A method without a tunable setting runs once.
 
     Args:
-        recipe: the method.
+        method_spec: the method.
         directions: of the two objectives.
         budgets: fractions of the dense compute to begin with.
         trials: how many trials in all of a method that takes a budget; what it has beyond one for each budget, to tune
@@ -129,7 +129,7 @@ class MethodStudy:
 
     def __init__(
         self,
-        recipe: Recipe,
+        method_spec: MethodSpec,
         *,
         directions: Sequence[Direction],
         budgets: Sequence[float],
@@ -137,16 +137,18 @@ class MethodStudy:
         journal: Path,
         seed: int = 0,
     ) -> None:
-        self.recipe = recipe
-        self.space = {name: _distribution(tunable) for name, tunable in recipe.space().items()}
-        first = [recipe.at_compute(b) for b in budgets] if recipe.reaches_compute else [recipe.defaults()]
+        self.method_spec = method_spec
+        self.space = {name: _distribution(tunable) for name, tunable in method_spec.space().items()}
+        first = (
+            [method_spec.at_compute(b) for b in budgets] if method_spec.reaches_compute else [method_spec.defaults()]
+        )
         self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
         self._seed = seed
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
         self._study = None
         if self.space:
-            self._study = open_study(journal, recipe.name, directions, set(self.space))
+            self._study = open_study(journal, method_spec.name, directions, set(self.space))
             known = self._study.get_trials(deepcopy=False)  # from before an interruption
             self._told = {trial.number for trial in known if trial.state.is_finished()}
             self._known = {trial.number: dict(trial.params) for trial in known if trial.params}

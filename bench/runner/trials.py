@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.plugins.method import Recipe
+from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
 from bench.results.points import COMPARISONS, INDEX
@@ -23,14 +23,14 @@ class Run:
     """One training run.
 
     Attributes:
-        recipe: its method.
+        method_spec: its method.
         number: of the trial in the method's study; repeats with other seeds have the number of their trial.
         spec: what to train.
         role: ``search`` for a trial of the study, ``repeat`` for a chosen point with another seed.
         record: what came of it, once it has finished.
     """
 
-    recipe: Recipe
+    method_spec: MethodSpec
     number: int
     spec: TrialSpec
     role: Literal["search", "repeat"]
@@ -39,13 +39,13 @@ class Run:
     @cached_property
     def asked_compute(self) -> float | None:
         """The fraction of the dense compute that was asked for."""
-        return self.recipe.build(self.spec.settings).asked_compute
+        return self.method_spec.build(self.spec.settings).asked_compute
 
     @property
     def label(self) -> str:
         """Its name for a person."""
         asked = "" if self.asked_compute is None else f" at {self.asked_compute:.3g}"
-        return f"{self.recipe.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
+        return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
 
     @property
     def has_model(self) -> bool:
@@ -82,8 +82,8 @@ def chosen_runs(runs: Sequence[Run], metric: Metric, budgets: Sequence[float]) -
     """The best run on dev of every method and budget, of those of the search."""
     sign = 1 if metric.direction == "minimize" else -1
     chosen = []
-    for name in dict.fromkeys(run.recipe.name for run in runs):
-        own = {run.number: run for run in runs if run.recipe.name == name and run.role == "search"}
+    for name in dict.fromkeys(run.method_spec.name for run in runs):
+        own = {run.number: run for run in runs if run.method_spec.name == name and run.role == "search"}
         errors = {n: run.error(sign) for n, run in own.items()}
         asked = {number: run.asked_compute for number, run in own.items()}
         chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
@@ -93,7 +93,7 @@ def chosen_runs(runs: Sequence[Run], metric: Metric, budgets: Sequence[float]) -
 def write_index(
     folder: Path,
     setting: Setting,
-    recipes: Sequence[Recipe],
+    method_specs: Sequence[MethodSpec],
     *,
     runs: Sequence[Run],
     frozen: Sequence[Run],
@@ -107,7 +107,7 @@ def write_index(
     Args:
         folder: of the comparison.
         setting: what all its trials have in common.
-        recipes: the methods of this run.
+        method_specs: the methods of this run.
         runs: their training runs; those without a record are left out.
         frozen: the runs that were chosen.
         asked: what else is to be kept: budgets, seeds, provenance.
@@ -130,22 +130,24 @@ def write_index(
         "plan": {name: value for name, value in asdict(setting.plan).items() if name != "fields"},
         "setting": {**setting.made_from, "width_groups": " ".join(setting.width_groups) or "all"},
         "best_possible": best_possible_front(setting.build_task(), delivered),
-        "methods": {**before.get("methods", {}), **_methods(recipes, runs, frozen)},
+        "methods": {**before.get("methods", {}), **_methods(method_specs, runs, frozen)},
     }
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_json(kept, index)
     write_json(folder / INDEX, index)
 
 
-def _methods(recipes: Sequence[Recipe], runs: Sequence[Run], frozen: Sequence[Run]) -> dict[str, Any]:
+def _methods(method_specs: Sequence[MethodSpec], runs: Sequence[Run], frozen: Sequence[Run]) -> dict[str, Any]:
     chosen = {id(run) for run in frozen}
     return {
-        recipe.name: {
-            "stage": recipe.stage,
-            "control": recipe.control,
+        method_spec.name: {
+            "stage": method_spec.stage,
+            "control": method_spec.control,
             "trials": [
-                run.entry(chosen=id(run) in chosen) for run in runs if run.recipe is recipe and run.record is not None
+                run.entry(chosen=id(run) in chosen)
+                for run in runs
+                if run.method_spec is method_spec and run.record is not None
             ],
         }
-        for recipe in recipes
+        for method_spec in method_specs
     }

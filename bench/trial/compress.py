@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 from bench.export.model import RECIPE, WEIGHTS, OnnxModel, Predictor, export_onnx, require_plain, save_module
-from bench.plugins.registry import load_recipe, load_task, source_digest
+from bench.plugins.registry import load_method_spec, load_task, source_digest
 from bench.plugins.task import Plan, Progress, Task
 from bench.storage.cache import cached_folder, content_key
 from bench.storage.files import file_digest, write_json, write_whole
@@ -91,16 +91,16 @@ class TrialSpec:
     @cached_property
     def key(self) -> str:
         """Names the trial by everything that decides its result."""
-        recipe = load_recipe(self.method)
+        method_spec = load_method_spec(self.method)
         return content_key(
             {
                 **self.setting.made_from,
-                "method": recipe.chain,
-                "settings": {**recipe.fixed, **self.settings},
+                "method": method_spec.chain,
+                "settings": {**method_spec.fixed, **self.settings},
                 "seed": self.seed,
                 "width_multiple": self.setting.width_multiple,
                 "width_groups": self.setting.width_groups,
-                "method_code": source_digest(recipe.classes),
+                "method_code": source_digest(method_spec.classes),
             }
         )
 
@@ -170,7 +170,7 @@ def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
 
     Args:
         spec: what to run.
-        folder: where ``trained.json``, ``model.onnx``, ``model.safetensors`` and its recipe go, and ``trial.json``
+        folder: where ``trained.json``, ``model.onnx``, ``model.safetensors`` and its method_spec go, and ``trial.json``
             if there is nothing to audit.
         report: called with steps done, steps in all, and the loss.
     """
@@ -203,8 +203,8 @@ def of_the_machine(error: Exception) -> bool:
 def _compress(spec: TrialSpec, folder: Path, report: Report, record: dict[str, Any]) -> None:
     """Train and compress; the record says what that cost, also if it comes to nothing."""
     task, plan = spec.setting.build_task(), spec.setting.plan
-    recipe = load_recipe(spec.method)
-    method = recipe.build(spec.settings)
+    method_spec = load_method_spec(spec.method)
+    method = method_spec.build(spec.settings)
     if method.stage == "in_training":
         model, steps, start = fresh_model(task, spec.seed), plan.total_steps, None
     else:
@@ -214,7 +214,7 @@ def _compress(spec: TrialSpec, folder: Path, report: Report, record: dict[str, A
         model, steps = load_dense(task, start), plan.finetune_steps
     trainer = Trainer(
         task,
-        recipe.tuned(plan, spec.settings),
+        method_spec.tuned(plan, spec.settings),
         steps=steps,
         seed=spec.seed,
         dense_macs=count_macs(model, task.example_input()),
