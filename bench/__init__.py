@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:
-    from bench.cache import cached_folder, content_key
+    from bench.cache import cached_folder, content_key, folder_digest
     from bench.measure.onnx_model import OnnxModel
     from bench.method import Chain, Method, tune
     from bench.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "cached_folder": "bench.cache",
     "content_key": "bench.cache",
+    "folder_digest": "bench.cache",
     "OnnxModel": "bench.measure.onnx_model",
     "Chain": "bench.method",
     "Method": "bench.method",
@@ -56,6 +57,7 @@ __all__ = [
     "Widths",
     "cached_folder",
     "content_key",
+    "folder_digest",
     "tune",
 ]
 

@@ -13,7 +13,19 @@ LAYERS = (
     *("errors", "suggest", "files", "supervisor", "cache", "inventory", "metrics", "task", "items", "method"),
     *("measure", "widths", "watch", "ledger", "train", "listing", "registry", "dense", "seal", "rebuild", "trial"),
     *("audit", "probe", "conformance", "following", "worker", "executor", "local_executor", "cluster", "ray_executor"),
-    *("points", "jobs", "timing", "provenance", "screen", "search", "selection", "runs", "tracking", "pareto", "statistics"),
+    *(
+        "points",
+        "jobs",
+        "timing",
+        "provenance",
+        "screen",
+        "search",
+        "selection",
+        "runs",
+        "tracking",
+        "pareto",
+        "statistics",
+    ),
     *("report", "difference", "request", "reach", "index", "pace", "comparison", "run", "ui", "cli", "__main__"),
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics
