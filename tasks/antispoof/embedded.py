@@ -86,6 +86,8 @@ def write_corpus(
         rows = [_utterance(folder, spec, split, index) for index in range(spec.utterances[split])]
         write_protocol(folder, name, rows)
         rows[0].path.parent.mkdir(parents=True, exist_ok=True)
+    if progress:
+        progress(0.0)
     for done, _ in enumerate(in_processes(partial(_write_one, folder, spec), jobs, workers), start=1):
         if progress:
             progress(done / len(jobs))

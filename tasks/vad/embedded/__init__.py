@@ -51,6 +51,7 @@ def write_corpus(folder: Path, spec: CorpusSpec, workers: int, progress: Callabl
     babbles = [job for job, clip in noises if clip.category == BABBLE]
     others = [job for job, clip in noises if clip.category != BABBLE]
     write, total = partial(_write, folder, spec), len(speech) + len(noises)
+    progress(0.0)
     # Babble is made of the speech that is there by then.
     for done, _ in enumerate(in_processes(write, [*speech, *others], workers, afterwards=babbles), start=1):
         progress(done / total)
