@@ -13,6 +13,7 @@ from bench.task import Metric
 
 PAUSE_S = 10.0  # between two lines that say how far something is, where there is no terminal
 SILENCE_S = 60.0  # after which a job says how far it is, where there is no terminal; a finished trial has its own line
+TELLING = 0.02  # share that must be done before the rest is estimated: processes take their time to start
 
 
 class Screen:
@@ -156,9 +157,9 @@ class _Begun:
     fraction: float
 
     def left_s(self, now_s: float, fraction: float) -> float | None:
-        """Seconds until all is done if it goes on like this; None while nothing has been done."""
+        """Seconds until all is done if it goes on like this; None while too little has been done to tell."""
         done = fraction - self.fraction
-        return (now_s - self.at_s) * (1 - fraction) / done if done > 0 else None
+        return (now_s - self.at_s) * (1 - fraction) / done if done >= TELLING else None
 
 
 def _duration(seconds: float) -> str:

@@ -59,6 +59,19 @@ def test_what_was_there_before_counts_for_no_speed() -> None:
     assert shown.lines()[1:] == ["computing features: 50 %", "computing features: 75 %, about 5 min left"]
 
 
+def test_no_time_is_foretold_from_next_to_nothing() -> None:
+    """Processes have just been started, and one file is there."""
+    shown = Shown()
+    shown.screen.preparing(0.0, "generating the embedded corpus")
+    for fraction in (0.001, 0.2):
+        shown.now_s += 10
+        shown.screen.preparing(fraction, "generating the embedded corpus")
+    assert shown.lines()[1:] == [
+        "generating the embedded corpus: 0 %",
+        "generating the embedded corpus: 20 %, about 1 min left",
+    ]
+
+
 def test_data_that_is_done_is_not_spoken_of() -> None:
     shown = Shown()
     shown.screen.preparing(0.5, "computing features")
