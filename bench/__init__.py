@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.plugins.method import Chain, Method, tune
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
-    from bench.storage.cache import cached_folder, content_key
+    from bench.storage.cache import cached_folder, content_key, folder_digest
     from bench.trial.trainer import Trainer
     from bench.widths.cost import count_macs
     from bench.widths.widths import Widths
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HOME = {
     "cached_folder": "bench.storage.cache",
     "content_key": "bench.storage.cache",
+    "folder_digest": "bench.storage.cache",
     "OnnxModel": "bench.export.model",
     "Chain": "bench.plugins.method",
     "Method": "bench.plugins.method",
@@ -62,6 +63,7 @@ __all__ = [
     "content_key",
     "count_macs",
     "equal_error_rate",
+    "folder_digest",
     "tune",
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cached_folder, content_key
+from bench import cached_folder, content_key, folder_digest
 from bench.storage import cache
 from bench.storage.cache import FILES, MANIFEST, intact
 
@@ -94,7 +94,7 @@ def test_the_key_names_the_content() -> None:
 
 
 def test_the_key_is_the_same_in_another_process() -> None:
-    code = f"from bench.cache import content_key; print(content_key({SETTINGS!r}))"
+    code = f"from bench import content_key; print(content_key({SETTINGS!r}))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == content_key(SETTINGS)
 
@@ -170,3 +170,29 @@ def test_drafts_of_dead_processes_are_removed_and_others_kept(tmp_path: Path) ->
     cached_folder(tmp_path, "dense", SETTINGS, build)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {name, f".{name}.{host}.{os.getppid()}", f".{name}.elsewhere.{int(dead.stdout)}"}
+
+
+# --- what is in a folder
+
+
+def test_the_digest_names_names_and_content_alone(tmp_path: Path) -> None:
+    one = cached_folder(tmp_path / "one", "dense", SETTINGS, build)
+    two = cached_folder(tmp_path / "two", "data", {**SETTINGS, "seed": 4}, build)
+    copy = Path(shutil.copytree(one, tmp_path / "three" / one.name))
+    assert intact(copy)  # which notes the new times of its files
+    assert folder_digest(one) == folder_digest(two) == folder_digest(copy)
+    assert len(folder_digest(one)) == 16
+
+
+def test_another_byte_or_name_gives_another_digest(tmp_path: Path) -> None:
+    def other_byte(folder: Path) -> None:
+        build(folder)
+        (folder / "list.json").write_text("[1, 2, 4]")
+
+    def other_name(folder: Path) -> None:
+        build(folder)
+        (folder / "list.json").rename(folder / "rows.json")
+
+    makers = {"one": build, "two": other_byte, "three": other_name}
+    digests = {folder_digest(cached_folder(tmp_path, name, SETTINGS, make)) for name, make in makers.items()}
+    assert len(digests) == 3

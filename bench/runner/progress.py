@@ -1,7 +1,7 @@
 """What a person sees while a comparison runs, and how often it is renewed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,16 +45,22 @@ class Pace:
             self._next = ended + max(self.pause_s, (ended - started) * (1 / self.share - 1))
 
 
+PAUSE_S = 10.0  # between two lines that say how far something is, where there is no terminal
+SILENCE_S = 60.0  # after which a job says how far it is, where there is no terminal; a finished trial has its own line
+TELLING = 0.02  # share that must be done before the rest is estimated: processes take their time to start
+
+
 class Screen:
-    """Progress on a terminal; on anything else a line for every finished trial.
+    """Progress on a terminal; on anything else a line for every finished trial, and now and then how far the rest is.
 
     Args:
         console: where to write.
         metric: the task's metric.
+        clock: the time in seconds.
     """
 
-    def __init__(self, console: Console, metric: Metric) -> None:
-        self.console, self.metric = console, metric
+    def __init__(self, console: Console, metric: Metric, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.metric, self.clock = console, metric, clock
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -68,7 +74,10 @@ class Screen:
         )
         self._overall: TaskID | None = None
         self._done = self._total = 0
+        self._phase = ""
         self._jobs: dict[str, TaskID] = {}
+        self._begun: dict[str, _Begun] = {}  # of what is under way, where there is no terminal
+        self._said = clock()
 
     def __enter__(self) -> "Screen":
         self._progress.start()
@@ -80,6 +89,7 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line above the bars."""
         self.console.print(text, highlight=False, soft_wrap=True)
+        self._said = self.clock()
 
     def expect(self, trials: int) -> None:
         """So many more trials are to come."""
@@ -96,13 +106,17 @@ class Screen:
         self._done, self._total = 0, items
         self._overall = self._progress.add_task(f"[bold]{name}", total=items, note="", count="")
         self._show_count()
+        self._phase = name
         if items and name != "trials" and not self.console.is_terminal:
-            self.console.print(f"{name} …")
+            self.say(f"{name} …")
+            self._begun[""] = _Begun(self.clock(), 0.0)
 
     def advance(self) -> None:
         """One item of the phase is done."""
         self._done += 1
         self._show_count()
+        if self._phase != "trials" and self._done < self._total:
+            self._say_how_far("", self._phase, self._done / self._total, PAUSE_S)
 
     def _show_count(self) -> None:
         if self._overall is not None:
@@ -114,28 +128,33 @@ class Screen:
         if job.key not in self._jobs:
             self._jobs[job.key] = self._progress.add_task(f"  {job.label}", total=1.0, note=note, count="")
         self._progress.update(self._jobs[job.key], completed=fraction, note=note)
+        self._say_how_far(job.key, job.label, fraction, SILENCE_S)
 
     def job_ended(self, job: Job) -> None:
         """A job is no longer running."""
         if job.key in self._jobs:
             self._progress.remove_task(self._jobs.pop(job.key))
+        self._begun.pop(job.key, None)
 
     def preparing(self, fraction: float, note: str) -> None:
         """The data is made this far."""
         if "data" not in self._jobs:
             self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note, count="")
             if not self.console.is_terminal:
-                self.console.print(f"{note} …")
+                self.say(f"{note} …")
         self._progress.update(self._jobs["data"], completed=round(100 * fraction), note=note)
+        self._say_how_far("data", note, fraction, PAUSE_S)
 
     def prepared(self) -> None:
         """The data is there."""
         if "data" in self._jobs:
             self._progress.remove_task(self._jobs.pop("data"))
+        self._begun.pop("data", None)
 
     def trial_finished(self, label: str, record: dict[str, Any]) -> None:
         """Show the result of a trial."""
         self.advance()
+        self._said = self.clock()
         if record["status"] == "failed":
             self.console.print(f"[red]failed[/]  {label}: {record['reason']}", highlight=False)
             return
@@ -151,6 +170,37 @@ class Screen:
             highlight=False,
             soft_wrap=True,
         )
+
+    def _say_how_far(self, key: str, name: str, fraction: float, pause_s: float) -> None:
+        """Where there is no terminal: a line with the share done and the time left, if none came for ``pause_s``."""
+        if self.console.is_terminal:
+            return
+        now = self.clock()
+        begun = self._begun.setdefault(key, _Begun(now, fraction))
+        if now - self._said >= pause_s and fraction < 1:
+            left_s = begun.left_s(now, fraction)
+            left = "" if left_s is None else f", about {_duration(left_s)} left"
+            self.say(f"{name}: {100 * fraction:.0f} %{left}")
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """When something began, on the clock of the screen, and which share of it was done then."""
+
+    at_s: float
+    fraction: float
+
+    def left_s(self, now_s: float, fraction: float) -> float | None:
+        """Seconds until all is done if it goes on like this; None while too little has been done to tell."""
+        done = fraction - self.fraction
+        return (now_s - self.at_s) * (1 - fraction) / done if done >= TELLING else None
+
+
+def _duration(seconds: float) -> str:
+    """Tens of seconds, minutes, or hours."""
+    if seconds < 55:
+        return f"{max(1, round(seconds / 10)) * 10} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _unit(metric: Metric) -> str:

@@ -55,6 +55,16 @@ def cached_folder(root: Path, name: str, settings: Mapping[str, Any], build: Cal
     return folder
 
 
+def folder_digest(folder: Path) -> str:
+    """Sixteen hexadecimal digits that name what is in a cached folder: the names and the content of its files.
+
+    They are the same for the same content wherever it lies, whenever and from whatever settings it was made. The files
+    themselves are not read again; :func:`cached_folder` has looked through them.
+    """
+    notes: dict[str, Note] = json.loads((folder / FILES).read_text())
+    return content_key({name: note[3] for name, note in notes.items()})
+
+
 def intact(folder: Path) -> bool:
     """Whether a cached folder is there, with all its files as they were made."""
     try:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 16_000  # samples per second of every waveform
 FRAME = 80  # samples per control frame: pitch, formants and activity are given every 5 ms
 
-Signal = NDArray[np.float32]  # one-dimensional
-Floats = NDArray[np.floating]  # any shape, single or double precision
+# Double precision throughout: libraries and processors differ in the last bits of a result, and what they differ by
+# must be too little to show in samples of 16 bits, or in a choice between two paths.
+Signal = NDArray[np.float64]  # one-dimensional
+Floats = NDArray[np.float64]  # any shape
 Bools = NDArray[np.bool_]

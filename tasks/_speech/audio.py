@@ -37,7 +37,7 @@ def read_recording(path: Path, listed_in: str) -> Recording:
     if not path.is_file():
         raise BenchError(f"Audio file {path} is missing, although {listed_in} lists it: unpack the corpus again.")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise BenchError(
             f"Audio file {path} cannot be read: expected {path.suffix[1:].upper()}. "
@@ -49,4 +49,4 @@ def read_recording(path: Path, listed_in: str) -> Recording:
     if rate != SAMPLE_RATE:
         common = gcd(rate, SAMPLE_RATE)
         mono = signal.resample_poly(mono, SAMPLE_RATE // common, rate // common)
-    return Recording(np.ascontiguousarray(mono, np.float32), rate)
+    return Recording(np.ascontiguousarray(mono), rate)

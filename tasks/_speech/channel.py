@@ -39,8 +39,8 @@ def record(rng: np.random.Generator, speech: Signal, level: float = 0.05) -> Sig
     if rng.random() < 0.8:
         x = filtered(x, room_response(rng), delay=0)
     x = unit_level(filtered(x, random_equaliser(rng), delay=64))
-    noise_gain = np.float32(10 ** (-rng.uniform(30, 50) / 20))
-    return (x + coloured_noise(rng, len(x)) * noise_gain) * np.float32(level)
+    noise_gain = 10 ** (-rng.uniform(30, 50) / 20)
+    return (x + coloured_noise(rng, len(x)) * noise_gain) * level
 
 
 def transmit(rng: np.random.Generator, speech: Signal, line: Line) -> Signal:
@@ -51,23 +51,23 @@ def transmit(rng: np.random.Generator, speech: Signal, line: Line) -> Signal:
     """
     x = filtered(speech, random_equaliser(rng), delay=64)
     x = unit_level(x)
-    x = x + coloured_noise(rng, len(x)) * np.float32(10 ** (-rng.uniform(*line.snr_db) / 20))
+    x = x + coloured_noise(rng, len(x)) * (10 ** (-rng.uniform(*line.snr_db) / 20))
     edge = rng.uniform(*line.low_pass_hz)
-    x = filtered(x, signal.firwin(65, edge, fs=SAMPLE_RATE).astype(np.float32), delay=32)
+    x = filtered(x, signal.firwin(65, edge, fs=SAMPLE_RATE), delay=32)
     if rng.random() < line.codec_share:
         x = _coded(rng, x)
     x = limited(unit_level(x), rng.uniform(*line.crest))
     x = unit_level(x - x.mean())
-    x *= np.float32(10 ** (rng.uniform(*line.level_db) / 20))
+    x *= 10 ** (rng.uniform(*line.level_db) / 20)
     if rng.random() < 0.5:
         x = -x
-    dither = rng.standard_normal(len(x), dtype=np.float32) * np.float32(2**-15.5)
+    dither = rng.standard_normal(len(x), dtype=np.float32) * 2**-15.5
     return np.clip(x + dither, -1, 1 - 1 / FULL_SCALE)
 
 
 def unit_level(x: Signal) -> Signal:
     """``x`` with a root mean square of 1 (silence stays silence)."""
-    return x / np.float32(np.sqrt(np.mean(x * x)) + 1e-9)
+    return np.asarray(x / (np.sqrt(np.mean(x * x)) + 1e-9))
 
 
 def limited(x: Signal, crest: float) -> Signal:
@@ -83,12 +83,12 @@ def limited(x: Signal, crest: float) -> Signal:
     sketch = np.sort(np.abs(x))[::-1][:: max(1, len(x) // 4000)]
     for _ in range(14):
         middle = (low + high) / 2
-        bent = np.tanh(sketch * np.float32(np.exp(-middle)))
+        bent = np.tanh(sketch * np.exp(-middle))
         if bent[0] > crest * np.sqrt(np.mean(bent * bent)):
             high = middle
         else:
             low = middle
-    return np.asarray(np.tanh(x * np.float32(np.exp(-(low + high) / 2))))
+    return np.asarray(np.tanh(x * np.exp(-(low + high) / 2)))
 
 
 def random_equaliser(rng: np.random.Generator, depth_db: float = 3.0) -> Signal:
@@ -96,8 +96,7 @@ def random_equaliser(rng: np.random.Generator, depth_db: float = 3.0) -> Signal:
     frequencies = [0, 0.02, 0.06, 0.12, 0.25, 0.45, 0.7, 1.0]  # of half the sampling rate
     gains_db = rng.normal(0, depth_db / 2, len(frequencies))
     gains_db[0] -= rng.uniform(0, 20)
-    taps = signal.firwin2(129, frequencies, 10 ** (gains_db / 20), nfreqs=257)
-    return taps.astype(np.float32)
+    return np.asarray(signal.firwin2(129, frequencies, 10 ** (gains_db / 20), nfreqs=257))
 
 
 def room_response(rng: np.random.Generator) -> Signal:
@@ -117,7 +116,7 @@ def room_response(rng: np.random.Generator) -> Signal:
     for _ in range(4):
         at = int(rng.uniform(0.001, 0.02) * SAMPLE_RATE) % length
         response[at] += rng.uniform(-0.3, 0.3) * 10 ** (-direct_db / 40)
-    return np.asarray(response, np.float32)
+    return np.asarray(response)
 
 
 def coloured_noise(rng: np.random.Generator, count: int, slope_db: float | None = None) -> Signal:
@@ -129,7 +128,7 @@ def coloured_noise(rng: np.random.Generator, count: int, slope_db: float | None 
     humps = np.interp(np.log(knots), np.linspace(np.log(60), np.log(8000), 7), rng.normal(0, 3, 7))
     gain = 10 ** ((slope * np.log2(knots / 1000) + humps) / 20)
     frequencies = np.arange(len(white)) * (SAMPLE_RATE / size)
-    noise = fft.irfft(white * np.interp(frequencies, knots, gain).astype(np.float32), size)[:count]
+    noise = fft.irfft(white * np.interp(frequencies, knots, gain), size)[:count]
     return unit_level(noise)
 
 
@@ -144,4 +143,4 @@ def filtered(x: Signal, taps: Signal, delay: int) -> Signal:
     """``x`` convolved with ``taps``, ``delay`` samples earlier, as long as ``x``."""
     size = fft.next_fast_len(len(x) + len(taps) - 1, real=True)
     y = fft.irfft(fft.rfft(x, size) * fft.rfft(taps, size), size)
-    return np.asarray(y[delay : delay + len(x)], np.float32)
+    return np.asarray(y[delay : delay + len(x)])

@@ -15,12 +15,12 @@ FINEST_STEP = 3e-5  # about half of one 16-bit level: nothing quieter survives e
 
 def companded(x: Signal, bits: int) -> Signal:
     """Every sample rounded to ``bits`` bits on a logarithmic scale, as telephone exchanges do (mu-law)."""
-    peak = np.abs(x).max() + np.float32(1e-9)
-    scale = np.float32(np.log1p(COMPANDING))
-    compressed = np.log1p(np.abs(x) * np.float32(COMPANDING / peak)) / scale
-    levels = np.float32(2 ** (bits - 1))
+    peak = np.abs(x).max() + 1e-9
+    scale = np.log1p(COMPANDING)
+    compressed = np.log1p(np.abs(x) * (COMPANDING / peak)) / scale
+    levels = 2 ** (bits - 1)
     compressed = np.round(compressed * levels) / levels
-    return np.copysign(np.expm1(compressed * scale) * np.float32(peak / COMPANDING), x)
+    return np.asarray(np.copysign(np.expm1(compressed * scale) * (peak / COMPANDING), x))
 
 
 def band_quantised(x: Signal, step_db: float, size: int = 320) -> Signal:
@@ -31,14 +31,14 @@ def band_quantised(x: Signal, step_db: float, size: int = 320) -> Signal:
         step_db: quantisation step relative to the root mean square of its band; above 0 most lines become zero.
         size: hop and number of lines; a frame is twice as long.
     """
-    padded = np.zeros((-(-len(x) // size) + 2) * size, np.float32)
+    padded = np.zeros((-(-len(x) // size) + 2) * size)
     padded[size : size + len(x)] = x
     lines = _forward(cut(padded, 2 * size, size) * _sine_window(size))
     edges = _band_edges(size)
     widths = np.diff(edges)
     energy = np.add.reduceat(lines * lines, edges[:-1], axis=1) / widths
     band_steps = np.maximum((np.sqrt(energy) + 1e-7) * 10 ** (step_db / 20), FINEST_STEP)
-    steps = np.repeat(band_steps.astype(np.float32), widths, axis=1)
+    steps = np.repeat(band_steps, widths, axis=1)
     quantised: Signal = np.round(lines / steps) * steps
     return add_up(_backward(quantised) * _sine_window(size), size)[size : size + len(x)]
 
@@ -46,7 +46,7 @@ def band_quantised(x: Signal, step_db: float, size: int = 320) -> Signal:
 @lru_cache(maxsize=4)
 def _sine_window(size: int) -> Signal:
     """Squares of it, one hop apart, add up to 1: aliasing in time cancels between neighbours."""
-    return np.sin(np.pi * (np.arange(2 * size) + 0.5) / (2 * size)).astype(np.float32)
+    return np.sin(np.pi * (np.arange(2 * size) + 0.5) / (2 * size))
 
 
 @lru_cache(maxsize=4)

@@ -28,11 +28,12 @@ def log_energies(bank: "Tensor", window: int, hop: int, floor: float) -> Callabl
     import torch
 
     fft_size = 2 * (len(bank) - 1)
-    hann = torch.hann_window(window)
+    # Libraries and processors differ in the last bits; in double precision that hardly ever shows in half precision.
+    hann, bank = torch.hann_window(window, dtype=torch.float64), bank.double()
 
     def features(samples: Signal) -> Half:
         spectra = torch.stft(
-            torch.from_numpy(samples),
+            torch.from_numpy(samples).double(),
             fft_size,
             hop,
             window,

@@ -24,33 +24,32 @@ def glottal_pulses(rng: np.random.Generator, f0_hz: Floats, speaker: Speaker) ->
     period = np.cumsum(track).astype(np.int32)
     pulses = int(period[-1]) + 4
     jitter = 1 + speaker.jitter * rng.standard_normal(pulses)
-    shimmer = (1 + speaker.shimmer * rng.standard_normal(pulses)).astype(np.float32)
+    shimmer = 1 + speaker.shimmer * rng.standard_normal(pulses)
     open_share = speaker.open_quotient + 0.03 * rng.standard_normal(pulses)
-    open_share = np.clip(open_share, 0.35, 0.9).astype(np.float32)
+    open_share = np.clip(open_share, 0.35, 0.9)
 
     phase = np.cumsum(track * jitter[period]) + rng.random()
     period = np.minimum(phase.astype(np.int32), pulses - 1)
-    within = (phase - period).astype(np.float32)
+    within = phase - period
     open_until = open_share[period]
     u = within / open_until
-    closing = np.exp(np.minimum((open_until - within) / np.float32(speaker.return_phase), 0))
+    closing = np.exp(np.minimum((open_until - within) / speaker.return_phase, 0))
     flow = np.where(u < 1, u * (2 - 3 * u), -closing) * shimmer[period]
     pulse = signal.resample_poly(flow, 1, OVERSAMPLING)
-    return pulse.astype(np.float32, copy=False), (u < 1)[::OVERSAMPLING]
+    return pulse, (u < 1)[::OVERSAMPLING]
 
 
 def excite(rng: np.random.Generator, tracks: Tracks, speaker: Speaker) -> tuple[Signal, Signal]:
     """What enters the vocal tract at the glottis, and the noise made in the mouth; (frames * 80,) both."""
     count = tracks.frames * FRAME
     pulses, is_open = glottal_pulses(rng, tracks.f0_hz, speaker)
-    voicing = on_samples(tracks.voicing, count).astype(np.float32)
-    aspiration = on_samples(tracks.aspiration, count).astype(np.float32)
-    frication = on_samples(tracks.frication, count).astype(np.float32)
+    voicing = on_samples(tracks.voicing, count)
+    aspiration = on_samples(tracks.aspiration, count)
+    frication = on_samples(tracks.frication, count)
     # While the folds vibrate, noise comes in puffs: little of it passes a closed glottis.
-    gate = np.where(is_open, np.float32(1.0), np.float32(0.3))
+    gate = np.where(is_open, 1.0, 0.3)
     puffs = 1 - np.clip(3 * voicing, 0, 1) * (1 - gate)
-    breath = rng.standard_normal(count, dtype=np.float32)
-    breath *= 0.35 * aspiration * puffs + speaker.breath * voicing * gate
-    noise = rng.standard_normal(count, dtype=np.float32)
-    noise *= frication * (0.5 + 0.5 * puffs)
+    loudness = 0.35 * aspiration * puffs + speaker.breath * voicing * gate
+    breath = rng.standard_normal(count, dtype=np.float32) * loudness
+    noise = rng.standard_normal(count, dtype=np.float32) * (frication * (0.5 + 0.5 * puffs))
     return voicing * pulses + breath, noise

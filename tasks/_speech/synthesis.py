@@ -21,7 +21,7 @@ class Speech:
     """A waveform and what is known about it because it was made."""
 
     samples: Signal  # (frames * 80,)
-    f0_hz: NDArray[np.float32]  # (frames,), 0 where unvoiced
+    f0_hz: NDArray[np.float64]  # (frames,), 0 where unvoiced
     active: Bools  # (frames,), inside a phone: stop closures count, pauses do not
 
 
@@ -35,4 +35,4 @@ def synthesise(rng: np.random.Generator, speaker: Speaker, seconds: float, pause
     samples = signal.lfilter([0.99, -0.99], [1, -0.99], samples)  # nothing radiates at 0 Hz
     samples *= LEVEL / (np.sqrt(np.mean(samples**2)) + 1e-9)
     f0 = np.where(tracks.voicing > 0.12, tracks.f0_hz, 0)
-    return Speech(samples.astype(np.float32), f0.astype(np.float32), tracks.active)
+    return Speech(samples, f0, tracks.active)

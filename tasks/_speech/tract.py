@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from tasks._speech import FRAME, SAMPLE_RATE, Floats, Signal
 from tasks._speech.articulation import Tracks
@@ -23,10 +22,9 @@ def shape(voice: Signal, tracks: Tracks, speaker: Speaker) -> Signal:
     """
     poles, gain = _moving_formants(tracks, speaker)
     zeros, nasal_gain = _nasal_zero(tracks, speaker)
-    # The poles nearly cancel at a formant: only there is double precision needed.
-    response = (gain[:, None] / fft.rfft(poles, SPAN, axis=1)).astype(np.complex64)
-    response *= spectrum((zeros * nasal_gain[:, None]).astype(np.float32), SPAN)
-    response *= _fixed_response(speaker).astype(np.complex64)
+    response = gain[:, None] / spectrum(poles, SPAN)
+    response *= spectrum(zeros * nasal_gain[:, None], SPAN)
+    response *= _fixed_response(speaker)
     return _ring(voice, response)
 
 
@@ -37,11 +35,11 @@ def hiss(noise: Signal, tracks: Tracks) -> Signal:
     band = np.zeros_like(poles)
     band[:, 0], band[:, 2] = 1 - radius, radius - 1
     size = 2 * FRAME  # a resonance this wide is gone after 5 ms
-    response = spectrum(band.astype(np.float32), size) / spectrum(poles.astype(np.float32), size)
+    response = spectrum(band, size) / spectrum(poles, size)
     return _ring(noise, response)
 
 
-def _ring(x: Signal, responses: NDArray[np.complex64]) -> Signal:
+def _ring(x: Signal, responses: NDArray[np.complex128]) -> Signal:
     """Each 5 ms of ``x`` through its own frequency response, responses added up: the length of ``x``."""
     size = 2 * (responses.shape[1] - 1)
     frames = x.reshape(-1, FRAME)

@@ -14,16 +14,26 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def in_processes(work: Callable[[Job], None], jobs: Sequence[Job], workers: int) -> Iterator[None]:
-    """Do all ``jobs``, in this process or in others, and yield as each one is finished."""
-    if workers <= 1:
-        yield from map(work, jobs)
-        return
+def in_processes(
+    work: Callable[[Job], None], jobs: Sequence[Job], workers: int, afterwards: Sequence[Job] = ()
+) -> Iterator[None]:
+    """Do all ``jobs`` in other processes, and yield as each one is finished.
+
+    A single worker is a process of its own as well: in this one, linear algebra may have any number of threads, which
+    gives other last bits.
+
+    Args:
+        work: what to do; importable by name.
+        jobs: in any order.
+        workers: processes at a time, at least one.
+        afterwards: jobs that need the results of ``jobs``.
+    """
     # A fork would copy locks that threads of this process may hold.
     with _one_thread_each(), _deaf_to_interrupts():
-        processes = multiprocessing.get_context("spawn").Pool(workers)
+        processes = multiprocessing.get_context("spawn").Pool(max(1, workers))
     with processes as pool:
-        yield from pool.imap_unordered(work, jobs, chunksize=8)
+        yield from pool.imap_unordered(work, jobs)
+        yield from pool.imap_unordered(work, afterwards)
 
 
 def in_threads(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:

@@ -75,11 +75,16 @@ class Antispoof(Task):
             corpus_root(Path(self.data))
 
     def prepare(self, workers: int, progress: Progress) -> str:
-        """Generate the embedded corpus if it is the source, then compute the features of all splits."""
+        """Generate the embedded corpus if it is the source, then compute the features of all splits.
+
+        Returns:
+            A digest of the features of all splits: the same for the same content, wherever it lies.
+        """
         root = self._root(workers, lambda fraction: progress(0.9 * fraction, "generating the embedded corpus"))
+        digests: dict[str, str] = {}
         for position, split in enumerate(SPLITS):
             start = 0.9 + position / 30
-            prepare_features(
+            features = prepare_features(
                 root,
                 self.cache,
                 self._identity,
@@ -88,7 +93,8 @@ class Antispoof(Task):
                 workers=workers,
                 progress=lambda fraction, start=start: progress(start + fraction / 30, "computing features"),  # type: ignore[misc]
             )
-        return content_key({"corpus": self._identity, "features": asdict(FeatureSettings())})
+            digests[split] = features.digest
+        return content_key(digests)
 
     def build_model(self) -> nn.Module:
         """A residual network over (B, bands, T) features, two logits: spoof, bona fide."""

@@ -22,7 +22,7 @@ from tasks._speech.workers import in_processes
 from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, Utterance, audio_path, write_protocol
 from tasks.antispoof.attacks import KNOWN, UNSEEN
 
-GENERATOR_VERSION = 1  # raise it whenever the same spec gives other samples
+GENERATOR_VERSION = 2  # raise it whenever the same spec gives other samples
 BONAFIDE_SHARE = {"train": 0.4, "dev": 0.4, "eval": 0.3}
 MARGIN_SECONDS = 0.15  # made at both ends and cut off: framed processing shows at the edges of a waveform
 LETTER = {"train": "T", "dev": "D", "eval": "E"}
@@ -78,16 +78,18 @@ def write_corpus(
     Args:
         folder: becomes the root of the corpus; made if missing.
         spec: what to generate. The files depend on it alone, not on ``workers``.
-        workers: processes; 1 works in this one.
-        progress: called with the fraction done, after every few utterances.
+        workers: processes.
+        progress: called with the fraction done, after every utterance.
     """
     jobs = [(split, index) for split in range(len(SPLITS)) for index in range(spec.utterances[split])]
     for split, name in enumerate(SPLITS):
         rows = [_utterance(folder, spec, split, index) for index in range(spec.utterances[split])]
         write_protocol(folder, name, rows)
         rows[0].path.parent.mkdir(parents=True, exist_ok=True)
+    if progress:
+        progress(0.0)
     for done, _ in enumerate(in_processes(partial(_write_one, folder, spec), jobs, workers), start=1):
-        if progress and (done % 32 == 0 or done == len(jobs)):
+        if progress:
             progress(done / len(jobs))
 
 

@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, cached_folder
-from tasks._speech import SAMPLE_RATE
+from bench import BenchError, cached_folder, folder_digest
+from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies
 from tasks._speech.workers import in_threads
 from tasks.antispoof.asvspoof import Utterance, read_audio, read_protocol
 
-FEATURES_VERSION = 1  # raise it whenever the same settings give other values
+FEATURES_VERSION = 2  # raise it whenever the same settings give other values
 FRAMES = "frames.npy"
 OFFSETS = "offsets.npy"
 UTTERANCES = "utterances.json"
@@ -49,6 +49,7 @@ class FeatureSplit:
         labels: 1 for bona fide, 0 for spoof, (utterances,), int64.
         attacks: ``bonafide`` or the name of the system, (utterances,), strings.
         keys: names of the utterances.
+        digest: names what is in all of that.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,6 +57,7 @@ class FeatureSplit:
         self.keys: list[str] = [row["key"] for row in rows]
         self.attacks: NDArray[np.str_] = np.array([row["attack"] for row in rows])
         self.labels: NDArray[np.int64] = np.array([row["bonafide"] for row in rows], np.int64)
+        self.digest = folder_digest(folder)
         self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS)
         self._frames: Half = np.load(folder / FRAMES, mmap_mode="r")
 
@@ -104,7 +106,7 @@ def prepare_features(
     return FeatureSplit(cached_folder(cache, f"antispoof-{split}", made_from, build))
 
 
-def filterbank(settings: FeatureSettings) -> Callable[[NDArray[np.float32]], Half]:
+def filterbank(settings: FeatureSettings) -> Callable[[Signal], Half]:
     """A function from samples at 16 kHz, (samples,), to features, (samples // hop, bands), at least one frame."""
     from torchaudio.functional import linear_fbanks
 
@@ -135,7 +137,7 @@ def _write_frames(
         for index, frames in enumerate(in_threads(work, utterances, workers)):
             file.write(frames.tobytes())
             offsets[index + 1] = offsets[index] + len(frames)
-            if progress and (index % 32 == 31 or index + 1 == len(utterances)):
+            if progress:
                 progress((index + 1) / len(utterances))
         file.seek(0)
         _write_header(file, int(offsets[-1]), settings.bands)

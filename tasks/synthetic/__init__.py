@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import ClassVar
@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Split, Task
+from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
 
+GENERATOR_VERSION = 1  # raise it whenever the same fields give other examples
 _SCORED_AT_ONCE = 4096
 _STREAMS: dict[Split, int] = {"dev": 1, "eval": 2}  # stream 0 makes the teachers
 
@@ -91,6 +92,18 @@ class Synthetic(Task):
             raise BenchError(f"synthetic has no problem {self.problem!r}; there are: {', '.join(PROBLEMS)}")
         if self.scored < 2 * (most := max(branch.sources for branch in self._branches)):
             raise BenchError(f"synthetic needs at least {2 * most} scored examples for {most} sources")
+
+    def prepare(self, workers: int, progress: Progress) -> str:
+        """Nothing is made beforehand; the digest is one of all that the examples follow from."""
+        branches = [asdict(branch) for branch in self._branches]
+        return content_key(
+            {
+                "branches": branches,
+                "seed": self.problem_seed,
+                "scored": self.scored,
+                "generator": GENERATOR_VERSION,
+            }
+        )
 
     def best_possible(self, compute: float) -> float:
         """The least MSE of any integer widths that cost at most this share of the dense student."""

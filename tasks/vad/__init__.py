@@ -86,17 +86,22 @@ class Vad(Task):
         (self._folders or self._spec).check()
 
     def prepare(self, workers: int, progress: Progress) -> str:
-        """Generate the embedded corpus if it is the source, then mix and compute the features of all splits."""
+        """Generate the embedded corpus if it is the source, then mix and compute the features of all splits.
+
+        Returns:
+            A digest of the features and labels of all splits: the same for the same content, wherever it lies.
+        """
         self._corpus(workers, lambda fraction: progress(0.7 * fraction, "generating the embedded corpus"))
+        digests: dict[str, str] = {}
         for position, split in enumerate(SPLITS):
             start = 0.7 + position / 10
-            self._prepared(
+            features = self._prepared(
                 split,
                 workers,
                 lambda fraction, note, start=start: progress(start + fraction / 10, note),  # type: ignore[misc]
             )
-        mixing = [asdict(self._mixing(split)) for split in SPLITS]
-        return content_key({"corpus": self._identity, "mixing": mixing, "bands": self.bands})
+            digests[split] = features.digest
+        return content_key(digests)
 
     def build_model(self) -> nn.Module:
         """Either model, from (B, bands, T) features to (B, T', 1 or 2) logits; T' may be a little less than T."""

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import BenchError, Progress, cached_folder
+from bench import BenchError, Progress, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies
 from tasks._speech.workers import in_threads
 from tasks.vad.mixing import MixSpec, Sources, mix
 
-FEATURES_VERSION = 1  # raise it whenever the same sources and settings give other values
+FEATURES_VERSION = 2  # raise it whenever the same sources and settings give other values
 FRAMES, LABELS, RANGES = "frames.npy", "labels.npy", "snr_ranges.npy"
 WINDOW = 400  # samples (25 ms)
 HOP = 160  # samples (10 ms)
@@ -29,12 +29,14 @@ class FeatureSplit:
         frames: (mixtures, T, bands), natural logarithm of band energies, float16, memory-mapped.
         labels: (mixtures, T), true where somebody speaks.
         ranges: (mixtures,), which range the signal-to-noise ratio lies in.
+        digest: names what is in all of that.
     """
 
     def __init__(self, folder: Path) -> None:
         self.frames: Half = np.load(folder / FRAMES, mmap_mode="r", allow_pickle=False)
         self.labels: NDArray[np.bool_] = np.load(folder / LABELS, allow_pickle=False)
         self.ranges: NDArray[np.int64] = np.load(folder / RANGES, allow_pickle=False)
+        self.digest = folder_digest(folder)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,7 +94,7 @@ def _write(folder: Path, sources: Sources, spec: MixSpec, bands: int, *, workers
     labels, ranges = np.zeros(shape, bool), np.zeros(spec.mixtures, np.int64)
     for index, result in enumerate(in_threads(work, range(spec.mixtures), workers)):
         frames[index], labels[index], ranges[index] = result
-        if index % 32 == 31 or index + 1 == spec.mixtures:
+        if index % 8 == 7 or index + 1 == spec.mixtures:
             progress((index + 1) / spec.mixtures, _note(sources.rates))
     frames.flush()
     np.save(folder / LABELS, labels)

@@ -102,9 +102,9 @@ def mix(sources: Sources, spec: MixSpec, index: int) -> Mixture:
     noise = _noise(mixing, sources, spec.samples)
     snr_range = index % len(spec.snr_ranges_db)
     snr_db = mixing.uniform(*spec.snr_ranges_db[snr_range])
-    mixture = unit_level(speech + noise * np.float32(10 ** (-snr_db / 20)))
-    mixture *= np.float32(10 ** (mixing.uniform(*LEVEL_DB) / 20))
-    mixture += mixing.standard_normal(len(mixture), dtype=np.float32) * np.float32(0.5 / FULL_SCALE)  # as 16 bits would
+    mixture = unit_level(speech + noise * (10 ** (-snr_db / 20)))
+    mixture *= 10 ** (mixing.uniform(*LEVEL_DB) / 20)
+    mixture += mixing.standard_normal(len(mixture), dtype=np.float32) * (0.5 / FULL_SCALE)  # as 16 bits would
     return Mixture(np.clip(mixture, -1, 1), active, snr_range)
 
 
@@ -139,7 +139,7 @@ def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
         if not active.any():
             raise BenchError(f"{path} has no speech before the end of {utterance.path} ({len(samples)} samples).")
     level = np.sqrt(np.mean(samples[active] ** 2)) if active.any() else 0
-    return samples / np.float32(level + 1e-9), active
+    return samples / (level + 1e-9), active
 
 
 def _noise(rng: np.random.Generator, sources: Sources, count: int) -> Signal:

@@ -100,7 +100,7 @@ def test_audio_comes_back_to_sixteen_bits(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, 4000, dtype=np.int16)
     soundfile.write(path, samples, 16_000)
     read = read_audio(path)
-    assert read.dtype == np.float32
+    assert read.dtype == np.float64
     np.testing.assert_array_equal(read * 32768, samples)
 
 

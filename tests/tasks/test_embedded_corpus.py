@@ -103,7 +103,7 @@ def test_an_attack_changes_samples_and_nothing_else(name: str, speech: Speech) -
     spoofed = attack(speech.samples, speech.f0_hz, np.random.default_rng(1))
     np.testing.assert_array_equal(speech.samples, before)
     assert spoofed.shape == before.shape
-    assert spoofed.dtype == np.float32
+    assert spoofed.dtype == np.float64
     assert np.isfinite(spoofed).all()
     assert 0.1 < spoofed.std() / before.std() < 10
     assert np.abs(spoofed - before).max() > 0.1 * before.std()

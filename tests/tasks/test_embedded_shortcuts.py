@@ -23,7 +23,7 @@ TREES = HistGradientBoostingClassifier(max_iter=80, class_weight="balanced", ran
 Values = NDArray[np.float64]
 
 
-def scalars(wave: NDArray[np.float32]) -> dict[str, float]:
+def scalars(wave: NDArray[np.float64]) -> dict[str, float]:
     """What can be told about an utterance without listening."""
     x = wave.astype(np.float64)
     power = np.mean(x**2)

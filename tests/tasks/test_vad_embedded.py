@@ -92,14 +92,14 @@ def test_a_noise_is_drawn_from_its_generator(name: str) -> None:
     noise = {**KNOWN, **UNSEEN}[name]
     samples = noise(np.random.default_rng(1), 24_001)
     assert samples.shape == (24_001,)
-    assert samples.dtype == np.float32
+    assert samples.dtype == np.float64
     assert np.isfinite(samples).all()
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(1, abs=1e-3)
     np.testing.assert_array_equal(samples, noise(np.random.default_rng(1), 24_001))
     assert np.abs(samples - noise(np.random.default_rng(2), 24_001)).max() > 0.1
 
 
-def spread(samples: NDArray[np.float32]) -> float:
+def spread(samples: NDArray[np.float64]) -> float:
     """Standard deviation of the level of 20 ms, in dB."""
     return float((10 * np.log10(np.mean(samples[:64_000].reshape(-1, 320) ** 2, axis=1) + 1e-6)).std())
 

@@ -72,7 +72,7 @@ def test_levels_are_drawn_and_nothing_clips(sources: Sources) -> None:
     mixtures = [mix(sources, SPEC, index).samples for index in range(20)]
     levels = [10 * np.log10(np.mean(samples**2)) for samples in mixtures]
     assert -38.1 < min(levels) < -33 and -23 < max(levels) < -17.9
-    assert all(samples.dtype == np.float32 and samples.shape == (64_000,) for samples in mixtures)
+    assert all(samples.dtype == np.float64 and samples.shape == (64_000,) for samples in mixtures)
     assert max(np.abs(samples).max() for samples in mixtures) < 1
 
 

@@ -24,10 +24,10 @@ def _rejoined(x: Signal, rng: np.random.Generator, seconds: tuple[float, float])
     """Each piece of ``x`` is replaced by one of 6 to 29 that begin and end alike; fades of .6 to 3 ms."""
     choices = int(rng.integers(6, 30))
     fade = int(rng.uniform(0.0006, 0.003) * SAMPLE_RATE)
-    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    ramp = np.linspace(0, 1, fade)
     bands = log_mel(x, BANDS, HOP, floor=1e-4)
     longest = int(seconds[1] * SAMPLE_RATE) + LONGEST_FADE
-    y = np.zeros(len(x) + longest, np.float32)
+    y = np.zeros(len(x) + longest)
     start = 0
     while start < len(x):
         length = int(rng.uniform(*seconds) * SAMPLE_RATE)

@@ -31,7 +31,7 @@ def _converted(
     """
     warp = rng.uniform(0.74, 0.9) if rng.random() < 0.5 else rng.uniform(1.12, 1.35)
     spectra = stft(x)
-    cepstrum = from_log_spectrum(np.log(np.abs(spectra) + np.float32(1e-5)))
+    cepstrum = from_log_spectrum(np.log(np.abs(spectra) + 1e-5))
     cepstrum[:, int(rng.integers(*whitening)) :] = 0
     present = to_log_spectrum(cepstrum)
     cepstrum[:, int(rng.integers(*shaping)) :] = 0

@@ -20,30 +20,29 @@ def cepstral_envelope(x: Signal, f0_hz: Floats, order: int | None = None) -> Sig
         order: number of coefficients to keep; all when None.
     """
     spectra = np.abs(stft(x, FRAME))[: len(f0_hz)]
-    cepstrum = from_log_spectrum(np.log(spectra + np.float32(1e-5)))
+    cepstrum = from_log_spectrum(np.log(spectra + 1e-5))
     # One row of lifter for every two hertz of pitch, rather than one for every frame.
     pitch, index = np.unique(np.round(f0_hz[: len(spectra)] / 2) * 2, return_inverse=True)
     turns = pitch[:, None] * (np.arange(BINS) / SAMPLE_RATE)
     lifter = np.sinc(turns) * (1.18 - 0.18 * np.cos(2 * np.pi * turns))
     if order is not None:
         lifter[:, order:] = 0
-    return cepstrum * lifter.astype(np.float32)[index]
+    return cepstrum * lifter[index]
 
 
 def from_log_spectrum(log_magnitude: Floats) -> Signal:
     """One-sided real cepstrum of a one-sided log spectrum, both (frames, 257)."""
-    symmetric = log_magnitude.astype(np.float32, copy=False)
-    return np.asarray(fft.dct(symmetric, type=1, axis=1) / np.float32(SIZE))
+    return np.asarray(fft.dct(log_magnitude, type=1, axis=1) / SIZE)
 
 
 def to_log_spectrum(cepstrum: Floats) -> Signal:
     """The inverse of :func:`from_log_spectrum`."""
-    return np.asarray(fft.dct(cepstrum.astype(np.float32, copy=False), type=1, axis=1))
+    return np.asarray(fft.dct(cepstrum, type=1, axis=1))
 
 
 def minimum_phase(cepstrum: Floats) -> Spectra:
     """The spectra, (frames, 257), of the causal filter with this log spectrum that responds soonest."""
-    folded = np.zeros((len(cepstrum), SIZE), np.float32)
+    folded = np.zeros((len(cepstrum), SIZE))
     folded[:, :BINS] = cepstrum
     folded[:, 1 : SIZE // 2] *= 2
     logarithm = spectrum(folded, SIZE)
@@ -54,6 +53,6 @@ def warped(log_spectrum: Floats, factor: float) -> Signal:
     """``log_spectrum``, (frames, 257), stretched in frequency by ``factor``."""
     position = np.clip(np.arange(BINS) / factor, 0, BINS - 1.01)
     below = position.astype(int)
-    share = (position - below).astype(np.float32)
+    share = position - below
     lower, upper = log_spectrum[:, below], log_spectrum[:, below + 1]
-    return np.asarray(lower + (upper - lower) * share, np.float32)
+    return np.asarray(lower + (upper - lower) * share)

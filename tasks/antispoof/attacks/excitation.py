@@ -36,9 +36,9 @@ def pulse_train(pitch_hz: Floats, count: int) -> Signal:
     phase = np.cumsum(per_sample)
     whole = np.floor(phase)
     at = np.flatnonzero(np.diff(whole) > 0)
-    late = ((whole[at] + 1 - phase[at]) / per_sample[at]).astype(np.float32)
-    height = np.sqrt(1 / per_sample[at]).astype(np.float32)
-    train = np.zeros(count, np.float32)
+    late = (whole[at] + 1 - phase[at]) / per_sample[at]
+    height = np.sqrt(1 / per_sample[at])
+    train = np.zeros(count)
     train[at] += (1 - late) * height
     train[at + 1] += late * height
     return train
@@ -51,18 +51,18 @@ def filtered(parts: list[tuple[Signal, Spectra]], count: int) -> Signal:
         parts: pairs of an excitation, (count,), and the responses of its filter, (frames, 257).
         count: samples of the result.
     """
-    total: NDArray[np.complex64] | None = None
+    total: NDArray[np.complex128] | None = None
     for excitation, responses in parts:
-        padded = np.pad(excitation.astype(np.float32, copy=False), (WINDOW // 2, WINDOW))
+        padded = np.pad(excitation, (WINDOW // 2, WINDOW))
         frames = cut(padded, WINDOW, FRAME)[: len(responses)] * hann(WINDOW)
         product = spectrum(frames, SPAN) * spectrum(real(responses, SIZE), SPAN)
         total = product if total is None else total + product
     if total is None:
-        return np.zeros(count, np.float32)
+        return np.zeros(count)
     # Four Hann windows overlap everywhere, and add up to 2.
-    return fitted(add_up(real(total, SPAN), FRAME)[WINDOW // 2 :] * np.float32(0.5), count)
+    return fitted(add_up(real(total, SPAN), FRAME)[WINDOW // 2 :] * 0.5, count)
 
 
 def noise(rng: np.random.Generator, count: int) -> Signal:
     """White noise of unit power, (count,)."""
-    return rng.standard_normal(count, dtype=np.float32)
+    return rng.standard_normal(count, dtype=np.float32).astype(np.float64)

@@ -26,7 +26,8 @@ def with_consistent_phase(magnitude: Signal, direction: Spectra, iterations: int
 def griffin_lim(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
     """40, 60 or 80 mel bands and two to eight iterations from a random phase."""
     magnitude = magnitude_through_mel(x, (40, 60, 80)[rng.integers(3)])
-    random_phase = rng.standard_normal((*magnitude.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    drawn = rng.standard_normal((*magnitude.shape, 2), dtype=np.float32)
+    random_phase = drawn.astype(np.float64).view(np.complex128)[..., 0]
     return with_consistent_phase(magnitude, random_phase, int(rng.integers(2, 9)), len(x))
 
 
@@ -34,11 +35,11 @@ def mel_with_excitation_phase(x: Signal, f0_hz: Floats, rng: np.random.Generator
     """80 quantised mel bands, with the phase of pulses at the right pitch and up to two iterations."""
     magnitude = magnitude_through_mel(x, 80, step=rng.uniform(0.1, 0.5))
     pitch, voicing = estimated_pitch(rng, f0_hz)
-    voiced = on_samples(voicing, len(x)).astype(np.float32)
+    voiced = on_samples(voicing, len(x))
     pulses = pulse_train(pitch, len(x)) * voiced
-    excitation = pulses + noise(rng, len(x)) * (1 - np.float32(0.9) * voiced) * np.float32(0.7)
+    excitation = pulses + noise(rng, len(x)) * (1 - 0.9 * voiced) * 0.7
     return with_consistent_phase(magnitude, stft(excitation), int(rng.integers(0, 3)), len(x))
 
 
 def _unit(spectra: Spectra) -> Spectra:
-    return spectra / (np.abs(spectra) + np.float32(1e-8))
+    return spectra / (np.abs(spectra) + 1e-8)

@@ -27,31 +27,31 @@ def mixed_excitation(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Sign
     pitch, voicing = estimated_pitch(rng, f0_hz)
     responses = _responses(x, len(pitch), order=24, smoothing=1.0)
     pulses, hiss = pulse_train(pitch, len(x)), noise(rng, len(x))
-    low_pass = signal.firwin(65, rng.uniform(3000, 5000), fs=SAMPLE_RATE).astype(np.float32)
-    pulses = signal.oaconvolve(pulses - np.float32(0.9) * hiss, low_pass, mode="same") + np.float32(0.9) * hiss
+    low_pass = signal.firwin(65, rng.uniform(3000, 5000), fs=SAMPLE_RATE)
+    pulses = signal.oaconvolve(pulses - 0.9 * hiss, low_pass, mode="same") + 0.9 * hiss
     return _spoken(responses, pulses, hiss, voicing)
 
 
 def _spoken(responses: Spectra, voiced: Signal, unvoiced: Signal, voicing: Floats) -> Signal:
     excitation = np.where(on_samples(voicing, len(voiced)) > 0.5, voiced, unvoiced)
     emphasised = filtered([(excitation, responses)], len(voiced))
-    return np.asarray(signal.lfilter([1], [1, -EMPHASIS], emphasised), np.float32)
+    return np.asarray(signal.lfilter([1], [1, -EMPHASIS], emphasised))
 
 
 def _responses(x: Signal, frames: int, order: int, smoothing: float) -> Spectra:
     """Spectra of the all-pole filter of each 5 ms frame, gain included: (frames, 257)."""
     emphasised = signal.lfilter([1, -EMPHASIS], [1], x)
     padded = np.pad(emphasised, (WINDOW // 2, WINDOW))
-    windowed = cut(padded, WINDOW, FRAME)[:frames] * np.hamming(WINDOW).astype(np.float32)
+    windowed = cut(padded, WINDOW, FRAME)[:frames] * np.hamming(WINDOW)
     power = np.abs(spectrum(windowed, 2 * SIZE)) ** 2
-    lags = fft.irfft(power, axis=1)[:, : order + 1].astype(np.float64)
+    lags = fft.irfft(power, axis=1)[:, : order + 1]
     # A floor of noise keeps the recursion stable where a frame is silent or a pure tone.
     lags[:, 0] = lags[:, 0] * 1.0005 + 1e-7
     poles, residual = _levinson(lags)
     gain = np.sqrt(np.maximum(residual, 1e-12) / WINDOW * 2.5)
     if smoothing:
         gain = np.exp(gaussian_filter1d(np.log(gain), smoothing))
-    return (gain[:, None] / fft.rfft(poles, SIZE, axis=1)).astype(np.complex64)
+    return gain[:, None] / spectrum(poles, SIZE)
 
 
 def _levinson(lags: Coefficients) -> tuple[Coefficients, NDArray[np.float64]]:

@@ -16,8 +16,8 @@ def repitched(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
     if not len(marks):
         return x.copy()
     sources = marks[np.clip(np.searchsorted(marks, targets), 0, len(marks) - 1)]
-    y = np.zeros(len(x), np.float32)
-    weight = np.full(len(x), np.float32(1e-3))
+    y = np.zeros(len(x))
+    weight = np.full(len(x), 1e-3)
     for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
         period = int(1 / per_sample[source])
         if min(source, target) < period or max(source, target) + period > len(x):
@@ -25,8 +25,8 @@ def repitched(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
         window = hann(2 * period)
         y[target - period : target + period] += x[source - period : source + period] * window
         weight[target - period : target + period] += window
-    voiced = on_samples(voicing, len(x)).astype(np.float32)
-    return y / np.maximum(weight, np.float32(0.3)) * voiced + x * (1 - voiced)
+    voiced = on_samples(voicing, len(x))
+    return np.asarray(y / np.maximum(weight, 0.3) * voiced + x * (1 - voiced))
 
 
 def _marks(per_sample: Floats) -> np.ndarray:

@@ -19,10 +19,10 @@ def sinusoidal(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
     pitch, voicing = pitch[: len(envelope)], voicing[: len(envelope)]
     amplitudes = _amplitudes(to_log_spectrum(envelope), pitch, top_hz=rng.uniform(5000, 7800))
     phases = rng.uniform(0, 2 * np.pi, amplitudes.shape[1:])
-    voiced = on_samples(voicing, len(x)).astype(np.float32)
-    hiss = filtered([(noise(rng, len(x)) * (1 - np.float32(0.95) * voiced), minimum_phase(envelope))], len(x))
+    voiced = on_samples(voicing, len(x))
+    hiss = filtered([(noise(rng, len(x)) * (1 - 0.95 * voiced), minimum_phase(envelope))], len(x))
     tones = _oscillators(amplitudes, phases, pitch, len(x)) * voiced
-    return (tones + hiss) / np.float32(ANALYSIS_GAIN)
+    return (tones + hiss) / ANALYSIS_GAIN
 
 
 def _amplitudes(log_spectrum: Signal, pitch: Track, top_hz: float) -> Signal:
@@ -31,13 +31,13 @@ def _amplitudes(log_spectrum: Signal, pitch: Track, top_hz: float) -> Signal:
     frequency = pitch[:, None] * np.arange(1, count + 1)
     position = np.minimum(frequency / (SAMPLE_RATE / SIZE), BINS - 1.1)
     below = position.astype(int)
-    share = (position - below).astype(np.float32)
+    share = position - below
     lower = np.take_along_axis(log_spectrum, below, axis=1)
     upper = np.take_along_axis(log_spectrum, below + 1, axis=1)
     # Power of the envelope is per bin; a harmonic collects that of a whole pitch period's worth of them.
     height = np.sqrt(2 * pitch / SAMPLE_RATE)[:, None]
     amplitude = np.exp(lower * (1 - share) + upper * share) * height * (frequency < top_hz)
-    return np.asarray(amplitude, np.float32)
+    return np.asarray(amplitude)
 
 
 def _oscillators(amplitudes: Signal, phases: Track, pitch: Track, count: int) -> Signal:
@@ -51,14 +51,14 @@ def _oscillators(amplitudes: Signal, phases: Track, pitch: Track, count: int) ->
     running = 2 * np.pi * (turns - np.floor(turns))
     half = FRAME // 2
     blocks = -(-(count + half) // FRAME)
-    phasor = np.ones((blocks, FRAME), np.complex64)
-    phasor.reshape(-1)[half : half + count] = with_phase(np.ones(count, np.float32), running)
+    phasor = np.ones((blocks, FRAME), np.complex128)
+    phasor.reshape(-1)[half : half + count] = with_phase(np.ones(count), running)
     # Block b lies between the middles of frames b - 1 and b.
     index = np.arange(blocks)
     coefficients = with_phase(amplitudes, np.broadcast_to(phases, amplitudes.shape))
     before = coefficients[np.clip(index - 1, 0, len(amplitudes) - 1)]
     step = (coefficients[np.clip(index, 0, len(amplitudes) - 1)] - before) / FRAME
-    share = np.arange(FRAME, dtype=np.float32)
+    share = np.arange(FRAME, dtype=np.float64)
     total = np.zeros_like(phasor)
     for k in range(amplitudes.shape[1] - 1, -1, -1):
         total += before[:, k, None] + step[:, k, None] * share

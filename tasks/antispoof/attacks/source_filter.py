@@ -54,16 +54,16 @@ def resynthesise(x: Signal, f0_hz: Floats, rng: np.random.Generator, changes: Ch
         envelope = gaussian_filter1d(envelope, changes.smoothing, axis=0)
     if changes.variance != 1:
         mean = envelope.mean(axis=0)
-        envelope = mean + (envelope - mean) * np.float32(changes.variance)
+        envelope = mean + (envelope - mean) * changes.variance
     if changes.warp != 1:
         envelope = from_log_spectrum(warped(to_log_spectrum(envelope), changes.warp))
-    responses = minimum_phase(envelope) / np.float32(ANALYSIS_GAIN)
+    responses = minimum_phase(envelope) / ANALYSIS_GAIN
     frequency = np.arange(BINS) * SAMPLE_RATE / SIZE
     aperiodicity = 0.05 + 0.9 / (1 + np.exp(-(frequency - rng.uniform(2500, 6000)) / 600))
-    of_noise = np.where(voicing[:, None] > 0.5, aperiodicity**2, 1.0).astype(np.float32)
-    voiced = on_samples(voicing, len(x)).astype(np.float32)
+    of_noise = np.where(voicing[:, None] > 0.5, aperiodicity**2, 1.0)
+    voiced = on_samples(voicing, len(x))
     pulses = pulse_train(pitch * changes.pitch, len(x)) * voiced
-    periodic = responses * np.sqrt(1 - aperiodicity**2).astype(np.float32)
+    periodic = responses * np.sqrt(1 - aperiodicity**2)
     return filtered([(pulses, periodic), (noise(rng, len(x)), responses * of_noise)], len(x))
 
 
@@ -86,7 +86,7 @@ def converted(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
 
 def high_band_only(x: Signal, f0_hz: Floats, rng: np.random.Generator) -> Signal:
     """The waveform is kept below 1.5 to 2.5 kHz, vocoded above."""
-    low_pass = signal.firwin(129, rng.uniform(1500, 2500), fs=SAMPLE_RATE).astype(np.float32)
-    level = np.float32(np.sqrt(np.mean(x * x)))
+    low_pass = signal.firwin(129, rng.uniform(1500, 2500), fs=SAMPLE_RATE)
+    level = np.sqrt(np.mean(x * x))
     imitation = unit_level(resynthesise(x, f0_hz, rng, Changes())) * level
-    return imitation + signal.oaconvolve(x - imitation, low_pass, mode="same")
+    return np.asarray(imitation + signal.oaconvolve(x - imitation, low_pass, mode="same"))

@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks._speech import SAMPLE_RATE, Floats, Signal
-from tasks._speech.frames import add_up, cut, hann, real, spectrum
+from tasks._speech.frames import add_up, cut, hann, product, real, spectrum
 
 SIZE = 512  # samples of a frame
 HOP = 128
 BINS = SIZE // 2 + 1
 
-Spectra = NDArray[np.complex64]  # (frames, BINS)
+Spectra = NDArray[np.complex128]  # (frames, BINS)
 
 
 def stft(x: Floats, hop: int = HOP) -> Spectra:
     """Frames of 512 samples under a Hann window, centred on multiples of ``hop``: (1 + len(x) // hop, 257) or more."""
-    padded = np.pad(x.astype(np.float32, copy=False), (SIZE // 2, SIZE // 2 + hop))
+    padded = np.pad(x, (SIZE // 2, SIZE // 2 + hop))
     return spectrum(cut(padded, SIZE, hop) * hann(SIZE), SIZE)
 
 
@@ -25,7 +25,7 @@ def istft(spectra: Spectra, count: int) -> Signal:
     """The waveform of ``count`` samples whose spectra, ``HOP`` apart, come closest to ``spectra``."""
     frames = real(spectra, SIZE) * hann(SIZE)
     # Squared Hann windows a quarter of their length apart add up to 3/2.
-    x = add_up(frames, HOP)[SIZE // 2 :] * np.float32(2 / 3)
+    x = add_up(frames, HOP)[SIZE // 2 :] * (2 / 3)
     return fitted(x, count)
 
 
@@ -35,9 +35,8 @@ def fitted(x: Signal, count: int) -> Signal:
 
 
 def with_phase(magnitude: Floats, phase: Floats) -> Spectra:
-    """Complex spectra, in single precision, of the given magnitude and phase in radians."""
-    spectra = np.empty(magnitude.shape, np.complex64)
-    phase = phase.astype(np.float32, copy=False)
+    """Complex spectra of the given magnitude and phase in radians."""
+    spectra = np.empty(magnitude.shape, np.complex128)
     np.multiply(magnitude, np.cos(phase), out=spectra.real)
     np.multiply(magnitude, np.sin(phase), out=spectra.imag)
     return spectra
@@ -55,12 +54,13 @@ def mel_bands(bands: int) -> tuple[Signal, Signal]:
     # The lowest bands may lie between two bins: each takes at least the nearest one.
     weights[np.arange(bands), np.abs(bins - edges[1:-1, None]).argmin(1)] += 1e-3
     weights /= weights.sum(axis=1, keepdims=True)
-    return weights.T.astype(np.float32), np.linalg.pinv(weights.T).astype(np.float32)
+    # Of 80 bands the lowest two are the same: a singular value that is 0 but for rounding must count as 0.
+    return weights.T, np.linalg.pinv(weights.T, rcond=1e-6)
 
 
 def log_mel(x: Floats, bands: int, hop: int = HOP, floor: float = 1e-5) -> Signal:
     """Natural logarithm of the mean magnitude in each mel band: (frames, bands)."""
-    return np.log(np.maximum(np.abs(stft(x, hop)) @ mel_bands(bands)[0], np.float32(floor)))
+    return np.log(np.maximum(product(np.abs(stft(x, hop)), mel_bands(bands)[0]), floor))
 
 
 def magnitude_through_mel(x: Floats, bands: int, step: float = 0.0) -> Signal:
@@ -73,6 +73,5 @@ def magnitude_through_mel(x: Floats, bands: int, step: float = 0.0) -> Signal:
     """
     energies = log_mel(x, bands)
     if step:
-        energies = np.round(energies / np.float32(step)) * np.float32(step)
-    magnitude: Signal = np.exp(energies) @ mel_bands(bands)[1]
-    return np.maximum(magnitude, np.float32(1e-6))
+        energies = np.round(energies / step) * step
+    return np.maximum(product(np.exp(energies), mel_bands(bands)[1]), 1e-6)

@@ -6,7 +6,6 @@ draws from a generator of its own. It says nothing about how well real speech is
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from tasks.vad.embedded.spec import ALIGNMENT, NOISE, CorpusSpec, Stage, utteran
 from tasks.vad.esc50 import AUDIO, write_table
 from tasks.vad.vctk import alignment_path
 
-GENERATOR_VERSION = 1  # raise it whenever the same spec gives other samples
+GENERATOR_VERSION = 2  # raise it whenever the same spec gives other samples
 PAUSES = Pauses(0.45, (0.15, 1.4))
 
 
@@ -39,8 +38,8 @@ def write_corpus(folder: Path, spec: CorpusSpec, workers: int, progress: Callabl
     Args:
         folder: gets three children; made if missing.
         spec: what to generate. The files depend on it alone, not on ``workers``.
-        workers: processes; 1 works in this one.
-        progress: called with the fraction done, now and then.
+        workers: processes.
+        progress: called with the fraction done, after every file.
     """
     for name in spec.names:
         utterance_of(folder, name, 0).path.parent.mkdir(parents=True)
@@ -52,11 +51,10 @@ def write_corpus(folder: Path, spec: CorpusSpec, workers: int, progress: Callabl
     babbles = [job for job, clip in noises if clip.category == BABBLE]
     others = [job for job, clip in noises if clip.category != BABBLE]
     write, total = partial(_write, folder, spec), len(speech) + len(noises)
-    # Babble is made of the speech that is there by then, and too quickly for processes to be worth starting.
-    finished = chain(in_processes(write, [*speech, *others], workers), map(write, babbles))
-    for done, _ in enumerate(finished, start=1):
-        if done % 32 == 0 or done == total:
-            progress(done / total)
+    progress(0.0)
+    # Babble is made of the speech that is there by then.
+    for done, _ in enumerate(in_processes(write, [*speech, *others], workers, afterwards=babbles), start=1):
+        progress(done / total)
 
 
 def _write(folder: Path, spec: CorpusSpec, job: SpeechJob | NoiseJob) -> None:

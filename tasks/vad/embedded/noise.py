@@ -56,7 +56,7 @@ def write_noise(folder: Path, spec: CorpusSpec, job: NoiseJob) -> None:
     else:
         samples = (UNSEEN if job.split == "eval" else KNOWN)[clip.category](rng, count)
     samples = unit_level(filtered(samples, random_equaliser(rng), delay=64))
-    write_audio(clip.path, samples * np.float32(min(LEVEL, PEAK / np.abs(samples).max())))
+    write_audio(clip.path, samples * min(LEVEL, PEAK / np.abs(samples).max()))
 
 
 def _voices(rng: np.random.Generator, folder: Path, spec: CorpusSpec, split: str) -> list[Signal]:

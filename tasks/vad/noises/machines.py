@@ -28,7 +28,7 @@ def siren(rng: np.random.Generator, count: int) -> Signal:
     kind = rng.integers(3)
     lowest_hz = rng.uniform(500, 1200) if kind == 2 else rng.uniform(1500, 4500)
     seconds = (0.4, 1.0) if kind == 2 else (0.05, 0.25)
-    total, start = np.zeros(count, np.float32), 0
+    total, start = np.zeros(count), 0
     while start < count:
         length = int(rng.uniform(*seconds) * SAMPLE_RATE)
         u = np.arange(length) / length

@@ -10,7 +10,7 @@ MAJOR_SCALE = np.array([0, 2, 4, 5, 7, 9, 11, 12])  # semitones above the lowest
 
 def music(rng: np.random.Generator, count: int) -> Signal:
     """One to three voices of random notes of a scale, with a slight vibrato."""
-    total = np.zeros(count, np.float32)
+    total = np.zeros(count)
     for _ in range(rng.integers(1, 4)):
         _add_voice(rng, total)
     return over_noise(rng, total, 0.05)

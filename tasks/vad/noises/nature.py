@@ -15,7 +15,7 @@ def wind(rng: np.random.Generator, count: int) -> Signal:
 
 def impulses(rng: np.random.Generator, count: int) -> Signal:
     """Knocks and clicks of 10 to 150 ms, 1.5 to 8 a second on average, over a little coloured noise."""
-    total = np.zeros(count, np.float32)
+    total = np.zeros(count)
     for _ in range(rng.poisson(count / SAMPLE_RATE * rng.uniform(1.5, 8)) + 1):
         length = int(rng.uniform(0.01, 0.15) * SAMPLE_RATE)
         time = np.arange(length)
@@ -28,13 +28,13 @@ def impulses(rng: np.random.Generator, count: int) -> Signal:
 def rain(rng: np.random.Generator, count: int) -> Signal:
     """Eighty to six hundred drops a second, each a ringing of 1.5 to 7 kHz, over flat noise."""
     time = np.arange(300)
-    total = np.zeros(count + len(time), np.float32)
+    total = np.zeros(count + len(time))
     drops = int(count / SAMPLE_RATE * rng.uniform(80, 600))
     for drop in range(12):  # as many kinds of drop
         ring = np.exp(-time / rng.uniform(15, 60)) * np.sin(2 * np.pi * rng.uniform(1500, 7000) * time / SAMPLE_RATE)
-        hits = np.zeros(count, np.float32)
+        hits = np.zeros(count)
         number = len(range(drop, drops, 12))
-        np.add.at(hits, rng.integers(0, count, number), rng.exponential(1, number).astype(np.float32))
+        np.add.at(hits, rng.integers(0, count, number), rng.exponential(1, number))
         for at in np.flatnonzero(hits):
             total[at : at + len(time)] += hits[at] * ring
     return over_noise(rng, total[:count], rng.uniform(0.2, 1), 0)
@@ -45,7 +45,7 @@ def animal(rng: np.random.Generator, count: int) -> Signal:
     hertz, formant = rng.uniform(150, 700), rng.uniform(600, 2200)
     numbers = np.arange(1, 20)
     amplitudes = np.where(numbers * hertz * 1.6 < 7500, 1 / (1 + ((numbers * hertz - formant) / 500) ** 2), 0)
-    total, start = np.zeros(count, np.float32), int(rng.uniform(0, 0.4) * SAMPLE_RATE)
+    total, start = np.zeros(count), int(rng.uniform(0, 0.4) * SAMPLE_RATE)
     while start < count:
         length = int(rng.uniform(0.08, 0.5) * SAMPLE_RATE)
         pitch = hertz * rng.uniform(0.9, 1.1) * (1 + 0.5 * np.sin(np.pi * np.arange(length) / length))

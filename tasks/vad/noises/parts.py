@@ -14,11 +14,11 @@ def harmonics(phase: Floats, amplitudes: Floats, offsets: Floats | None = None) 
 
     Every harmonic is a power of the same phasor, which is many times cheaper than a sine of its own.
     """
-    turn = np.exp(1j * phase.astype(np.float32)).astype(np.complex64)
-    power, total = np.ones_like(turn), np.zeros(phase.shape, np.float32)
+    turn = np.exp(1j * phase)
+    power, total = np.ones_like(turn), np.zeros(phase.shape)
     for number, amplitude in enumerate(amplitudes):
         power = power * turn
-        shift = np.complex64(amplitude * np.exp(1j * (offsets[number] if offsets is not None else 0.0)))
+        shift = amplitude * np.exp(1j * (offsets[number] if offsets is not None else 0.0))
         total += (power * shift).imag
     return total
 
@@ -28,13 +28,13 @@ def slow_level(rng: np.random.Generator, count: int, rate_hz: float, depth_db: f
     points = count // CONTROL + 2
     track = gaussian_filter1d(rng.standard_normal(points), SAMPLE_RATE / CONTROL / rate_hz / 2)
     track *= depth_db / (track.std() + 1e-9)
-    return np.asarray(10 ** (np.interp(np.arange(count) / CONTROL, np.arange(points), track) / 20), np.float32)
+    return np.asarray(10 ** (np.interp(np.arange(count) / CONTROL, np.arange(points), track) / 20))
 
 
 def over_noise(rng: np.random.Generator, sound: Floats, gain: float, slope_db: float | None = None) -> Signal:
     """``sound`` with coloured noise ``gain`` times its level, at a root mean square of 1."""
     noise = coloured_noise(rng, len(sound), slope_db)
-    return unit_level(unit_level(sound.astype(np.float32)) + noise * np.float32(gain))
+    return unit_level(unit_level(sound) + noise * gain)
 
 
 def add_at(total: Floats, start: int, sound: Floats) -> None:

@@ -1,0 +1,119 @@
+"""What a run says where there is no terminal, by a clock that the tests turn."""
+
+import io
+
+from rich.console import Console
+
+from bench.execution.executor import Job
+from bench.plugins.task import Metric
+from bench.runner.progress import Screen
+
+
+class Shown:
+    """A screen that writes to a file, and the time."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        self.now_s = 1000.0
+        self.file = io.StringIO()
+        console = Console(file=self.file, width=132, force_terminal=terminal)
+        self.screen = Screen(console, Metric("eer", unit="percent", direction="minimize"), clock=lambda: self.now_s)
+
+    def lines(self) -> list[str]:
+        return self.file.getvalue().splitlines()
+
+
+def test_making_data_says_every_ten_seconds_how_far_it_is() -> None:
+    shown = Shown()
+    for second in range(31):
+        shown.screen.preparing(second / 60, "generating the embedded corpus")
+        shown.now_s += 1
+    assert shown.lines() == [
+        "generating the embedded corpus …",
+        "generating the embedded corpus: 17 %, about 50 s left",
+        "generating the embedded corpus: 33 %, about 40 s left",
+        "generating the embedded corpus: 50 %, about 30 s left",
+    ]
+
+
+def test_the_line_names_what_is_done_by_then_and_its_estimate_grows_with_the_time() -> None:
+    shown = Shown()
+    shown.screen.preparing(0.0, "generating the embedded corpus")
+    shown.now_s += 60
+    shown.screen.preparing(0.42, "mixing speech and noise")
+    shown.now_s += 6000
+    shown.screen.preparing(0.43, "mixing speech and noise")
+    assert shown.lines()[1:] == [
+        "mixing speech and noise: 42 %, about 1 min left",
+        "mixing speech and noise: 43 %, about 2.2 h left",
+    ]
+
+
+def test_what_was_there_before_counts_for_no_speed() -> None:
+    """Half of the data lies in the cache: the other half is no quicker for that."""
+    shown = Shown()
+    shown.screen.preparing(0.5, "computing features")
+    shown.now_s += 10
+    shown.screen.preparing(0.5, "computing features")
+    shown.now_s += 290
+    shown.screen.preparing(0.75, "computing features")
+    assert shown.lines()[1:] == ["computing features: 50 %", "computing features: 75 %, about 5 min left"]
+
+
+def test_no_time_is_foretold_from_next_to_nothing() -> None:
+    """Processes have just been started, and one file is there."""
+    shown = Shown()
+    shown.screen.preparing(0.0, "generating the embedded corpus")
+    for fraction in (0.001, 0.2):
+        shown.now_s += 10
+        shown.screen.preparing(fraction, "generating the embedded corpus")
+    assert shown.lines()[1:] == [
+        "generating the embedded corpus: 0 %",
+        "generating the embedded corpus: 20 %, about 1 min left",
+    ]
+
+
+def test_data_that_is_done_is_not_spoken_of() -> None:
+    shown = Shown()
+    shown.screen.preparing(0.5, "computing features")
+    shown.now_s += 20
+    shown.screen.preparing(1.0, "computing features")
+    shown.screen.prepared()
+    assert shown.lines() == ["computing features …"]
+
+
+def test_a_phase_says_every_ten_seconds_how_far_it_is() -> None:
+    shown = Shown()
+    shown.screen.phase("reading eval", 40)
+    for _ in range(40):
+        shown.now_s += 6
+        shown.screen.advance()
+    assert shown.lines()[:3] == [
+        "reading eval …",
+        "reading eval: 5 %, about 4 min left",
+        "reading eval: 10 %, about 4 min left",
+    ]
+
+
+def test_a_job_speaks_only_after_a_minute_of_silence() -> None:
+    shown = Shown()
+    job = Job("key", "dense", print, ())
+    for second in range(0, 300, 5):
+        if second == 100:
+            shown.screen.say("something else")
+        shown.screen.job_progress(job, second / 600, "")
+        shown.now_s += 5
+    assert shown.lines() == [
+        "dense: 10 %, about 9 min left",
+        "something else",
+        "dense: 27 %, about 7 min left",
+        "dense: 37 %, about 6 min left",
+        "dense: 47 %, about 5 min left",
+    ]
+
+
+def test_a_terminal_has_its_bars_instead() -> None:
+    shown = Shown(terminal=True)
+    for second in range(100):
+        shown.screen.preparing(second / 100, "generating the embedded corpus")
+        shown.now_s += 5
+    assert shown.lines() == []
