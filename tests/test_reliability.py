@@ -35,7 +35,7 @@ HEEDING_INTERRUPTS += "from bench.cli import main; main()"
 
 def test_a_second_supervisor_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with sole_supervisor(tmp_path):
-        script = "import sys; from pathlib import Path; from bench.supervisor import sole_supervisor\n"
+        script = "import sys; from pathlib import Path; from bench.storage.lock import sole_supervisor\n"
         script += "with sole_supervisor(Path(sys.argv[1])): pass"
         run = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
     assert run.returncode != 0
@@ -47,7 +47,7 @@ def test_a_second_supervisor_is_told_who_holds_the_folder(tmp_path: Path) -> Non
 
 
 def test_the_lock_of_a_killed_supervisor_is_free(tmp_path: Path) -> None:
-    script = "import sys, time; from pathlib import Path; from bench.supervisor import sole_supervisor\n"
+    script = "import sys, time; from pathlib import Path; from bench.storage.lock import sole_supervisor\n"
     script += "with sole_supervisor(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
