@@ -148,7 +148,8 @@ class SeedScores:
         if redrawn is None:
             return cls(np.where(failed, 0.0, cost), error, None)
         if redrawn.scores.shape[1:] != error.shape:
-            raise ValueError(f"redrawn scores have shape {redrawn.scores.shape}, expected (resamples, *{error.shape})")
+            expected = ("resamples", *error.shape)
+            raise ValueError(f"redrawn scores have shape {redrawn.scores.shape}, expected {expected}")
         if np.isnan(redrawn.scores[:, ~failed]).any():
             raise ValueError("a redrawn score of a finished trial is NaN")
         return cls(np.where(failed, 0.0, cost), error, np.where(failed, np.inf, sign * redrawn.scores))
