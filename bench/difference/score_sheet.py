@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.difference.matched import Matched
-from bench.difference.scores import LEVEL, Scored, Verdict
+from bench.difference.scores import Scored, Verdict
 from bench.difference.shown import Line, Sheet
 from bench.report.numbers import number, percent, score, signed
-from bench.stats.permutation import seeds_needed
+from bench.stats.significance import LEVEL, seeds_needed
 
 HEAD = ("method", "budget", "seeds", "A", "B", "gain", "± s.e.", "verdict")
 SMALL = 0.005  # below this two decimals would hide a gain
@@ -89,7 +89,7 @@ def _legend(found: Sequence[Verdict], apart: float | None) -> list[Line]:
     few = [one for one in found if one.finding == "too few seeds to tell"]
     if few:
         family = len(few) + len(tested)
-        pairs, each = (seeds_needed(paired=which, level=LEVEL, comparisons=family) for which in (True, False))
+        pairs, each = (seeds_needed(paired=which, family=family) for which in (True, False))
         said.append(
             f"Too few seeds: no outcome could be significant. To tell all {family} points that are not the same needs "
             f"{pairs} paired seeds, or {each} + {each}."

@@ -12,9 +12,8 @@ from bench.difference.matched import Point
 from bench.plugins.task import Metric
 from bench.report.numbers import known
 from bench.stats.estimates import Sign, sign_of
-from bench.stats.permutation import compare, holm, smallest_p
+from bench.stats.significance import LEVEL, holm, permutation_test, smallest_p
 
-LEVEL = 0.05
 Finding = Literal["same score", "within noise", "better", "worse", "too few seeds to tell", "failed in both"]
 Seeds = Mapping[int, float]
 Errors = NDArray[np.float64]
@@ -42,7 +41,7 @@ class Scored:
         shared = self.point.shared
         return bool(shared) and all(self.first[seed] == self.second[seed] for seed in shared)
 
-    def pairs(self, comparisons: int) -> bool:
+    def pairs(self, family: int) -> bool:
         """Whether to compare seed by seed: if a seed means the same start, and so many seeds can tell.
 
         Fewer can still tell if the runs are compared without their seeds, as 5 + 5 runs can be dealt in more ways than
@@ -50,7 +49,7 @@ class Scored:
         a difference. It is decided by how many seeds there are, never by what they scored.
         """
         paired, loose = smallest_p(len(self.point.shared)), smallest_p(len(self.first), len(self.second))
-        return self.point.same_start and not loose < LEVEL / comparisons <= paired
+        return self.point.same_start and not loose < LEVEL / family <= paired
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ def verdicts(scored: Sequence[Scored], metric: Metric) -> list[Verdict]:
     family = [one for one in scored if not one.identical and _can_tell(one)]
     sign, apart, count = sign_of(metric), seed_difference(scored), max(1, len(family))
     tests = [
-        compare(one.second, one.first, sign=sign, paired=one.pairs(count), level=LEVEL, comparisons=count).p
-        for one in family
+        permutation_test(one.second, one.first, sign=sign, paired=one.pairs(count), family=count).p for one in family
     ]
     corrected = {id(one): p for one, p in zip(family, holm(tests), strict=True)}
     return [_verdict(one, sign, one.pairs(count), corrected.get(id(one)), apart) for one in scored]

@@ -11,7 +11,7 @@ from bench.report.chance import chance_table
 from bench.report.chosen import chosen_points, counts
 from bench.report.numbers import score, title
 from bench.results.points import Points
-from bench.stats.permutation import seeds_needed
+from bench.stats.significance import seeds_needed
 
 HARDLY = 0.01  # of the mean score: a difference below this is called none
 CAMPS = {"in_training": "while it trains", "post_hoc": "afterwards"}

@@ -11,8 +11,8 @@ from bench.report.draws import ItemDraws
 from bench.report.grid import Grid, grid_of
 from bench.report.numbers import percent
 from bench.results.points import Points
-from bench.stats.estimates import Estimate, best_within, sign_of
-from bench.stats.permutation import TOO_FEW, seeds_needed
+from bench.stats.estimates import CONFIDENCE, Estimate, best_within, sign_of
+from bench.stats.significance import TOO_FEW, seeds_needed
 
 CAMP = "all {} methods together"
 
@@ -62,7 +62,7 @@ def how_drawn(estimates: list[Estimate]) -> str:
     if not drawn:
         return f"There are no intervals: one seed, and no scores of single items, are {TOO_FEW}."
     over = sorted({_over(estimate) for estimate in drawn})
-    said = f"Brackets hold {percent(drawn[0].confidence)} bootstrap intervals over {'; or over '.join(over)}."
+    said = f"Brackets hold {percent(CONFIDENCE)} bootstrap intervals over {'; or over '.join(over)}."
     seeds = min(estimate.n for estimate in estimates)
     if seeds == 1:
         return f"{said} What another seed would change is not in them: 1 seed is {TOO_FEW.removesuffix(' to tell')}."
@@ -86,6 +86,6 @@ def _members(stages: dict[str, str], camp: str) -> list[str]:
 def _estimates(points: Points, grid: Grid) -> list[Estimate]:
     sign = sign_of(points.metric)
     return [
-        best_within(grid.macs_ratio, grid.evals, budget, sign=sign, dev=grid.dev, items=grid.items)
+        best_within(grid.macs_ratio, grid.evals, budget, sign=sign, dev=grid.dev, redrawn=grid.items)
         for budget in points.index["budgets"]
     ]

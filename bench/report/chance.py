@@ -8,8 +8,8 @@ from bench.report.chosen import chosen_points
 from bench.report.grid import seed_runs
 from bench.results.points import Points
 from bench.stats.estimates import LARGE_IS_GOOD
-from bench.stats.fronts import camp_covered_by_seed, covered_by_seed, reference_for
-from bench.stats.permutation import TOO_FEW, compare, holm, probability_better, seeds_needed
+from bench.stats.fronts import camp_hypervolume_by_seed, hypervolume_by_seed, reference_for
+from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed
 
 CONTROL = "uniform_width"
 CAMPS = ("in-training methods together", "post-hoc methods together")
@@ -28,11 +28,11 @@ def chance_table(points: Points) -> pd.DataFrame:
     runs = seed_runs(points)
     if reference is None or not runs:
         return pd.DataFrame(columns=COLUMNS)
-    covered = {method: covered_by_seed(own, reference) for method, own in runs.items()}
+    covered = {method: hypervolume_by_seed(own, reference) for method, own in runs.items()}
     stages = chosen_points(points).drop_duplicates("method").set_index("method")
     contenders = [method for method in runs if not stages.loc[method, "control"]]
     camps = [
-        camp_covered_by_seed([runs[m] for m in contenders if stages.loc[m, "stage"] == stage], reference)
+        camp_hypervolume_by_seed([runs[m] for m in contenders if stages.loc[m, "stage"] == stage], reference)
         for stage in ("in_training", "post_hoc")
     ]
     rows = [_row(CAMPS[0], CAMPS[1], camps[0], camps[1], 1)] if all(camps) else []
@@ -40,7 +40,7 @@ def chance_table(points: Points) -> pd.DataFrame:
         rows += [_row(m, CONTROL, covered[m], covered[CONTROL], len(contenders)) for m in contenders]
     family = [row for row in rows if row["second"] == CONTROL]
     for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
-        needed = seeds_needed(paired=True, comparisons=len(family))
+        needed = seeds_needed(paired=True, family=len(family))
         row["sentence"] = (
             f"{TOO_FEW}: as one of {len(family)} comparisons it needs {needed} seeds"
             if corrected is None
@@ -50,7 +50,7 @@ def chance_table(points: Points) -> pd.DataFrame:
 
 
 def _row(first: str, second: str, one: Seeds, other: Seeds, comparisons: int) -> dict[str, Any]:
-    test = compare(one, other, sign=LARGE_IS_GOOD, comparisons=comparisons)
+    test = permutation_test(one, other, sign=LARGE_IS_GOOD, family=comparisons)
     chance = probability_better(one, other, sign=LARGE_IS_GOOD)
     return {
         **{"first": first, "second": second, "probability": chance.value, "low": chance.low, "high": chance.high},

@@ -9,7 +9,7 @@ from bench.report.draws import NO_ITEMS, ItemDraws
 from bench.report.excess import best_possible_steps
 from bench.report.grid import grid_of
 from bench.results.points import Points
-from bench.stats.fronts import Reference, covered_on_average, hypervolume, nondominated, reference_for
+from bench.stats.fronts import Reference, hypervolume, hypervolume_of_means, nondominated, reference_for
 
 #: costs that are shares of the dense model, with what their column is called in the report
 COSTS = {
@@ -38,7 +38,7 @@ def hypervolumes(points: Points, draws: ItemDraws = NO_ITEMS) -> pd.DataFrame:
         row: dict[str, object] = {"stage": stage, "method": method, "interval": None}
         row |= {cost: _covered(points, members, cost, reference) for cost in COSTS}
         if (grid := grid_of(points, set(members["method"]), draws)) is not None:
-            interval = covered_on_average(grid.macs_ratio, grid.evals, reference, items=grid.items)
+            interval = hypervolume_of_means(grid.macs_ratio, grid.evals, reference, redrawn=grid.items)
             row |= {"macs_ratio": interval.value, "interval": interval}
         rows.append(row)
     if len(best := best_possible_steps(points)):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.plugins.task import ItemScores
 from bench.results.points import Points
-from bench.stats.items import drawn_scores, same_items
+from bench.stats.items import redraw_scores, same_items
 from bench.trial.record import EVAL_ITEMS, load_items, trial_folder
 
 RESAMPLES = 1000
@@ -50,5 +50,5 @@ def draw_items(points: Points) -> ItemDraws:
     count = len(np.unique(next(iter(found.values())).units))
     if count < 2:
         return ItemDraws(without=len(chosen))
-    drawn = drawn_scores(list(found.values()), RESAMPLES)
+    drawn = redraw_scores(list(found.values()), RESAMPLES)
     return ItemDraws(dict(zip(found, drawn.T, strict=True)), count, len(chosen) - len(found))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bench.report.draws import ItemDraws
 from bench.results.points import Points
-from bench.stats.fronts import Run
-from bench.stats.items import Items
+from bench.stats.fronts import SeedPoints
+from bench.stats.items import RedrawnScores
 
 Array = NDArray[np.float64]
 
@@ -36,12 +36,12 @@ class Grid:
     effective_macs_ratio: Array
     dev: Array
     evals: Array
-    items: Items | None
+    items: RedrawnScores | None
 
     def of(self, method: str) -> Grid:
         """The points of one method."""
         at = np.array([name == method for name in self.methods])
-        items = None if self.items is None else Items(self.items.drawn[:, :, at], self.items.count)
+        items = None if self.items is None else RedrawnScores(self.items.scores[:, :, at], self.items.units)
         costs = self.macs_ratio[:, at], self.effective_macs_ratio[:, at]
         return Grid([method] * int(at.sum()), *costs, self.dev[:, at], self.evals[:, at], items)
 
@@ -68,10 +68,10 @@ def _counted(points: Points) -> pd.DataFrame:
     return table
 
 
-def seed_runs(points: Points) -> dict[str, dict[int, Run]]:
+def seed_runs(points: Points) -> dict[str, dict[int, SeedPoints]]:
     """For each method the costs and scores of each seed; what failed or missed its budget covers nothing."""
     table = counted_runs(points)
-    found: dict[str, dict[int, Run]] = {}
+    found: dict[str, dict[int, SeedPoints]] = {}
     for method, of_method in table.groupby("method", sort=False):
         for seed, own in of_method.groupby("seed"):
             inside = own[np.isfinite(own[points.eval_column]) & own["macs_ratio"].notna()]
@@ -104,10 +104,10 @@ def grid_of(points: Points, methods: Collection[str], draws: ItemDraws) -> Grid 
     return Grid(names, *costs, matrix(points.dev_column), evals, _items(keys, evals, draws))
 
 
-def _items(keys: NDArray[Any], evals: Array, draws: ItemDraws) -> Items | None:
+def _items(keys: NDArray[Any], evals: Array, draws: ItemDraws) -> RedrawnScores | None:
     finished = np.isfinite(evals)
     if not finished.any() or any(key not in draws.scores for key in keys[finished]):
         return None
     nothing = np.full(len(next(iter(draws.scores.values()))), np.nan)
     each = [[draws.scores.get(key, nothing) for key in row] for row in keys]
-    return Items(np.moveaxis(np.array(each), -1, 0), draws.count)
+    return RedrawnScores(np.moveaxis(np.array(each), -1, 0), draws.count)

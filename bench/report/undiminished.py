@@ -56,7 +56,9 @@ def _row(points: Points, method: str, stage: str, own: Grid, dense: Grid) -> Und
     sign = sign_of(points.metric)
     on_dev = least_cost_no_worse(own.macs_ratio, own.dev, dense.dev[:, 0], sign=sign)
     on_eval, if_free = (
-        least_cost_no_worse(*(costs, own.evals, dense.evals[:, 0]), sign=sign, items=own.items, level_items=dense.items)
+        least_cost_no_worse(
+            *(costs, own.evals, dense.evals[:, 0]), sign=sign, redrawn=own.items, level_redrawn=dense.items
+        )
         for costs in (own.macs_ratio, own.effective_macs_ratio)
     )
     return UndiminishedRow(method, stage, on_dev.value, on_eval, if_free)

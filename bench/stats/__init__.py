@@ -1,5 +1,5 @@
-"""What can be said about the difference between methods, and between the camps, from a few seeds.
+"""What a few seeds can say about the difference between methods and between the two camps, in plain numbers.
 
-Where seeds are shared (the dense model that post-hoc methods start from, the split, the order of batches), methods are
-compared seed by seed. Nothing here reads files or knows what a method is: everything comes in as plain numbers.
+Where methods share seeds (the dense model that post-hoc methods start from, the split, the order of the batches), they
+are compared seed by seed. Nothing here reads files or knows what a method is.
 """

@@ -1,4 +1,4 @@
-"""Fronts of cost against quality: how much of a frozen box they cover, and what half of the seeds attain."""
+"""Fronts of cost against score: the hypervolume they dominate in a frozen box, and what half of the seeds attain."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.errors import BenchError
 from bench.plugins.task import Metric, Task
-from bench.stats.estimates import DEFAULT, Draw, Estimate, Resampling, Runs, Sign, estimate
-from bench.stats.items import Items
+from bench.stats.estimates import LARGE_IS_GOOD, SMALL_IS_GOOD, Array, Draw, Estimate, SeedScores, Sign, estimate
+from bench.stats.items import RedrawnScores
 
+#: costs (shares of the dense compute) and scores (unit of the metric) of one seed's points, each of shape (points,)
+SeedPoints = tuple[ArrayLike, ArrayLike]
+#: with fewer seeds the attainment band is from the best seed to the worst
+ENOUGH_FOR_QUARTILES = 5
 #: shares of the dense compute at which a task is asked for the best possible score, beside those that were delivered
 _SHARES = 2.0 ** np.linspace(-6, 0, 193)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The box that hypervolume is measured in. It is frozen: it must never follow from the points of a run.
+    """The box that hypervolume is measured in. It is frozen: it must never follow from the points of a comparison.
 
     Costs are shares of the dense model on a logarithmic axis, so that halving counts the same everywhere; scores are
     on a linear axis.
 
     Attributes:
         cheapest: share of the dense cost that maps to 0; what is cheaper counts as this.
-        dearest: share that maps to 1, the reference point; what costs this much or more covers nothing.
+        dearest: share that maps to 1, the reference point; what costs this much or more dominates nothing.
         best: score that maps to 0, in the unit of the metric.
         worst: score that maps to 1, the reference point; larger than ``best`` where small scores are good.
     """
@@ -39,7 +43,11 @@ class Reference:
     best: float = 0.0
     worst: float = 50.0
 
-    def normalised(self, costs: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    @property
+    def sign(self) -> Sign:
+        return SMALL_IS_GOOD if self.worst > self.best else LARGE_IS_GOOD
+
+    def normalised(self, costs: ArrayLike, scores: ArrayLike) -> Array:
         """Both axes on [0, 1], small is good; values beyond the reference point stay beyond it.
 
         Args:
@@ -52,7 +60,7 @@ class Reference:
         span = np.log2(self.dearest / self.cheapest)
         cost = np.log2(np.asarray(costs, dtype=np.float64) / self.cheapest) / span
         error = (np.asarray(scores, dtype=np.float64) - self.best) / (self.worst - self.best)
-        points: NDArray[np.float64] = np.stack([cost, error], axis=-1).reshape(-1, 2)
+        points: Array = np.stack([cost, error], axis=-1).reshape(-1, 2)
         return np.maximum(points, 0.0)
 
 
@@ -69,7 +77,7 @@ def reference_for(metric: Metric) -> Reference | None:
     return Reference() if metric.direction == "minimize" else Reference(best=100.0, worst=50.0)
 
 
-def best_possible_front(task: Task, delivered: Iterable[float] = ()) -> list[tuple[float, float]]:
+def best_possible_front(task: Task, delivered: Iterable[float]) -> list[tuple[float, float]]:
     """Shares of the dense compute and the best score any model can have there; empty where the task does not know.
 
     Args:
@@ -106,7 +114,7 @@ def nondominated(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=np.bool_)
 
 
-def hypervolume(costs: Sequence[float] | ArrayLike, scores: ArrayLike, reference: Reference) -> float:
+def hypervolume(costs: ArrayLike, scores: ArrayLike, reference: Reference) -> float:
     """The share of the reference box that these points dominate (Zitzler and Thiele 1999); more is better.
 
     Args:
@@ -130,83 +138,71 @@ def hypervolume(costs: Sequence[float] | ArrayLike, scores: ArrayLike, reference
     return round(float(moocore.hypervolume(inside, ref=[1.0, 1.0])), 12)
 
 
-#: costs (shares of the dense compute) and scores (unit of the metric) of one seed's points, each of shape (points,)
-Run = tuple[ArrayLike, ArrayLike]
-
-
-def covered_by_seed(runs: Mapping[int, Run], reference: Reference) -> dict[int, float]:
-    """The hypervolume that each seed of a method covers, from 0 to 1; more is better (``LARGE_IS_GOOD``).
+def hypervolume_by_seed(seeds: Mapping[int, SeedPoints], reference: Reference) -> dict[int, float]:
+    """The hypervolume of each seed of a method, from 0 to 1; more is better (``LARGE_IS_GOOD``).
 
     Args:
-        runs: the points of each seed; a failed one has an infinitely bad score and covers nothing.
+        seeds: the points of each seed; a failed one has an infinitely bad score and dominates nothing.
         reference: the box.
 
     Raises:
-        ValueError: costs and scores of different length.
+        ValueError: costs and scores of different shapes.
     """
-    return {seed: hypervolume(*_arrays(run), reference) for seed, run in sorted(runs.items())}
+    return {seed: hypervolume(*_arrays(points), reference) for seed, points in sorted(seeds.items())}
 
 
-def camp_covered_by_seed(methods: Iterable[Mapping[int, Run]], reference: Reference) -> dict[int, float]:
-    """The hypervolume that the methods of a camp cover together with each seed.
+def camp_hypervolume_by_seed(methods: Iterable[Mapping[int, SeedPoints]], reference: Reference) -> dict[int, float]:
+    """The hypervolume of all methods of a camp together, for each seed.
 
-    A camp with more methods has more chances to cover something; the number of trials of each camp belongs beside
-    this. A method without runs (one that declined) takes no part.
+    A camp with more methods has more chances; the number of trials of each camp belongs beside this.
 
     Args:
-        methods: for each method the points of each seed.
+        methods: for each method the points of each seed; one without seeds (it declined the task) takes no part.
         reference: the box.
 
     Returns:
         By seed, for the seeds that all methods have: otherwise a seed with fewer methods would look worse for it.
 
     Raises:
-        ValueError: costs and scores of different length.
+        ValueError: costs and scores of different shapes.
     """
-    taking_part = [runs for runs in methods if runs]
-    shared = set.intersection(*(set(runs) for runs in taking_part)) if taking_part else set()
-    together: dict[int, Run] = {}
+    taking_part = [seeds for seeds in methods if seeds]
+    shared = set.intersection(*map(set, taking_part)) if taking_part else set()
+    together: dict[int, SeedPoints] = {}
     for seed in shared:
-        costs, scores = zip(*(_arrays(runs[seed]) for runs in taking_part), strict=True)
+        costs, scores = zip(*(_arrays(seeds[seed]) for seeds in taking_part), strict=True)
         together[seed] = (np.concatenate(costs), np.concatenate(scores))
-    return covered_by_seed(together, reference)
+    return hypervolume_by_seed(together, reference)
 
 
-def covered_on_average(
-    costs: ArrayLike,
-    scores: ArrayLike,
-    reference: Reference,
-    *,
-    items: Items | None = None,
-    resampling: Resampling = DEFAULT,
+def hypervolume_of_means(
+    costs: ArrayLike, scores: ArrayLike, reference: Reference, *, redrawn: RedrawnScores | None = None
 ) -> Estimate:
     """The hypervolume of the points' means over seeds, with its interval.
 
     Args:
-        costs: shares of the dense cost, above 0, shape (seeds, points); not used where the run failed.
-        scores: of the same runs, in the unit of the metric; failures as the worst score, infinite. A point one of
-            whose seeds failed covers nothing.
+        costs: shares of the dense cost, above 0, shape (seeds, points); not used where the trial failed.
+        scores: of the same trials, in the unit of the metric; failures as the worst score, infinite. A point one of
+            whose seeds failed dominates nothing.
         reference: the box.
-        items: the items of ``scores``, where they are known.
-        resampling: how the interval is drawn.
+        redrawn: ``scores`` on other draws of the items, where they are known.
 
     Raises:
-        ValueError: see ``best_within``.
+        ValueError: see ``SeedScores.checked``.
     """
-    sign: Sign = 1 if reference.worst > reference.best else -1
-    runs = Runs.checked(costs, scores, sign, items)
+    own = SeedScores.checked(costs, scores, reference.sign, redrawn)
 
-    def statistic(seeds: Draw, again: bool) -> NDArray[np.float64]:
-        errors = runs.mean_errors(seeds, again)
+    def statistic(seeds: Draw, redraw: bool) -> Array:
+        errors = own.mean_errors(seeds, redraw)
         finite = np.isfinite(errors)
-        cost = np.where(finite, runs.mean_costs(seeds), reference.dearest)
-        return _volumes(cost, np.where(finite, sign * errors, reference.worst), reference)
+        cost = np.where(finite, own.mean_costs(seeds), reference.dearest)
+        return _hypervolumes(cost, np.where(finite, reference.sign * errors, reference.worst), reference)
 
-    return estimate(statistic, len(runs.errors), items, resampling)
+    return estimate(statistic, len(own.errors), redrawn)
 
 
-def _volumes(costs: NDArray[np.float64], scores: NDArray[np.float64], reference: Reference) -> NDArray[np.float64]:
-    """The hypervolume of many sets of points at once: areas under falling steps, shape (...) of (..., points)."""
+def _hypervolumes(costs: Array, scores: Array, reference: Reference) -> Array:
+    """Of many sets of points at once: areas under falling steps, shape (...) of (..., points)."""
     box = np.minimum(reference.normalised(costs, scores).reshape(*costs.shape, 2), 1.0)
     order = np.argsort(box[..., 0], axis=-1)
     cost, error = (np.take_along_axis(box[..., axis], order, axis=-1) for axis in (0, 1))
@@ -214,15 +210,11 @@ def _volumes(costs: NDArray[np.float64], scores: NDArray[np.float64], reference:
     return np.asarray((widths * (1 - np.minimum.accumulate(error, axis=-1))).sum(axis=-1))
 
 
-def _arrays(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    costs, scores = (np.asarray(values, dtype=np.float64).reshape(-1) for values in run)
-    if costs.shape != scores.shape:
-        raise ValueError(f"{len(costs)} costs but {len(scores)} scores")
+def _arrays(points: SeedPoints) -> tuple[Array, Array]:
+    costs, scores = (np.asarray(values, dtype=np.float64) for values in points)
+    if costs.shape != scores.shape or costs.ndim != 1:
+        raise ValueError(f"costs {costs.shape} and scores {scores.shape} must have the same shape (points,)")
     return costs, scores
-
-
-#: with fewer seeds the band is from the best run to the worst
-ENOUGH_FOR_QUARTILES = 5
 
 
 @dataclass(frozen=True)
@@ -249,16 +241,56 @@ class Steps:
         return self.scores[step - 1] if step else self.unattained
 
 
+def attained(seeds: Sequence[SeedPoints], reference: Reference, share: float = 0.5) -> Steps:
+    """The surface that at least this share of the seeds attains (Grunert da Fonseca, Fonseca and Hall 2001).
+
+    For every cost c it is the best score s such that at least ``share`` of the seeds have a point of at most that cost
+    and no worse a score. With an even number of seeds the median is thus the better of the two in the middle. The
+    function depends on the order of costs and scores alone, so the logarithm of the box changes nothing; its ends do:
+    what lies on the reference point or beyond attains nothing, what is cheaper than the cheapest counts as that.
+
+    Args:
+        seeds: the points of each seed, costs above 0, failures with infinite scores; a seed without points attains
+            nothing.
+        reference: the box.
+        share: of the seeds, in [0, 1]; 0 stands for the best single seed.
+
+    Returns:
+        The steps; none where too few seeds attain anything.
+
+    Raises:
+        ValueError: no seeds, a share outside [0, 1], or costs and scores of different shapes.
+    """
+    if not seeds or not 0 <= share <= 1:
+        raise ValueError(f"expected at least one seed and a share in [0, 1], got {len(seeds)} seeds and share {share}")
+    needed = max(1, math.ceil(share * len(seeds) - 1e-9))
+    fronts = [front for points in seeds if len(front := _inside(points, reference))]  # moocore sees no empty sets
+    if len(fronts) < needed:
+        return Steps((), (), reference.sign * math.inf)
+    sets = np.repeat(np.arange(len(fronts)), [len(front) for front in fronts])
+    surface = moocore.eaf(np.concatenate(fronts), sets=sets, percentiles=[100 * needed / len(fronts)])
+    costs, errors, _ = surface[np.argsort(surface[:, 0])].T
+    return Steps(tuple(costs.tolist()), tuple((reference.sign * errors).tolist()), reference.sign * math.inf)
+
+
+def _inside(points: SeedPoints, reference: Reference) -> Array:
+    """Cost and error (score times sign) of the points that beat the reference point, shape (n, 2)."""
+    costs, scores = _arrays(points)
+    inside = (reference.normalised(costs, scores) < 1).all(axis=1)
+    errors = np.maximum(reference.sign * scores, reference.sign * reference.best)
+    return np.stack([np.maximum(costs, reference.cheapest), errors], axis=-1)[inside]
+
+
 @dataclass(frozen=True)
 class AttainmentBand:
-    """Attainment at three shares of the runs.
+    """Attainment at three shares of the seeds.
 
     Attributes:
-        best: what the luckier runs attain.
-        median: what half of the runs attain.
-        worst: what nearly all runs attain.
-        shares: the shares of the runs that attain ``best`` and ``worst``; 0 and 1 name the best and the worst run.
-        n: number of runs.
+        best: what the luckier seeds attain.
+        median: what half of the seeds attain.
+        worst: what nearly all seeds attain.
+        shares: the shares of the seeds that attain ``best`` and ``worst``; 0 and 1 name the best and the worst seed.
+        n: number of seeds.
     """
 
     best: Steps
@@ -268,62 +300,16 @@ class AttainmentBand:
     n: int
 
 
-def attained(runs: Sequence[tuple[ArrayLike, ArrayLike]], reference: Reference, share: float = 0.5) -> Steps:
-    """The surface that at least this share of the runs attains (Grunert da Fonseca, Fonseca and Hall 2001).
-
-    For every cost c it is the best score s such that at least ``share`` of the runs have a point of at most that cost
-    and no worse a score. With an even number of runs the median is thus the better of the two in the middle. The
-    function depends on the order of costs and scores alone, so the logarithm of the box changes nothing; its ends do:
-    what lies on the reference point or beyond attains nothing, what is cheaper than the cheapest counts as that.
+def attainment_band(seeds: Sequence[SeedPoints], reference: Reference) -> AttainmentBand:
+    """The median attainment surface with a band: quartiles of the seeds, or best and worst with fewer than five.
 
     Args:
-        runs: costs (shares of the dense compute, above 0) and scores (unit of the metric, failures infinite) of the
-            points of each seed, both of shape (points,); a seed may have none, and then attains nothing.
-        reference: the box.
-        share: of the runs, in [0, 1]; 0 stands for the best single run.
-
-    Returns:
-        The steps; none where too few runs attain anything.
-
-    Raises:
-        ValueError: no runs, a share outside [0, 1], or costs and scores of different length.
-    """
-    if not runs or not 0 <= share <= 1:
-        raise ValueError(f"expected at least one run and a share in [0, 1], got {len(runs)} runs and share {share}")
-    sign = 1.0 if reference.worst > reference.best else -1.0
-    inside = [_inside(costs, scores, reference) for costs, scores in runs]
-    needed = max(1, math.ceil(share * len(runs) - 1e-9))
-    count = sum(len(points) > 0 for points in inside)  # a run without points attains nothing, and moocore cannot see it
-    if count < needed:
-        return Steps((), (), sign * math.inf)
-    sets = np.repeat(np.arange(len(inside)), [len(points) for points in inside])
-    surfaces = moocore.eaf(np.concatenate(inside), sets=sets)
-    level = surfaces[np.rint(surfaces[:, 2] * count / 100) == needed]
-    level = level[np.argsort(level[:, 0])]
-    return Steps(tuple(level[:, 0].tolist()), tuple((sign * level[:, 1]).tolist()), sign * math.inf)
-
-
-def attainment_band(runs: Sequence[tuple[ArrayLike, ArrayLike]], reference: Reference) -> AttainmentBand:
-    """The median attainment surface with a band: quartiles of the runs, or best and worst with fewer than five.
-
-    Args:
-        runs: one for each seed, see ``attained``.
+        seeds: the points of each seed, see ``attained``.
         reference: the box.
 
     Raises:
         ValueError: see ``attained``.
     """
-    shares = (0.25, 0.75) if len(runs) >= ENOUGH_FOR_QUARTILES else (0.0, 1.0)
-    best, median, worst = (attained(runs, reference, share) for share in (shares[0], 0.5, shares[1]))
-    return AttainmentBand(best, median, worst, shares, len(runs))
-
-
-def _inside(costs: ArrayLike, scores: ArrayLike, reference: Reference) -> NDArray[np.float64]:
-    """Cost and error (score with the sign that makes small good) of the points that beat the reference point."""
-    cost, score = np.asarray(costs, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    if cost.shape != score.shape or cost.ndim != 1:
-        raise ValueError(f"costs {cost.shape} and scores {score.shape} must have the same shape (points,)")
-    inside = (reference.normalised(cost, score) < 1).all(axis=1)
-    sign = 1.0 if reference.worst > reference.best else -1.0
-    error = np.maximum(sign * score, sign * reference.best)
-    return np.stack([np.maximum(cost, reference.cheapest), error], axis=-1)[inside]
+    shares = (0.25, 0.75) if len(seeds) >= ENOUGH_FOR_QUARTILES else (0.0, 1.0)
+    best, median, worst = (attained(seeds, reference, share) for share in (shares[0], 0.5, shares[1]))
+    return AttainmentBand(best, median, worst, shares, len(seeds))

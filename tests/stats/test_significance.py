@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.stats.estimates import LARGE_IS_GOOD, Resampling
-from bench.stats.fronts import Reference, camp_covered_by_seed, covered_by_seed, hypervolume
-from bench.stats.permutation import TOO_FEW, compare, holm, probability_better, seeds_needed, smallest_p
+from bench.stats.estimates import LARGE_IS_GOOD
+from bench.stats.fronts import Reference, camp_hypervolume_by_seed
+from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed, smallest_p
 
 INF = math.inf
-FEW = Resampling(resamples=300)
 #: numbers with many ties and some failures
 SCORES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF])
 
@@ -23,76 +23,79 @@ def by_seed(*scores: float) -> dict[int, float]:
     return dict(enumerate(scores))
 
 
+def unshared(*scores: float) -> dict[int, float]:
+    """Scores of seeds that no other side has, so that nothing can be paired."""
+    return dict(enumerate(scores, 100))
+
+
 # the probability of being better
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(SCORES, min_size=1, max_size=6), st.lists(SCORES, min_size=1, max_size=6))
 def test_unpaired_probability_is_that_of_mann_and_whitney(first: list[float], second: list[float]) -> None:
-    found = probability_better(by_seed(*first), by_seed(*second), sign=1, paired=False, resampling=FEW)
+    found = probability_better(by_seed(*first), unshared(*second), sign=1)
     couples = list(itertools.product(first, second))
     assert found.value == pytest.approx(sum((a < b) + 0.5 * (a == b) for a, b in couples) / len(couples))
-    back = probability_better(by_seed(*second), by_seed(*first), sign=1, paired=False, resampling=FEW)
+    back = probability_better(by_seed(*second), unshared(*first), sign=1)
     assert back.value == pytest.approx(1 - found.value)
-    if found.low is not None and found.high is not None:
-        assert 0 <= found.low <= found.high <= 1
+    assert found.low is None or 0 <= found.low <= found.high <= 1  # type: ignore[operator]
 
 
 def test_the_statistic_agrees_with_scipy() -> None:
     random = np.random.default_rng(0)
     first, second = random.normal(size=7), random.normal(size=9)
-    found = probability_better(by_seed(*first), by_seed(*second), sign=-1, paired=False, resampling=FEW)
+    found = probability_better(by_seed(*first), unshared(*second), sign=-1)
     assert found.value == pytest.approx(stats.mannwhitneyu(first, second).statistic / 63)
 
 
 def test_pairs_are_the_seeds_that_both_have() -> None:
     first, second = {0: 1.0, 1: 5.0, 2: 9.0, 7: 0.0}, {2: 10.0, 1: 6.0, 0: 2.0, 8: 0.0}
-    found = probability_better(first, second, sign=1, resampling=FEW)
-    assert found.paired and found.n == 3 and found.value == 1.0
-    unpaired = probability_better({0: 1.0, 1: 3.0}, {5: 2.0, 6: 4.0}, sign=1, resampling=FEW)
-    assert not unpaired.paired and unpaired.n == 2 and unpaired.value == 0.75
-    with pytest.raises(ValueError, match="no runs"):
-        probability_better({0: 1.0}, {1: 1.0}, sign=1, paired=True)
+    found = probability_better(first, second, sign=1)
+    assert found.n == 3 and found.value == 1.0
+    unpaired = probability_better({0: 1.0, 1: 3.0}, {1: 2.0, 6: 4.0}, sign=1)  # one shared seed is not enough
+    assert unpaired.n == 2 and unpaired.value == 0.75
+    with pytest.raises(ValueError, match="one side has 1 seeds, the other 0"):
+        probability_better({0: 1.0}, {}, sign=1)
 
 
 @pytest.mark.parametrize(("second", "value"), [(1.0, 1.0), (0.0, 0.5), (-1.0, 0.0)])
 @pytest.mark.parametrize("n", [1, 3, 6])
 def test_where_all_agree_the_interval_is_exact(second: float, value: float, n: int) -> None:
-    found = probability_better(by_seed(*[0.0] * n), by_seed(*[second] * n), sign=1, paired=True)
+    found = probability_better(by_seed(*[0.0] * n), by_seed(*[second] * n), sign=1)
     sure = 0.025 ** (1 / n)
     assert found.value == value
     assert (found.low, found.high) == pytest.approx((sure * value, sure * value + 1 - sure))
-    if value == 1:
-        assert found.low == pytest.approx(stats.binomtest(n, n).proportion_ci(0.95, "exact").low)
+    theirs = stats.binomtest(n, n).proportion_ci(0.95, "exact").low
+    assert sure == pytest.approx(theirs)
 
 
 def test_failures_lose_and_tie_with_each_other() -> None:
-    found = probability_better(by_seed(INF, INF, 1.0), by_seed(INF, 2.0, INF), sign=1, resampling=FEW)
+    found = probability_better(by_seed(INF, INF, 1.0), by_seed(INF, 2.0, INF), sign=1)
     assert found.value == pytest.approx(0.5)
     with pytest.raises(ValueError, match="NaN"):
         probability_better(by_seed(np.nan), by_seed(1.0), sign=1)
 
 
-def test_one_run_among_several_that_disagree_has_no_interval() -> None:
-    found = probability_better(by_seed(1.0), by_seed(0.0, 2.0, 3.0), sign=1, paired=False)
+def test_one_seed_among_several_that_disagree_has_no_interval() -> None:
+    found = probability_better(by_seed(1.0), unshared(0.0, 2.0, 3.0), sign=1)
     assert (found.value, found.low, found.over) == (pytest.approx(2 / 3), None, "nothing")
 
 
-@pytest.mark.parametrize("paired", [True, False])
-def test_intervals_of_the_probability_cover_it(paired: bool) -> None:
+@pytest.mark.parametrize("other", [by_seed, unshared])
+def test_intervals_of_the_probability_cover_it(other: Callable[..., dict[int, float]]) -> None:
     random, hits = np.random.default_rng(0), 0
     truth = stats.norm.cdf(0.5 / math.sqrt(2))
-    for trial in range(150):
-        first, second = by_seed(*random.normal(size=8)), by_seed(*random.normal(0.5, size=8))
-        found = probability_better(first, second, sign=1, paired=paired, resampling=Resampling(300, seed=trial))
+    for _ in range(150):
+        first, second = by_seed(*random.normal(size=8)), other(*random.normal(0.5, size=8))
+        found = probability_better(first, second, sign=1)
         hits += found.low <= truth <= found.high  # type: ignore[operator]
     assert hits >= 0.9 * 150
 
 
 def test_sides_of_unequal_length_are_drawn_each_from_its_own() -> None:
-    long, short = by_seed(*range(9)), by_seed(2.5, 4.5, 6.5)
-    there = probability_better(long, short, sign=1, paired=False, resampling=FEW)
-    back = probability_better(short, long, sign=1, paired=False, resampling=FEW)
+    long, short = by_seed(*range(9)), unshared(2.5, 4.5, 6.5)
+    there, back = probability_better(long, short, sign=1), probability_better(short, long, sign=1)
     assert (there.low, there.high) == pytest.approx((1 - back.high, 1 - back.low), abs=0.06)  # type: ignore[operator]
 
 
@@ -105,18 +108,20 @@ def test_the_smallest_p_is_what_the_most_extreme_data_give() -> None:
         *(1.0, 0.1, 0.0571, 0.0357, 0.0286)
     ]
     for n in (6, 8):
-        apart = compare(by_seed(*range(n)), by_seed(*range(100, 100 + n)), sign=1)
-        assert apart.paired and apart.exact and apart.p == pytest.approx(smallest_p(n)) == apart.smallest
+        apart = permutation_test(by_seed(*range(n)), by_seed(*range(100, 100 + n)), sign=1)
+        assert (
+            apart.p == pytest.approx(smallest_p(n)) and f"exact permutation test of means, {n} paired" in apart.sentence
+        )
     for n, m in ((4, 4), (3, 5), (6, 4)):
-        apart = compare(by_seed(*range(n)), by_seed(*range(100, 100 + m)), sign=1, paired=False)
-        assert apart.exact and apart.p == pytest.approx(smallest_p(n, m)) == apart.smallest
+        apart = permutation_test(by_seed(*range(n)), by_seed(*range(100, 100 + m)), sign=1, paired=False)
+        assert apart.p == pytest.approx(smallest_p(n, m)) and f"means, {n} + {m} unpaired" in apart.sentence
 
 
 @pytest.mark.parametrize(
     ("n", "m", "paired"), [(5, 5, True), (1, 1, True), (3, 3, False), (3, 4, False), (1, 9, False)]
 )
 def test_too_few_seeds_give_a_sentence_and_no_p(n: int, m: int, paired: bool) -> None:
-    found = compare(by_seed(*range(n)), by_seed(*range(100, 100 + m)), sign=1, paired=paired)
+    found = permutation_test(by_seed(*range(n)), by_seed(*range(100, 100 + m)), sign=1, paired=paired)
     assert found.p is None and found.sentence.startswith(TOO_FEW)
     assert "needs 6 paired seeds, or 4 + 4 unpaired ones" in found.sentence
     assert found.advantage == pytest.approx(100 + (m - 1) / 2 - (n - 1) / 2)
@@ -124,10 +129,10 @@ def test_too_few_seeds_give_a_sentence_and_no_p(n: int, m: int, paired: bool) ->
 
 def test_a_family_needs_more_seeds() -> None:
     assert seeds_needed(paired=True) == 6 and seeds_needed(paired=False) == 4
-    assert seeds_needed(paired=True, comparisons=10) == 9 and seeds_needed(paired=False, comparisons=10) == 6
-    found = compare(by_seed(*range(6)), by_seed(*range(9, 15)), sign=1, comparisons=10)
-    assert found.p is None and "for one of 10 comparisons needs 9 paired seeds, or 6 + 6 unpaired" in found.sentence
-    nobody = compare({0: 1.0}, {1: 1.0}, sign=1, paired=True)
+    assert seeds_needed(paired=True, family=10) == 9 and seeds_needed(paired=False, family=10) == 6
+    found = permutation_test(by_seed(*range(6)), by_seed(*range(9, 15)), sign=1, family=10)
+    assert found.p is None and "for one of 10 tests needs 9 paired seeds, or 6 + 6 unpaired" in found.sentence
+    nobody = permutation_test({0: 1.0}, {1: 1.0}, sign=1, paired=True)
     assert nobody.p is None and nobody.advantage is None and "0 paired seeds" in nobody.sentence
 
 
@@ -156,55 +161,56 @@ def tails(null: list[float], seen: float) -> float:
 )
 def test_tests_equal_counting_all_permutations(pairs: list[tuple[int, int]], unit: float) -> None:
     first, second = (unit * np.array(side, dtype=float) + 0.3 for side in zip(*pairs, strict=True))
-    found = compare(by_seed(*first), by_seed(*second), sign=1)
-    assert found.exact and found.p == pytest.approx(flips(first / unit, second / unit))
-    dealt = compare(by_seed(*first), by_seed(*second[:4]), sign=1, paired=False)
-    assert dealt.exact and dealt.p == pytest.approx(deals(first / unit, second[:4] / unit))
+    found = permutation_test(by_seed(*first), by_seed(*second), sign=1)
+    assert "exact" in found.sentence and found.p == pytest.approx(flips(first / unit, second / unit))
+    dealt = permutation_test(by_seed(*first), by_seed(*second[:4]), sign=1, paired=False)
+    assert "exact" in dealt.sentence and dealt.p == pytest.approx(deals(first / unit, second[:4] / unit))
 
 
 def test_tests_are_symmetric_and_know_the_direction() -> None:
     first, second = by_seed(1, 2, 3, 4, 5, 6), by_seed(3, 1, 5, 7, 6, 9)
-    there, back = compare(first, second, sign=1), compare(second, first, sign=1)
+    there, back = permutation_test(first, second, sign=1), permutation_test(second, first, sign=1)
     assert there.p == back.p and there.advantage == pytest.approx(10 / 6) and back.advantage == pytest.approx(-10 / 6)
-    assert compare(first, second, sign=-1).advantage == pytest.approx(-10 / 6)
+    assert permutation_test(first, second, sign=-1).advantage == pytest.approx(-10 / 6)
     assert there.sentence == f"p = {there.p:.2g} (exact permutation test of means, 6 paired seeds)"
 
 
 def test_ties_throughout_are_no_difference() -> None:
     for paired in (True, False):
-        found = compare(by_seed(*[2.0] * 6), by_seed(*[2.0] * 6), sign=1, paired=paired)
+        found = permutation_test(by_seed(*[2.0] * 6), by_seed(*[2.0] * 6), sign=1, paired=paired)
         assert found.p == 1.0 and found.advantage == 0
-        failed = compare(by_seed(*[INF] * 6), by_seed(*[INF] * 6), sign=1, paired=paired)
-        assert failed.p == 1.0 and failed.advantage is None and failed.ranks
+        failed = permutation_test(by_seed(*[INF] * 6), by_seed(*[INF] * 6), sign=1, paired=paired)
+        assert failed.p == 1.0 and failed.advantage is None and "of ranks" in failed.sentence
 
 
 def test_sums_in_another_order_are_ties() -> None:
     """Sums of tenths that are equal on paper differ in the last digit, and then a tail was counted too small."""
     differences, zeros = by_seed(-0.1, 0.3, -0.2, -0.2, 0.1, 0.1), by_seed(*[0.0] * 6)
-    assert compare(differences, zeros, sign=1).p == 1.0
+    assert permutation_test(differences, zeros, sign=1).p == 1.0
     first, second = by_seed(0.4, 0.4, 0.3, 0.5), by_seed(0.3, 0.3, 0.6, 0.5, 0.3)
-    assert compare(first, second, sign=1, paired=False).p == 1.0
+    assert permutation_test(first, second, sign=1, paired=False).p == 1.0
 
 
 def test_failures_are_compared_by_rank() -> None:
     good, failing = by_seed(1, 2, 3, 4, 5, 6), by_seed(INF, 9, INF, 9, INF, 9)
     for paired in (True, False):
-        found = compare(good, failing, sign=1, paired=paired)
-        assert found.ranks and "of ranks" in found.sentence
-        assert found.p == pytest.approx(found.smallest)
+        found = permutation_test(good, failing, sign=1, paired=paired)
+        assert "of ranks" in found.sentence
+        assert found.p == pytest.approx(smallest_p(6) if paired else smallest_p(6, 6))
     theirs = stats.wilcoxon([1, 2, -3, 4, 5, 6, 7.0], method="exact").pvalue
-    own = compare(by_seed(-1, -2, 3, -4, -5, -6, 0.0), by_seed(*[0.0] * 6, INF), sign=1)
-    assert own.ranks and own.p == pytest.approx(theirs)
+    own = permutation_test(by_seed(-1, -2, 3, -4, -5, -6, 0.0), by_seed(*[0.0] * 6, INF), sign=1)
+    assert "of ranks" in own.sentence and own.p == pytest.approx(theirs)
 
 
 def test_many_seeds_are_tested_by_a_draw_that_can_be_repeated() -> None:
     random = np.random.default_rng(0)
     first, second = by_seed(*random.normal(size=20)), by_seed(*random.normal(0.6, size=20))
-    found = [compare(first, second, sign=1, paired=False, resamples=999, seed=seed) for seed in (1, 1, 2)]
-    assert found[0] == found[1] and not found[0].exact and "random" in found[0].sentence
+    found, again = (permutation_test(first, second, sign=1, paired=False) for _ in range(2))
+    assert found == again and "random" in found.sentence
     expected = stats.ttest_ind(list(first.values()), list(second.values())).pvalue
-    assert found[0].p == pytest.approx(expected, abs=0.03)
-    assert found[0].p is not None and found[0].p >= 2 / 1000
+    assert found.p == pytest.approx(expected, abs=0.01)
+    random_p = permutation_test(by_seed(*range(20)), by_seed(*range(100, 120)), sign=1).p
+    assert random_p == 2 / 20_000  # a draw of 19,999 and the scores as they are: never 0
 
 
 @pytest.mark.parametrize(("paired", "size"), [(True, 6 / 64), (False, 92 / 924)])
@@ -212,7 +218,7 @@ def test_null_data_are_called_different_no_more_often_than_the_level(paired: boo
     """Size: the share of permutations that the most extreme outcomes at a level of 0.1 take up."""
     random, trials = np.random.default_rng(0), 200
     found = [
-        compare(by_seed(*random.normal(size=6)), by_seed(*random.normal(size=6)), sign=1, paired=paired).p
+        permutation_test(by_seed(*random.normal(size=6)), by_seed(*random.normal(size=6)), sign=1, paired=paired).p
         for _ in range(trials)
     ]
     rejected = sum(p is not None and p <= 0.1 for p in found)
@@ -245,31 +251,12 @@ def test_holm_rejects_what_stepping_down_rejects(p_values: list[float], hundredt
     assert {i for i, p in enumerate(holm(p_values)) if p is not None and p <= level} == rejected
 
 
-# the box, seed by seed
-
-
-def test_covered_by_seed() -> None:
-    runs = {1: ([0.25], [10.0]), 0: ([0.25, np.nan], [INF, INF]), 2: ([], [])}
-    assert covered_by_seed(runs, Reference()) == {0: 0.0, 1: 0.32, 2: 0.0}
-    with pytest.raises(ValueError, match="1 costs but 2 scores"):
-        covered_by_seed({0: ([0.5], [1.0, 2.0])}, Reference())
-
-
-def test_a_camp_covers_what_its_methods_cover_together() -> None:
-    first = {0: ([0.25], [10.0]), 1: ([0.25], [10.0])}
-    second = {1: ([0.5], [5.0]), 2: ([0.5], [5.0])}
-    together = camp_covered_by_seed([first, second, {}], Reference())
-    assert together == {1: hypervolume([0.25, 0.5], [10.0, 5.0], Reference())}
-    assert together[1] > covered_by_seed(first, Reference())[1]
-    assert camp_covered_by_seed([], Reference()) == {} == camp_covered_by_seed([{}], Reference())
-
-
 def test_camps_are_compared_by_what_they_cover() -> None:
     random = np.random.default_rng(0)
     camps = [
         [{seed: ([0.25, 0.5], random.uniform(level, level + 5, 2)) for seed in range(6)} for _ in range(2)]
         for level in (5, 15)
     ]
-    first, second = (camp_covered_by_seed(camp, Reference()) for camp in camps)
+    first, second = (camp_hypervolume_by_seed(camp, Reference()) for camp in camps)
     assert probability_better(first, second, sign=LARGE_IS_GOOD).value == 1.0
-    assert compare(first, second, sign=LARGE_IS_GOOD).p == pytest.approx(1 / 32)
+    assert permutation_test(first, second, sign=LARGE_IS_GOOD).p == pytest.approx(1 / 32)
