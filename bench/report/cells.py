@@ -1,20 +1,24 @@
-"""Numbers as a person reads them. What is not known is an empty string."""
+"""Numbers as a person reads them, and tables of them. What is not known is an empty string."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import pandas as pd
+
+from bench.report.document import Cell, Column, Row, Span, Table
 from bench.statistics import Estimate
 from bench.task import Metric
+
+Form = Callable[[Any], str]
+#: heading, key of the records, and how a number is written; without that it is text
+Field = tuple[str, Any, Form | None]
+METHOD: list[Field] = [("method", "method", None), ("compressed", "kind", None)]
 
 
 def known(value: object) -> bool:
     """Whether there is a number (or a text) at all: neither None nor NaN."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
-def number(value: object, form: str) -> str:
-    """A number in a format such as ``{:.1f}``."""
-    return form.format(value) if known(value) else ""
 
 
 def short(value: float, unit: str = "") -> str:
@@ -64,8 +68,10 @@ def score(value: float, spread: float = float("nan")) -> str:
     >>> score(12.345), score(12.345, 0.61), score(0.5)
     ('12.3', '12.3 ± 0.6', '0.50')
     """
-    form = "{:.1f}" if known(value) and abs(value) >= 1 else "{:.2f}"
-    return number(value, form) + (f" ± {form.format(spread)}" if known(value) and known(spread) else "")
+    if not known(value):
+        return ""
+    digits = 1 if abs(value) >= 1 else 2
+    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if known(spread) else "")
 
 
 def signed(value: float) -> str:
@@ -83,14 +89,9 @@ def extra(value: float) -> str:
     >>> extra(0.0214), extra(1.47), extra(126.13)
     ('0.02 %', '1.5 %', '126 %')
     """
-    form = (
-        "{:.0f} %"
-        if known(value) and abs(value) >= 100
-        else "{:.1f} %"
-        if known(value) and abs(value) >= 1
-        else "{:.2f} %"
-    )
-    return number(value, form)
+    if not known(value):
+        return ""
+    return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2}f} %"
 
 
 def estimated(estimate: Estimate, form: Callable[[float], str] = score) -> str:
@@ -114,3 +115,60 @@ def title(metric: Metric) -> str:
 def unit(metric: Metric) -> str:
     """Its unit as tables write it."""
     return "%" if metric.unit == "percent" else metric.unit
+
+
+def written(form: str, before: str = "") -> Form:
+    """A way to write numbers, such as ``.3f``, with something before them."""
+    return lambda value: before + format(value, form)
+
+
+def whole(share: float) -> str:
+    """A share in whole percent."""
+    return measured(share, 0)
+
+
+def in_bytes(size: float) -> str:
+    """A size with its unit."""
+    return short(size, "B")
+
+
+def tenths(share: float) -> str:
+    """A share in tenths of a percent."""
+    return measured(share, 1)
+
+
+def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows by column; what is not known is None."""
+    return [{k: v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> Table:
+    """A table of records; those with ``camp`` have their name in bold; ``style`` and ``apart`` are those of the row."""
+    columns = [
+        Column(head, "number" if form else "text" if position else "name", page_only=head == "files")
+        for position, (head, _, form) in enumerate(fields)
+    ]
+    found = []
+    for row in rows:
+        cells = [cell_of(row[key], form) for _, key, form in fields]
+        if row.get("camp"):
+            cells[0] = Cell(Span(row[fields[0][1]], look="bold"))
+        style = row.get("style", "control" if row.get("kind") == "control" else "")
+        found.append(Row(cells, style, row.get("apart", False)))
+    return Table(columns, found)
+
+
+def cell_of(value: Any, form: Form | None) -> Cell:
+    """A number or an estimate in its form, and what it is sorted by; texts and cells as they are."""
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, Estimate) and form is not None:
+        return Cell(estimated(value, form), value.value)
+    if form is None or isinstance(value, str):
+        return Cell("" if value is None else str(value))
+    return Cell("" if value is None else form(value), value)
+
+
+def metric_name(metric: Metric) -> str:
+    """A metric with its unit, as headings write it: ``EER %``."""
+    return f"{title(metric)} {unit(metric)}"
