@@ -149,9 +149,9 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Write the same as Markdown.", metavar="FILE.md")] = None,
 ) -> None:
     """Lay two result sets (two commits, two machines) side by side: what differs beyond noise?"""
-    from bench.difference import print_difference
+    from bench.compare import compare_results
 
-    print_difference(first, second, output)
+    compare_results(first, second, output)
 
 
 @app.command()

@@ -49,10 +49,11 @@ Words = str | Span | Sequence[str | Span]
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; ``page_only``: Markdown leaves it out."""
 
     words: Words
     style: str = ""
+    page_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,11 +212,11 @@ def _as_cell(cell: Cell | str) -> Cell:
 
 def _blocks(piece: Piece) -> Iterable[str]:
     match piece:
-        case Text():
-            said = _markdown(_plain(piece.words))
+        case Text() if not piece.page_only:
+            said = _markdown(piece.words)
             yield f"**{said}**" if piece.style in ("answer", "strong") else said
         case Bullets():
-            yield "\n".join(f"- {_markdown(_plain(item))}" for item in piece.items)
+            yield "\n".join(f"- {_markdown(item)}" for item in piece.items)
         case Definitions():
             yield from [f"### {_markdown(piece.heading)}"] if piece.heading else []
             yield "\n".join(f"- {_markdown(name)}: {_markdown(' '.join(said))}" for name, said in piece.entries)
@@ -227,18 +228,24 @@ def _blocks(piece: Piece) -> Iterable[str]:
 
 def _pipes(table: Table) -> str:
     kept = [position for position, column in enumerate(table.columns) if not column.page_only]
-    rows = [[table.columns[at].header for at in kept]]
-    rows += [[_plain(_as_cell(row.cells[at]).words) for at in kept] for row in table.rows]
-    lines = [" | ".join(_markdown(text) for text in row) for row in rows]
+    rows = [[_markdown(table.columns[at].header) for at in kept]]
+    rows += [[_markdown(_as_cell(row.cells[at]).words) for at in kept] for row in table.rows]
+    lines = [" | ".join(row) for row in rows]
     lines.insert(1, " | ".join("---:" if table.columns[at].kind == "number" else "---" for at in kept))
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _markdown(text: str) -> str:
-    """Text that Markdown takes as it is, in a table too; underscores within words mean nothing to it."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"[\\|*`~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
+def _markdown(words: Words) -> str:
+    """Text that Markdown takes as it is, in a table too."""
+    parts = [(_escaped(span.text), span.look == "bold" and span.text) for span in _spans(words)]
+    text = " ".join("".join(f"**{part}**" if bold else part for part, bold in parts).split())
     return re.sub(r"^(\d*)([-+.)]|#+)(?=\s)", r"\1\\\2", text)
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # underscores within words mean nothing to Markdown
+    return re.sub(r"[\\|*`~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def _lines(piece: Piece) -> Iterable[RenderableType]:

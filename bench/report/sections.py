@@ -68,12 +68,13 @@ def _budgets(data: ReportData) -> Section:
         for side, ahead in sides.items():
             shown = score(duel[f"{side}_score"], duel[f"{side}_std"])
             cells.append(duel[side] or Cell("none within this budget", style="soft"))
-            cells.append(Cell(shown, style=f"win {side}" if ahead * (duel["gap"] or 0) > 0 else ""))
+            better = ahead * (duel["gap"] or 0) > 0
+            cells.append(Cell(Span(shown, look="bold" if better else ""), style=f"win {side}" if better else ""))
         rows.append(Row([*cells, signed(duel["gap"]), score(duel["uniform_score"], duel["uniform_std"])]))
     metric = Column(metric_name(data.metric))
     during, after = (
-        Column("compressed while training", "text", "in_training"),
-        Column("compressed afterwards", "text", "post_hoc"),
+        Column("compressed while training", "name", "in_training"),
+        Column("compressed afterwards", "name", "post_hoc"),
     )
     columns = [
         Column("budget"),
@@ -220,12 +221,12 @@ def _points(data: ReportData) -> Section:
     fields += [("size", "size_bytes", in_bytes), ("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
     text = (
         f"Costs are for one {data.points.work_unit}; shares are of the dense model. The theoretical and the real "
-        "saving stand side by side: non-zero MACs are what would be left if zeros were skipped, latency is what the runtime "
-        "takes. Training steps of a post-hoc method: its own + those of the dense model it starts from. A dot marks "
+        "saving stand side by side: non-zero MACs are what would be left if zeros were skipped, latency is what the "
+        "runtime takes. Training steps of a post-hoc method: its own + those of the dense model it starts from. A dot marks "
         "what no other point beats on eval at these MACs. Red: a seed failed, or the budget was missed."
     )
     table = table_of(rows, [*fields, ("files", "files", None)])
-    return Section("All chosen points", [Text(text), table, Text(_below_points(data), "soft")], "points")
+    return Section("All chosen points", [Text(text), table, *_below_points(data)], "points")
 
 
 def _seed(data: ReportData, trial: Mapping[str, Any]) -> list[Span | str]:
@@ -235,17 +236,16 @@ def _seed(data: ReportData, trial: Mapping[str, Any]) -> list[Span | str]:
     return [" · ", Span(f"seed {trial['seed']}", found.folder, hint=hint), *run]
 
 
-def _below_points(data: ReportData) -> list[Span | str]:
+def _below_points(data: ReportData) -> list[Piece]:
+    run = "A click on a heading sorts; “run” opens the trial in MLflow while "
     checkpoints = [f"{score(value)} (seed {seed})" for seed, value in sorted(data.points.checkpoints.items())]
     dense = "No post-hoc method has started from a dense model yet."
     if checkpoints:
         head = f"The dense model that post-hoc methods start from has {title(data.metric)} on dev"
         dense = f"{head}: {', '.join(checkpoints)}."
-    said = (
-        "CPU seconds are a trial's own; a post-hoc trial's share of training the dense model is not among them. On the "
-        "page a click on a heading sorts, and “run” opens the trial in MLflow while "
-    )
-    return [said, Span("make ui", look="code"), f" is running. {dense}"]
+    said = "CPU seconds are a trial's own; a post-hoc trial's share of training the dense model is not among them. "
+    clicks = Text([run, Span("make ui", look="code"), " is running."], "soft", page_only=True)
+    return [Text(said + dense, "soft"), clicks]
 
 
 def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:

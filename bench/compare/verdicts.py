@@ -1,19 +1,32 @@
-"""Whether the scores of matched points differ beyond noise, as far as the seeds can tell."""
+"""What differs between matched points: scores beyond noise, costs, and models that should have been the same."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.difference.matched import Point
-from bench.report.numbers import known
+from bench.compare.sides import Point, Side
+from bench.report.cells import known, measured, short
 from bench.statistics import Sign, compare, holm, sign_of, smallest_p
 from bench.task import Metric
 
 LEVEL = 0.05
+#: column -> its name for a person; these are counted, so any change is a change
+COUNTED = {
+    "macs_ratio": "MACs of dense",
+    "effective_macs_ratio": "non-zero MACs of dense",
+    "size_bytes": "file size",
+}
+#: how far repeated measurements of one model's latency ratio may lie apart where that was not recorded, as a share
+USUAL_SPREAD = 0.03
+#: what belongs to the comparison a model stands in, or to the machine's folders, and not to the model
+NOT_THE_MODEL = ("task", "preset", "method", "stage", "control", "trial", "chosen", "reason", "run_id", "key")
+#: how names of columns begin or end that hold times and memory, which no machine repeats
+_MEASURED_BEFORE, _MEASURED_AFTER = ("latency",), ("_s", "_ms", "_mb")
 Finding = Literal["same score", "within noise", "better", "worse", "too few seeds to tell", "failed in both"]
 Seeds = Mapping[int, float]
 Errors = NDArray[np.float64]
@@ -158,3 +171,132 @@ def _standard_error(first: Errors, second: Errors, paired: bool) -> float | None
         return None
     parts = [second - first] if paired else [first, second]
     return math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A cost that is not what it was.
+
+    Attributes:
+        point: whose.
+        cost: its name for a person.
+        first: the mean in A, over the seeds that both have, or over all where they share none; as text with its unit.
+        second: the mean in B.
+        share: by what share of A it has grown.
+        noise: what a latency may differ by without having changed, as a share; 0 for what is counted.
+    """
+
+    point: Point
+    cost: str
+    first: str
+    second: str
+    share: float
+    noise: float
+
+
+def changed_costs(points: Sequence[Point]) -> list[Change]:
+    """The costs of the points that differ; costs that are not known on both sides are left out."""
+    return [change for point in points for change in (*_counted(point), *_latency(point))]
+
+
+def _counted(point: Point) -> list[Change]:
+    found = []
+    for column, name in COUNTED.items():
+        one, other = _values(point, column)
+        if one and other and one != other:
+            form = (lambda mean: short(mean, "B")) if column == "size_bytes" else measured
+            means = _mean(one), _mean(other)
+            found.append(Change(point, name, form(means[0]), form(means[1]), _growth(*means), 0.0))
+    return found
+
+
+def _latency(point: Point) -> list[Change]:
+    """Beyond the sum of both spreads (largest less smallest repeat, over the median) no repeats can have overlapped."""
+    one, other = _values(point, "latency_ratio")
+    if not (one and other):
+        return []
+    spreads = _values(point, "latency_spread")
+    noise = sum(max(side) for side in spreads) if all(spreads) else USUAL_SPREAD
+    means = _mean(one), _mean(other)
+    share = _growth(*means)
+    texts = [f"x {mean:.3f}" for mean in means]
+    return [Change(point, "latency ratio", texts[0], texts[1], share, noise)] if abs(share) > noise else []
+
+
+def _values(point: Point, column: str) -> tuple[list[float], list[float]]:
+    """What both sides know of a column, in the order of the seeds."""
+
+    def of(side: Mapping[int, Mapping[str, Any]], seeds: Sequence[int]) -> list[float]:
+        return [float(side[seed][column]) for seed in seeds if known(side[seed].get(column))]
+
+    shared = [s for s in point.shared if known(point.first[s].get(column)) and known(point.second[s].get(column))]
+    return of(point.first, shared or sorted(point.first)), of(point.second, shared or sorted(point.second))
+
+
+def _growth(first: float, second: float) -> float:
+    return second / first - 1 if first else math.inf
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A model that was trained twice under the same key and came out differently.
+
+    Attributes:
+        method: its method.
+        seed: its seed.
+        key: its key.
+        columns: value in A and value in B of every column that differs.
+    """
+
+    method: str
+    seed: int
+    key: str
+    columns: dict[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What the keys of two result sets tell.
+
+    Attributes:
+        agreeing: how many models, by method, have the same key and agree to the bit.
+        disagreeing: those that do not.
+        only_first: how many keys, by method, only A has.
+        only_second: likewise B.
+    """
+
+    agreeing: Counter[str]
+    disagreeing: list[Disagreement]
+    only_first: Counter[str]
+    only_second: Counter[str]
+
+
+def repeated_models(first: Side, second: Side) -> Repeated:
+    """Compare the models that have the same key, in all columns but times and memory; nothing if keys are unknown."""
+    one, other = _by_key(first), _by_key(second)
+    if not (one and other):
+        return Repeated(Counter(), [], Counter(), Counter())
+    columns = [name for name in first.table if name in second.table and _of_the_model(str(name))]
+    agreeing: Counter[str] = Counter()
+    disagreeing = []
+    for key in (key for key in one if key in other):
+        pairs = {str(name): (one[key][str(name)], other[key][str(name)]) for name in columns}
+        differing = {name: (a, b) for name, (a, b) in pairs.items() if known(a) and known(b) and a != b}
+        if differing:
+            disagreeing.append(Disagreement(str(one[key]["method"]), int(one[key]["seed"]), key, differing))
+        else:
+            agreeing[str(one[key]["method"])] += 1
+    only = [Counter(str(a[key]["method"]) for key in a if key not in b) for a, b in ((one, other), (other, one))]
+    return Repeated(agreeing, disagreeing, *only)
+
+
+def _by_key(side: Side) -> dict[str, dict[str, Any]]:
+    return {str(row["key"]): row for row in side.rows if known(row.get("key"))}
+
+
+def _of_the_model(column: str) -> bool:
+    return not (column in NOT_THE_MODEL or column.startswith(_MEASURED_BEFORE) or column.endswith(_MEASURED_AFTER))

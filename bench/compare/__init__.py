@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
-from bench.difference.contents import contents
-from bench.difference.shown import render_markdown, render_terminal
-from bench.difference.sides import load_sides
 from bench.errors import BenchError
 
 WIDTH = 120  # of the output where there is no terminal
 
 
-def print_difference(first: Path, second: Path, output: Path | None = None) -> None:
+def compare_results(first: Path, second: Path, output: Path | None = None) -> None:
     """Print what differs between two result sets, and write the same as Markdown.
 
     Args:
@@ -23,11 +18,17 @@ def print_difference(first: Path, second: Path, output: Path | None = None) -> N
     Raises:
         BenchError: a path leads to nothing that can be compared, or the output cannot be written.
     """
-    parts = contents(*load_sides(first, second))
+    from rich.console import Console
+
+    from bench.compare.sections import comparison_sections
+    from bench.compare.sides import load_sides
+    from bench.report.document import render_markdown, render_terminal
+
+    sections = comparison_sections(*load_sides(first, second))
     if output is not None:
         try:
-            output.write_text(render_markdown(parts), encoding="utf-8")
+            output.write_text(render_markdown(sections), encoding="utf-8")
         except OSError as error:
             raise BenchError(f"cannot write {output}: {error.strerror}; choose another file with --output") from error
     console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(render_terminal(parts), highlight=False)
+    (console if console.is_terminal else Console(width=WIDTH)).print(render_terminal(sections), highlight=False)
