@@ -83,6 +83,7 @@ class ReportData:
         hypervolumes: ``quality.hypervolume_table``; empty without a reference.
         chance: ``quality.chance_table``; empty without a reference.
         bands: attainment band by method; empty without a reference.
+        draws: the items of the chosen models, drawn again.
         items_missing: chosen models without usable item scores, where others have them.
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
         excess: ``costs.excess_table``.
@@ -109,6 +110,7 @@ class ReportData:
     hypervolumes: pd.DataFrame
     chance: pd.DataFrame
     bands: Mapping[str, AttainmentBand]
+    draws: quality.ItemDraws
     items_missing: int
     theory: pd.DataFrame
     excess: pd.DataFrame
@@ -167,6 +169,7 @@ def report_data(points: Points) -> ReportData:
         hypervolumes=quality.hypervolume_table(entries, chosen, reference, theory) if reference else pd.DataFrame(),
         chance=quality.chance_table(by_seed, kinds, reference) if reference else pd.DataFrame(),
         bands=quality.attainment_bands(by_seed, reference) if reference else {},
+        draws=draws,
         items_missing=len(scores) - len(draws.scores) if draws.scores else 0,
         theory=theory,
         excess=costs.excess_table(trained, kinds, budgets, sign),
