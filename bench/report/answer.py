@@ -39,6 +39,94 @@ CONTROLS = {
     "must beat it.",
 }
 
+#: heading of each section and what stands below it; metric, its name with the unit, and work unit are filled in
+EXPLAINED = {
+    "budgets": (
+        "At each budget",
+        "For each budget, the best method of each camp among its models that cost at most this share of the dense "
+        "model's MACs: chosen on dev, scored on eval. A model is left out if one of its seeds failed or missed its "
+        "budget. The better score is bold. Controls belong to neither camp.",
+    ),
+    "best": (
+        "Best score within each budget",
+        "The best mean {metric} on eval over seeds among the points that cost at most this share of the "
+        "dense MACs, chosen on dev. A point counts as worst if one of its seeds failed or missed its budget. ",
+    ),
+    "undiminished": (
+        "How small without loss",
+        "The smallest share of the dense compute at which the mean score over seeds is no worse than that of the dense "
+        "model trained for as many steps, with the same seeds; “none” where no point is as good. Brackets as above.",
+    ),
+    "excess": (
+        "How far from the best possible",
+        "Theory gives the best score that any model can have at a share of the dense compute. Here is how much worse "
+        "each method's chosen models are at the compute that they really cost, in percent of the best possible "
+        "{metric} on eval: over all of them, and over those chosen for each budget. Zeros in a weight are "
+        "executed, so they save nothing here.",
+    ),
+    "points": (
+        "All chosen points",
+        "Costs are for one {work_unit}; shares are of the dense model. The theoretical and the real "
+        "saving stand side by side: non-zero MACs are what would be left if zeros were skipped, latency is what the "
+        "runtime takes. Training steps of a post-hoc method: its own + those of the dense model it starts from. A dot "
+        "marks what no other point beats on eval at these MACs. Red: a seed failed, or the budget was missed.",
+    ),
+    "speedup": (
+        "Theoretical against real speed-up",
+        "How many times cheaper than the dense model in multiply-accumulates, as executed and if zeros cost nothing, "
+        "and how many times faster the exported file really runs, on one thread. “Realised” is the share of the "
+        "theoretical speed-up that is real.",
+    ),
+    "training": (
+        "What training cost",
+        "Three ways to count. From scratch: a chosen point's own training and that of the dense model it started from. "
+        "Given a dense model: its own alone, for those who already have a trained model. Whole tuning: all models that "
+        "were trained for the method, trials and further seeds, the dense model once for each seed. Training MACs "
+        "count forward and backward passes; what was not recorded is empty.",
+    ),
+    "chance": (
+        "More than chance?",
+        "By the hypervolume that each seed covers with the MACs it executes. An advantage above 0 means that the first "
+        "is better; a probability of 50 % means that a seed of either is as likely to be the better one.",
+    ),
+    "breakdown": (
+        "Parts of the score",
+        "{metric_name} on eval of every chosen point, part by part (means over seeds). A method that is "
+        "good on the whole may fail on one part. Darker is worse. Parts rest on fewer examples than the whole, so they "
+        "scatter more.",
+    ),
+    "published": (
+        "Published elsewhere",
+        "Others have published these scores for networks of the same kind, trained in their own way on the data named. "
+        "They are no part of any verdict, front or hypervolume of this report. Shares are of the published dense "
+        "model's compute; where there is none, it was not reported.",
+    ),
+    "fronts": (
+        "Quality against cost",
+        "Each method has one colour and marker. Solid lines: compressed while training; dashed: afterwards; grey and "
+        "dotted: controls. Further left is cheaper. A cross is a point one of whose seeds failed or missed its budget: "
+        "it counts as worst. ",
+    ),
+    "attainment": (
+        "What half of the seeds attain",
+        "The control of uniform width is grey and dotted, the dense model's level a thin line. ",
+    ),
+    "hypervolume": (
+        "How much of the trade-off each covers",
+        "Hypervolume of the chosen points on eval (means over seeds), from 0 to 1; more is better. Points one of whose "
+        "seeds failed or missed its budget cover nothing. Box, reference point and normalisation are frozen, see “",
+    ),
+    "declined": (
+        "Methods that do not apply here",
+        "These methods declined this task or its model, which is no failure.",
+    ),
+}
+THEORY = (
+    "No model can lie in the shaded part, beyond the line “best possible”, with the MACs it executes (hollow points "
+    "leave some out); between the points that a line joins there is no model. Where scores are on a logarithmic axis, "
+    "the same excess over the best possible is the same distance. "
+)
+
 
 def answer(data: ReportData) -> str:
     """One or two sentences: which camp is ahead at how many budgets, and how far this can be trusted."""

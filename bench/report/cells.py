@@ -122,6 +122,11 @@ def written(form: str, before: str = "") -> Form:
     return lambda value: before + format(value, form)
 
 
+def count(number: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,.0f}"
+
+
 def whole(share: float) -> str:
     """A share in whole percent."""
     return measured(share, 0)
