@@ -287,7 +287,7 @@ def how_drawn(estimates: Sequence[Estimate]) -> str:
     said = f"Brackets hold {percent(drawn[0].confidence)} bootstrap intervals over {'; or over '.join(over)}."
     seeds = min(estimate.n for estimate in estimates)
     if seeds == 1:
-        return f"{said} They do not show what another seed would change: 1 seed is {TOO_FEW.removesuffix(' to tell')}."
+        return f"{said} They do not show what another seed would change: 1 seed is too few."
     if seeds < seeds_needed(paired=True):
         held = percent(round(1 - 2 / 2**seeds, 3))
         said += f" {TOO_FEW.capitalize()} small differences: the range of {seeds} seeds holds the true mean in at most"

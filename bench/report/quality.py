@@ -144,15 +144,17 @@ def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws
 def grid_of(counted: pd.DataFrame, methods: Collection[str], draws: ItemDraws) -> Grid | None:
     """The points of these methods with the seeds that all points have; None if there is no such seed."""
     table = counted[counted["method"].isin(list(methods))]
-    settings = {setting: own.set_index("seed") for setting, own in table.groupby(["method", "trial"], sort=False)}
-    shared = sorted(set.intersection(*(set(own.index) for own in settings.values()))) if settings else []
-    if not shared:
+    table = table.assign(point=table.groupby(["method", "trial"], sort=False).ngroup())
+    points = table["point"].nunique()
+    shared = [seed for seed, own in table.groupby("seed") if len(own) == points]
+    table = table[table["seed"].isin(shared)].sort_values(["point", "seed"])
+    if table.empty:
         return None
 
     def matrix(column: str, kind: type = np.float64) -> NDArray[Any]:
-        return np.stack([own.loc[shared, column].to_numpy(dtype=kind) for own in settings.values()], axis=-1)
+        return np.ascontiguousarray(table[column].to_numpy(dtype=kind).reshape(points, -1).T)
 
-    names, evals = np.array([str(method) for method, _ in settings]), matrix("eval")
+    names, evals = matrix("method", str)[0], matrix("eval")
     items = _drawn(matrix("key", object), evals, draws)
     return Grid(names, matrix("macs_ratio"), matrix("effective_macs_ratio"), matrix("dev"), evals, items)
 

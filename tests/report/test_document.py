@@ -101,7 +101,7 @@ def test_markdown_takes_text_as_it_is(text: str, written: str) -> None:
 
 def test_a_terminal_takes_no_text_for_markup() -> None:
     shown = terminal(SECTIONS)
-    assert shown.count(EVIL) == 10
+    assert shown.count(EVIL) == 9
     assert "far" in shown and "for the page" in shown
 
 
