@@ -76,23 +76,17 @@ class ReportData:
             seed: seed, key, run_id).
         trials: the trained models that are listed: with thousands of them the chosen ones, then the best on dev.
         links: of the trials that are listed or chosen, by key.
-        duels: ``quality.duel_table`` by the MACs that are executed.
+        duels: ``duel_table`` by the MACs that are executed.
         duels_if_free: the same if zeros cost nothing.
-        best: ``quality.best_table``.
-        undiminished: ``quality.undiminished_table``.
-        hypervolumes: ``quality.hypervolume_table``; empty without a reference.
-        chance: ``quality.chance_table``; empty without a reference.
+        best, undiminished, hypervolumes, chance: tables of ``quality``; the last two are empty without a reference.
         bands: attainment band by method; empty without a reference.
         draws: the items of the chosen models, drawn again.
         items_missing: chosen models without usable item scores, where others have them.
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
-        excess: ``costs.excess_table``.
-        speedup: ``costs.speedup_table``.
-        training: ``costs.training_table``.
-        published: ``costs.published_points``.
+        excess, speedup, training, published: tables of ``costs``.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
-        troubles: trials that failed or missed their budget: method, budget, seed, trial, status, chosen, reason, key.
+        troubles: the rows of ``points.csv`` that failed or missed their budget.
         declined: the methods that do not apply to this task or model, with the reason they gave.
         effort: what went into it.
     """
@@ -148,13 +142,11 @@ def report_data(points: Points) -> ReportData:
     )
     kinds = {str(method): str(kind) for method, kind in zip(chosen["method"], chosen["kind"], strict=True)}
     scores = dict(trained.set_index("key")["eval"].dropna())
+    drawn = index["preset"] in DRAWN
     draws, counted = quality.draw_items(_items(points, scores), scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
     theory = pd.DataFrame(index.get("best_possible") or [], columns=["share", "score"], dtype=float)
-    model = str(index["setting"]["fields"].get("model", ""))
-    published = costs.published_points(index["task"], model, points.metric.column)
-    drawn = published.dropna(subset=["share"]) if len(published) and index["preset"] in DRAWN else pd.DataFrame()
-    trials = _listed(points)
+    published, trials = _published(points), _listed(points)
     return ReportData(
         points=points,
         sign=sign,
@@ -176,12 +168,17 @@ def report_data(points: Points) -> ReportData:
         speedup=costs.speedup_table(chosen),
         training=costs.training_table(table, kinds),
         published=published,
-        published_drawn=drawn,
+        published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
         troubles=table[~table["status"].isin(["complete", "declined"])],
         declined=_declined(table),
         effort=_effort(points, chosen),
     )
+
+
+def _published(points: Points) -> pd.DataFrame:
+    model = str(points.index["setting"]["fields"].get("model", ""))
+    return costs.published_points(points.index["task"], model, points.metric.column)
 
 
 def _chosen_trials(points: Points) -> pd.DataFrame:
