@@ -28,14 +28,7 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class Span:
-    """Words of a line that lead somewhere or look different.
-
-    Attributes:
-        text: plain text.
-        link: address, empty for none.
-        look: bold or code.
-        hint: what a page says when the pointer rests there.
-    """
+    """Words of a line that lead to an address or look different; ``hint``: what a page says at the pointer."""
 
     text: str
     link: str = ""
@@ -82,13 +75,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is more than text.
-
-    Attributes:
-        words: what is shown.
-        value: what a number is sorted by; None if it is not known.
-        style: of the cell.
-    """
+    """A cell that is more than text; ``value``: what a number is sorted by, None if it is not known."""
 
     words: Words
     value: float | None = None
@@ -143,14 +130,7 @@ Piece = Text | Bullets | Table | Figures | Definitions | Details
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands below it; the first section of a document is its title.
-
-    Attributes:
-        heading: plain text.
-        pieces: in this order.
-        anchor: its id in a page.
-        page_only: whether Markdown leaves it out.
-    """
+    """A heading with what stands below it, and its id in a page; the first section of a document is its title."""
 
     heading: str
     pieces: Sequence[Piece]
