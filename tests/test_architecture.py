@@ -14,7 +14,7 @@ LAYERS = (
     *("measure", "widths", "watch", "ledger", "train", "listing", "registry", "dense", "seal", "rebuild", "trial"),
     *("audit", "probe", "conformance", "following", "worker", "executor", "local_executor", "cluster", "ray_executor"),
     *("points", "jobs", "timing", "provenance", "screen", "search", "selection", "runs", "tracking", "pareto", "statistics"),
-    *("report", "difference", "request", "reach", "index", "pace", "comparison", "run", "ui", "cli", "__main__"),
+    *("report", "compare", "request", "reach", "index", "pace", "comparison", "run", "ui", "cli", "__main__"),
 )
 #: what a plugin may import of the engine: what bench/__init__.py exports, and the metrics
 FOR_PLUGINS = ("bench", "bench.metrics")
