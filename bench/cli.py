@@ -137,7 +137,7 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
     folder = comparison_folder(results, task, preset)
     if model is not None:
         select_comparison(folder, {"model": model})
-    print_answer(write_report(folder), folder)
+    print_answer(write_report(folder))
 
 
 @app.command()
@@ -149,9 +149,9 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Write the same as Markdown.", metavar="FILE.md")] = None,
 ) -> None:
     """Lay two result sets (two commits, two machines) side by side: what differs beyond noise?"""
-    from bench.difference import print_difference
+    from bench.compare import compare_results
 
-    print_difference(first, second, output)
+    compare_results(first, second, output)
 
 
 @app.command()

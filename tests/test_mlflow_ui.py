@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UiServer]:
         note.unlink()
     tracker = Tracker(default_uri(results), "antispoof quick", results / "mlartifacts")
     sync(tracker, load_points(written.save()))
-    sync_report(tracker, write_report(written.folder))
+    sync_report(tracker, write_report(written.folder).points)
     with ui_server(results) as started:
         yield started
 

@@ -1,13 +1,22 @@
-"""The comparison report: points.csv, report.html, report.md, front.svg."""
+"""The report of a comparison: points.csv, report.html, report.md, front.svg."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.results.points import Points, load_points
+from bench.results.points import load_points
 from bench.storage.files import write_whole
 
+if TYPE_CHECKING:
+    from bench.report.data import ReportData
 
-def write_report(folder: Path) -> Points:
+
+def write_report(folder: Path) -> ReportData:
     """Write the report of a comparison from its tracked points, beside them.
+
+    Returns:
+        Everything that was computed for it.
 
     Raises:
         BenchError: nothing has been run there.
@@ -15,19 +24,20 @@ def write_report(folder: Path) -> Points:
     points = load_points(folder)
     write_whole(folder / "points.csv", points.table.to_csv(index=False))
     # seaborn takes seconds to import, which those who only need an answer should not wait for
-    from bench.report.figures import AXES, front_figure
-    from bench.report.findings import find
-    from bench.report.html import render_html
-    from bench.report.markdown import render_markdown
-    from bench.report.svg import standalone
+    from bench.report.data import report_data
+    from bench.report.document import render_html, render_markdown
+    from bench.report.drawing import standalone
+    from bench.report.figures import AXES, draw_figures
+    from bench.report.sections import report_sections
 
-    fronts = {axis.column: front_figure(points, axis) for axis in AXES}
-    findings = find(points)
-    write_whole(folder / "report.html", render_html(points, fronts, findings))
-    write_whole(folder / "report.md", render_markdown(points, findings))
-    first = fronts[AXES[0].column]
-    if first is None:
-        (folder / "front.svg").unlink(missing_ok=True)  # of an earlier run, which is no longer this one's
+    data = report_data(points)
+    drawn = draw_figures(data)
+    sections = report_sections(data, drawn)
+    title = f"{points.index['task']} · {points.index['preset']}: compressed while training, or afterwards?"
+    write_whole(folder / "report.html", render_html(title, sections))
+    write_whole(folder / "report.md", render_markdown(sections))
+    if (front := drawn.get(AXES[0].column)) is None:
+        (folder / "front.svg").unlink(missing_ok=True)  # of an earlier report, which is no longer this one's
     else:
-        write_whole(folder / "front.svg", standalone(first))
-    return points
+        write_whole(folder / "front.svg", standalone(front))
+    return data

@@ -1,66 +1,148 @@
-"""The question, answered for one run in plain words."""
+"""The question, answered for one comparison in plain words, and what to know before believing it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.chance import CAMPS as CAMPS_TOGETHER
-from bench.report.chance import chance_table
-from bench.report.chosen import chosen_points, counts
-from bench.report.numbers import score, title
-from bench.results.points import Points
-from bench.stats.significance import seeds_needed
+from bench.report.cells import (
+    METHOD,
+    Field,
+    cell_of,
+    extra,
+    in_bytes,
+    metric_name,
+    percent,
+    records,
+    score,
+    short,
+    table_of,
+    title,
+    unit,
+    written,
+)
+from bench.report.data import ReportData
+from bench.report.document import Section, Table, Text
+from bench.report.quality import CAMPS
+from bench.stats.estimates import CONFIDENCE, Estimate
+from bench.stats.significance import TOO_FEW, seeds_needed
 
+WIDE = 128  # columns that the whole table of the terminal needs
+ONLY_WIDE = ("MACs", "params", "size")
 HARDLY = 0.01  # of the mean score: a difference below this is called none
-CAMPS = {"in_training": "while it trains", "post_hoc": "afterwards"}
+WHEN = {"in-training": "while it trains", "post-hoc": "afterwards"}
+CONTROLS = {
+    "dense": "no compression: what everything is compared with, trained for as many steps as the others.",
+    "uniform_width": "the same network made narrower and trained from scratch. A method that does not beat it at the "
+    "same compute is not worth its trouble.",
+    "random_pruning": "channels removed at random from the trained dense model, then fine-tuned. A post-hoc criterion "
+    "must beat it.",
+}
+
+#: heading of each section and what stands below it; metric, its name with the unit, and work unit are filled in
+EXPLAINED = {
+    "budgets": (
+        "At each budget",
+        "For each budget, the best method of each camp among its models that cost at most this share of the dense "
+        "model's MACs: chosen on dev, scored on eval. A model is left out if one of its seeds failed or missed its "
+        "budget. The better score is bold. Controls belong to neither camp.",
+    ),
+    "best": (
+        "Best score within each budget",
+        "The best mean {metric} on eval over seeds among the points that cost at most this share of the "
+        "dense MACs, chosen on dev. A point counts as worst if one of its seeds failed or missed its budget. ",
+    ),
+    "undiminished": (
+        "How small without loss",
+        "The smallest share of the dense compute at which the mean score over seeds is no worse than that of the dense "
+        "model trained for as many steps, with the same seeds; “none” where no point is as good. Brackets as above.",
+    ),
+    "excess": (
+        "How far from the best possible",
+        "Theory gives the best score that any model can have at a share of the dense compute. Here is how much worse "
+        "each method's chosen models are at the compute that they really cost, in percent of the best possible "
+        "{metric} on eval: over all of them, and over those chosen for each budget. Zeros in a weight are "
+        "executed, so they save nothing here.",
+    ),
+    "points": (
+        "All chosen points",
+        "Costs are for one {work_unit}; shares are of the dense model. The theoretical and the real "
+        "saving stand side by side: non-zero MACs are what would be left if zeros were skipped, latency is what the "
+        "runtime takes. Training steps of a post-hoc method: its own + those of the dense model it starts from. A dot "
+        "marks what no other point beats on eval at these MACs. Red: a seed failed, or the budget was missed.",
+    ),
+    "speedup": (
+        "Theoretical against real speed-up",
+        "How many times cheaper than the dense model in multiply-accumulates, as executed and if zeros cost nothing, "
+        "and how many times faster the exported file really runs, on one thread. “Realised” is the share of the "
+        "theoretical speed-up that is real.",
+    ),
+    "training": (
+        "What training cost",
+        "Three ways to count. From scratch: a chosen point's own training and that of the dense model it started from. "
+        "Given a dense model: its own alone, for those who already have a trained model. Whole tuning: all models that "
+        "were trained for the method, trials and further seeds, the dense model once for each seed. Training MACs "
+        "count forward and backward passes; what was not recorded is empty.",
+    ),
+    "chance": (
+        "More than chance?",
+        "By the hypervolume that each seed covers with the MACs it executes. An advantage above 0 means that the first "
+        "is better; a probability of 50 % means that a seed of either is as likely to be the better one.",
+    ),
+    "breakdown": (
+        "Parts of the score",
+        "{metric_name} on eval of every chosen point, part by part (means over seeds). A method that is "
+        "good on the whole may fail on one part. Darker is worse. Parts rest on fewer examples than the whole, so they "
+        "scatter more.",
+    ),
+    "published": (
+        "Published elsewhere",
+        "Others have published these scores for networks of the same kind, trained in their own way on the data named. "
+        "They are no part of any verdict, front or hypervolume of this report. Shares are of the published dense "
+        "model's compute; where there is none, it was not reported.",
+    ),
+    "fronts": (
+        "Quality against cost",
+        "Each method has one colour and marker. Solid lines: compressed while training; dashed: afterwards; grey and "
+        "dotted: controls. Further left is cheaper. A cross is a point one of whose seeds failed or missed its budget: "
+        "it counts as worst. ",
+    ),
+    "attainment": (
+        "What half of the seeds attain",
+        "The control of uniform width is grey and dotted, the dense model's level a thin line. ",
+    ),
+    "hypervolume": (
+        "How much of the trade-off each covers",
+        "Hypervolume of the chosen points on eval (means over seeds), from 0 to 1; more is better. Points one of whose "
+        "seeds failed or missed its budget cover nothing. Box, reference point and normalisation are frozen, see “",
+    ),
+    "declined": (
+        "Methods that do not apply here",
+        "These methods declined this task or its model, which is no failure.",
+    ),
+}
+THEORY = (
+    "No model can lie in the shaded part, beyond the line “best possible”, with the MACs it executes (hollow points "
+    "leave some out); between the points that a line joins there is no model. Where scores are on a logarithmic axis, "
+    "the same excess over the best possible is the same distance. "
+)
 
 
-def budget_duels(points: Points, cost: str = "macs_ratio") -> pd.DataFrame:
-    """For every budget the best method of each camp: chosen on dev, read on eval.
-
-    A camp's candidates at a budget are its chosen models that cost at most that share of the dense model. Controls
-    belong to neither camp; a model one of whose seeds failed or missed its budget is no candidate.
-
-    Args:
-        points: the points.
-        cost: the column that must be within the budget; ``effective_macs_ratio`` counts zeros as free.
-
-    Returns:
-        Columns: budget; for in_training, post_hoc and uniform (the control) the method, its ``_score``, its ``_std``
-        and its ``_seeds``.
-    """
-    table = chosen_points(points)
-    table = table[counts(table) & table[points.eval_column].notna()]
-    rows = []
-    for budget in points.index["budgets"]:
-        within = table[table[cost] <= budget * (1 + 1e-9)]
-        row: dict[str, object] = {"budget": budget}
-        for camp in CAMPS:
-            row |= _side(points, camp, within[(within["stage"] == camp) & ~within["control"]])
-        row |= _side(points, "uniform", within[within["method"] == "uniform_width"])
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def answer(points: Points) -> str:
+def answer(data: ReportData) -> str:
     """One or two sentences: which camp is ahead at how many budgets, and how far this can be trusted."""
-    every = budget_duels(points)
-    duels = every.dropna(subset=["in_training_score", "post_hoc_score"])
+    duels = data.duels.dropna(subset=["in_training_score", "post_hoc_score"])
     if duels.empty:
-        return _no_answer(points, every)
-    seeds = int(min(duels["in_training_seeds"].min(), duels["post_hoc_seeds"].min()))
-    sentences = [_level(duels, _gaps(points, duels)) or _verdict(points, _gaps(points, duels), len(every))]
-    sentences.append(_trust(points, seeds))
-    if points.index["preset"] == "smoke":
+        return _no_answer(data)
+    sentences = [_level(duels) or _verdict(data, duels["gap"]), _trust(data, duels)]
+    if data.index["preset"] == "smoke":
         sentences.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
     return " ".join(sentences)
 
 
-def _level(duels: pd.DataFrame, gaps: pd.Series[float]) -> str:
+def _level(duels: pd.DataFrame) -> str:
     """Said instead of a verdict where the camps differ by next to nothing, whoever is ahead of whom."""
-    scores = duels[["in_training_score", "post_hoc_score"]].abs().to_numpy()
+    gaps, scores = duels["gap"], duels[["in_training_score", "post_hoc_score"]].astype(float).abs().to_numpy()
     if not gaps.any() or gaps.abs().max() >= HARDLY * scores.mean():
         return ""
     return (
@@ -69,14 +151,13 @@ def _level(duels: pd.DataFrame, gaps: pd.Series[float]) -> str:
     )
 
 
-def _verdict(points: Points, gaps: pd.Series[float], budgets: int) -> str:
+def _verdict(data: ReportData, gaps: pd.Series[float]) -> str:
     """Who is ahead; that takes most budgets and the mean, as one budget can outweigh all others."""
     wins, losses, count, mean = int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps), float(gaps.mean())
-    metric = points.metric
-    by = f"{score(abs(mean))} {'points' if metric.unit == 'percent' else metric.unit} of {title(metric)}"
+    by = f"{score(abs(mean))} {'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
     edges = sorted(gaps if mean > 0 else -gaps)
     span = f" (from {score(edges[0])} to {score(edges[-1])})" if count > 1 else ""
-    where = f"{count} budget{'s' * (count > 1)}" + (" that both camps reached" if count < budgets else "")
+    where = f"{count} budget{'s' * (count > 1)}" + (" that both camps reached" if count < len(data.duels) else "")
     if not wins and not losses:
         return f"No difference: the best method of each camp (chosen on dev) has the same eval score at {where}."
     on_mean, rival = ("in-training", "post-hoc") if mean > 0 else ("post-hoc", "in-training")
@@ -86,61 +167,180 @@ def _verdict(points: Points, gaps: pd.Series[float], budgets: int) -> str:
         level = "on average both score the same" if abs(mean) < 1e-9 else f"on average {on_mean} is {by} better"
         return f"Neither is ahead: {count_of} of {where} on eval, and {level}."
     return (
-        f"On this run the network is better compressed {CAMPS[on_mean.replace('-', '_')]}: the best {on_mean} method "
+        f"In this comparison the network is better compressed {WHEN[on_mean]}: the best {on_mean} method "
         f"(chosen on dev) beats the best {rival} one on eval at {most} of {where}, by {by} on average{span}."
     )
 
 
-def _trust(points: Points, seeds: int) -> str:
+def _trust(data: ReportData, duels: pd.DataFrame) -> str:
     """Whether so many seeds can tell the camps apart, and if so whether they do."""
-    needed = seeds_needed(paired=True)
+    needed, seeds = seeds_needed(paired=True), int(duels[["in_training_seeds", "post_hoc_seeds"]].to_numpy().min())
     if seeds < needed:
         rests = "This rests on 1 seed, which is" if seeds == 1 else f"This rests on {seeds} seeds, which are"
         return f"{rests} too few to tell whether the difference is more than chance ({needed} are needed)."
-    tested = chance_table(points)
-    camps = tested[tested["first"] == CAMPS_TOGETHER[0]]
-    if camps.empty:
+    tested = dict(zip(data.chance["first"], data.chance["sentence"], strict=True)) if len(data.chance) else {}
+    if (camps := CAMPS["in-training"]) not in tested:
         return f"This rests on {seeds} seeds; whether the difference is more than chance has not been tested."
-    return f"This rests on {seeds} seeds; for the hypervolumes of the two camps {camps['sentence'].iloc[0]}."
+    return f"This rests on {seeds} seeds; for the hypervolumes of the two camps {tested[camps]}."
 
 
-def _no_answer(points: Points, duels: pd.DataFrame) -> str:
+def _no_answer(data: ReportData) -> str:
     """Why there is none."""
-    contenders = chosen_points(points).query("not control")
-    scored = contenders[counts(contenders) & contenders[points.eval_column].notna()]
-    if not contenders.empty and contenders[points.eval_column].isna().all():
+    contenders = data.chosen[~data.chosen["control"]]
+    scored = contenders[contenders["valid"] & contenders["eval"].notna()]
+    if not contenders.empty and contenders["eval"].isna().all():
         return "No answer yet: no compressed model has been scored on eval."
     # a model within a budget is within every larger one, so a camp that reached any has met the other at the largest
-    camp = next(camp for camp in CAMPS if duels[f"{camp}_score"].isna().all())
-    name = camp.replace("_", "-")
-    if not (contenders["stage"] == camp).any():
-        declined = points.table.query("status == 'declined' and stage == @camp and not control")["method"].unique()
-        if len(declined):
-            return f"No answer: every {name} method that took part declined this task ({', '.join(declined)})."
-        return f"No answer: no {name} method (one that compresses {CAMPS[camp]}) took part."
-    if not (scored["stage"] == camp).any():
-        return f"No answer: no {name} method has a finished model."
-    return f"No answer: no {name} method has a finished model within any budget."
+    camp = next(kind for kind in CAMPS if data.duels[f"{kind.replace('-', '_')}_score"].isna().all())
+    if camp not in set(contenders["kind"]):
+        trials = data.points.table
+        own = ~trials["control"].astype(bool) & (trials["stage"] == camp.replace("-", "_"))
+        if len(declined := trials.loc[own & (trials["status"] == "declined"), "method"].unique()):
+            return f"No answer: every {camp} method that took part declined this task ({', '.join(declined)})."
+        return f"No answer: no {camp} method (one that compresses {WHEN[camp]}) took part."
+    if camp not in set(scored["kind"]):
+        return f"No answer: no {camp} method has a finished model."
+    return f"No answer: no {camp} method has a finished model within any budget."
 
 
-def _gaps(points: Points, duels: pd.DataFrame) -> pd.Series[float]:
-    """How much better in-training is at each budget, in the unit of the metric."""
-    sign = 1 if points.metric.direction == "minimize" else -1
-    return sign * (duels["post_hoc_score"].astype(float) - duels["in_training_score"].astype(float))
+def limits(data: ReportData) -> list[str]:
+    """What this comparison cannot say, beyond what the answer says of its seeds."""
+    said = []
+    if data.index["setting"]["fields"].get("data") == "embedded":
+        said.append("The embedded data is generated speech. Its scores say nothing about real corpora.")
+    if len(data.theory):
+        said.append(
+            "The best possible score of this task follows from theory. What is seen here is how close methods come to "
+            "it, which says nothing about real data."
+        )
+    interrupted = "the comparison was interrupted or a trial failed."
+    if data.chosen["latency_ratio"].isna().any():
+        said.append(f"Latency has not been measured for every chosen point; {interrupted}")
+    if data.chosen["eval"].isna().any():
+        said.append(f"Not every chosen point has an eval score; {interrupted}")
+    return said
 
 
-def _side(points: Points, side: str, table: pd.DataFrame) -> dict[str, object]:
-    best = _best(points, table)
-    return {
-        side: None if best is None else best["method"],
-        f"{side}_score": None if best is None else best[points.eval_column],
-        f"{side}_std": None if best is None else best[f"{points.eval_column}_std"],
-        f"{side}_seeds": None if best is None else best["scored"],
-    }
+def rules(data: ReportData) -> list[str]:
+    """How to read the report, one sentence or two a rule, with this comparison's own figures."""
+    dense, tune = data.index["plan"]["dense_steps"], data.index["plan"]["finetune_steps"]
+    effort, seeds = data.effort, int(data.index["seeds"])
+    span = "{}" if effort.trials[0] == effort.trials[1] else "{} to {}"
+    said = [
+        f"Equal effort: {_steps(data)} An in-training method starts from a fresh dense model and uses all of them. "
+        f"A post-hoc method starts from a copy of one dense model, trained for {dense:,} steps and shared by all "
+        f"trials of its seed, and has the other {tune:,}.",
+        "Equal tuning: a method has one trial for each budget (one in all if it takes no budget) with its default "
+        "settings, and then as many trials to tune its settings and its learning rate as every other method; here that "
+        f"came to {span.format(*effort.trials)} trials a method. In-training methods here: "
+        f"{effort.camps.get('in-training', 0)}; post-hoc: {effort.camps.get('post-hoc', 0)}.",
+        "Delivered, not asked: a process other than the one that trained the model reads its exported file, compares "
+        "its outputs, builds the module again from its recipe, counts weights and MACs, and scores dev. "
+        f"{effort.passed} of {effort.passed + effort.refused} finished models passed this audit.",
+        "dev chooses, eval reports: within a method and a budget the trial with the best dev score is frozen, and "
+        "only then is eval read, once.",
+        f"Seeds: each chosen point was trained {seeds} times; scores are means, "
+        "± is the standard deviation, bars in the figures reach from the best seed to the worst."
+        if seeds > 1
+        else "Seeds: each chosen point was trained once, so no spread is shown.",
+        "Failures and missed budgets count as worst: if a seed of a point failed, or cost more than was asked for, the "
+        "point takes part at no budget and covers nothing.",
+        "Intervals repeat the choice of the point in every draw. Items that depend on one another (the frames of one "
+        "recording) are drawn together, with the same draws for all models; seeds and items are drawn independently of "
+        "each other, which makes intervals too wide rather than too narrow.",
+        f"MACs are multiply-accumulates for one {data.points.work_unit}, counted in the exported file as it is "
+        "executed. Non-zero MACs leave out weights that are zero: a theoretical saving, which a dense runtime does not "
+        "realise. Latency is that of the exported file against the dense model's; claims about speed rest on it alone.",
+        "A budget is a share of the dense model's MACs. A method without one (it changes weights or bits, not "
+        "widths) stands in the tables at what it really costs, so it may reach no budget.",
+    ]
+    return [*said, *_hypervolume(data)]
 
 
-def _best(points: Points, table: pd.DataFrame) -> pd.Series[Any] | None:
-    if table.empty:
-        return None
-    ascending = points.metric.direction == "minimize"
-    return table.sort_values(points.dev_column, ascending=ascending, kind="stable").iloc[0]
+def _hypervolume(data: ReportData) -> list[str]:
+    if (box := data.reference) is None:
+        return []
+    worst, cheapest, dearest = f"{box.worst:g} {unit(data.metric)}", percent(box.cheapest), percent(box.dearest)
+    return [
+        f"Hypervolume is the share of a fixed box that a method's points dominate: cost from {cheapest} to {dearest} "
+        f"of the dense model in halvings, {title(data.metric)} from {box.best:g} to {worst}. The reference point "
+        f"({dearest}, {worst}) is the same in every comparison. Both axes are normalised to run from 0 to 1 across the "
+        "box; what is cheaper or better than its corner counts as the corner. 1 is perfect at the smallest cost; 0 "
+        "means no point inside, as for models that cost as much as the dense one. Median attainment surfaces are cut "
+        "at the same box."
+    ]
+
+
+def _steps(data: ReportData) -> str:
+    """How many training steps the models have seen, those of the dense model they start from among them."""
+    effort = data.effort
+    if not effort.fewer:
+        return f"every finished model has seen {effort.steps:,} training steps in the end."
+    return f"a model sees at most {effort.steps:,} training steps; {effort.fewer} of {effort.finished} used fewer."
+
+
+def how_drawn(estimates: Sequence[Estimate]) -> str:
+    """What intervals are drawn over and what that is worth, in a sentence or two."""
+    drawn = [estimate for estimate in estimates if estimate.over != "nothing"]
+    if not drawn:
+        return f"There are no intervals: one seed, and no scores of single items, are {TOO_FEW}."
+    over = sorted({_over(estimate) for estimate in drawn})
+    said = f"Brackets hold {percent(CONFIDENCE)} bootstrap intervals over {'; or over '.join(over)}."
+    seeds = min(estimate.n for estimate in estimates)
+    if seeds == 1:
+        return f"{said} They do not show what another seed would change: 1 seed is too few."
+    if seeds < seeds_needed(paired=True):
+        held = percent(round(1 - 2 / 2**seeds, 3))
+        said += f" {TOO_FEW.capitalize()} small differences: the range of {seeds} seeds holds the true mean in at most"
+        said += f" {held} of cases."
+    return said
+
+
+def _over(estimate: Estimate) -> str:
+    seeds = f"{estimate.n} seeds" if "seeds" in estimate.over else ""
+    items = f"{estimate.items:,} evaluation items" if "items" in estimate.over else ""
+    return " and ".join(part for part in (seeds, items) if part)
+
+
+def result_sections(data: ReportData, width: int) -> list[Section]:
+    """What a terminal shows when a comparison has ended: the chosen points, what else matters, and the answer.
+
+    Args:
+        data: what it is made from.
+        width: columns of the terminal; a narrow one is shown fewer columns of the table.
+    """
+    remarks = []
+    if len(data.excess):
+        ranked = data.excess.sort_values("mean", kind="stable").to_dict("records")
+        each = ", ".join(f"{row['method']} {extra(row['mean'])} ({extra(row['worst'])})" for row in ranked)
+        remarks.append(Text(f"above the best possible at the same compute, mean (worst model): {each}"))
+    remarks += [Text(f"does not apply  {method}: {reason}", "soft") for method, reason in data.declined]
+    remarks += [Text(f"note  {name}: {said}", "soft") for name, notes in data.points.notes.items() for said in notes]
+    failed = data.troubles[data.troubles["status"] == "failed"].to_dict("records")
+    reasons = [Text(f"failed {row['method']}: {row['reason']}", "bad") for row in failed]
+    heading = f"{data.index['task']} · {data.index['preset']}: costs for one {data.points.work_unit}"
+    return [Section(heading, [_result_table(data, width), *remarks, Text(answer(data), "answer"), *reasons])]
+
+
+def _result_table(data: ReportData, width: int) -> Table:
+    rows, previous = records(data.chosen), None
+    for row in rows:
+        row["apart"] = previous is not None and row["method"] != previous
+        if not row["apart"] and previous is not None:  # said once
+            row |= {"method": "", "kind": ""}
+        else:
+            previous = row["method"]
+        row["style"] = "bad" if row["failed"] or row["missed"] else "control" if row["control"] else ""
+        left, ratio = row["effective_macs_ratio"], row["macs_ratio"]
+        row["share"] = f"({left:.3f} ≠ 0) {ratio:.3f}" if row["unstructured"] else cell_of(ratio, written(".3f"))
+        row["eval"] = "failed" if row["failed"] else row["eval"]
+    name = metric_name(data.metric)
+    fields: list[Field] = [*METHOD, ("budget", "budget", written(".4g")), ("MACs", "macs", short)]
+    fields += [("of dense", "share", str), ("params", "params", short), ("size", "size_bytes", in_bytes)]
+    fields += [("latency", "latency_ratio", written(".2f", "x ")), (f"dev\n{name}", "dev", written(".1f"))]
+    shown = [
+        field
+        for field in [*fields, (f"eval\n{name}", "eval", written(".1f"))]
+        if width >= WIDE or field[0] not in ONLY_WIDE
+    ]
+    return table_of(rows, shown)

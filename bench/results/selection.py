@@ -1,10 +1,20 @@
-"""The one rule that says which budget a model is a candidate for, and which candidates are read on eval."""
+"""Which budget a model is a candidate for, which candidates are read on eval, and the table of these choices."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the search needs no tables
+    import pandas as pd
+
+    from bench.results.points import Points
 
 #: budgets are compared with this relative tolerance, as 1 - 0.75 is not exactly 0.25
 ROUNDING = 1e-9
+#: below this share of the executed MACs the rest is zeros, which a dense runtime multiplies all the same
+UNSTRUCTURED = 0.9
 
 
 def budget_class(asked: float | None, budgets: Sequence[float]) -> float | None:
@@ -15,14 +25,15 @@ def budget_class(asked: float | None, budgets: Sequence[float]) -> float | None:
         budgets: of the comparison that the trial belongs to.
 
     Returns:
-        The smallest budget that is not below what was asked, 1 above the largest; None without a budget.
+        The smallest budget that is not below what was asked, 1 above the largest; what asks for more than the dense
+        compute and than any budget stands as it is; None without a budget.
 
     >>> budget_class(0.2, [0.5, 0.25]), budget_class(0.7, [0.5, 0.25]), budget_class(None, [0.5])
     (0.25, 1.0, None)
     """
     if asked is None or math.isnan(asked):
         return None
-    return next(edge for edge in sorted({*budgets, 1.0}) if asked <= edge * (1 + ROUNDING))
+    return next((edge for edge in sorted({*budgets, 1.0}) if asked <= edge * (1 + ROUNDING)), asked)
 
 
 def frozen_choices(
@@ -45,3 +56,36 @@ def frozen_choices(
         return (error is None, error or 0.0, number)
 
     return sorted(min(numbers, key=rank) for numbers in classes.values())
+
+
+def chosen_points(points: Points) -> pd.DataFrame:
+    """The frozen choices: one row for each method and chosen setting, with means over its seeds.
+
+    A method that declined the task has no points, so it has no row. Rows are sorted: camps before controls, then by
+    method, large budgets first.
+
+    Columns: method, stage, control, kind (in-training, post-hoc or control), budget, trial; the means of all costs,
+    of ``dev`` and of ``eval`` (in the unit of the metric); ``eval_std``, ``eval_min`` and ``eval_max`` over seeds;
+    seeds, scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
+    unstructured (its zeros save MACs in theory only).
+    """
+    scores = {points.dev_column: "dev", points.eval_column: "eval"}
+    costs = ["params", "macs", "macs_ratio", "effective_macs_ratio", "bops", "effective_macs", "size_bytes"]
+    costs += ["train_steps", "total_steps", "cpu_s", *(str(c) for c in points.table if str(c).startswith("latency_"))]
+    numbers = [*scores.values(), *costs]
+    keys = ["method", "stage", "control", "budget", "trial"]
+    table = points.table[points.table["chosen"].astype(bool) & (points.table["status"] != "declined")]
+    # a column nobody has a number for holds None, and a mean of those is an error
+    table = table.rename(columns=scores).astype({**dict.fromkeys([*numbers, "budget"], float), "control": bool})
+    table = table.assign(**{status: table["status"] == status for status in ("failed", "missed")})
+    grouped = table.groupby(keys, dropna=False, sort=False)
+    means = grouped[numbers].mean()
+    for spread in ("std", "min", "max"):
+        means[f"eval_{spread}"] = grouped["eval"].agg(spread)
+    means["seeds"], means["scored"] = grouped.size(), grouped["eval"].count()
+    means[["failed", "missed"]] = grouped[["failed", "missed"]].sum()
+    means["valid"] = (means["failed"] == 0) & (means["missed"] == 0)
+    means["unstructured"] = means["effective_macs_ratio"] < UNSTRUCTURED * means["macs_ratio"]
+    order = ["control", "stage", "method", "budget"]
+    found = means.reset_index().sort_values(order, ascending=[True, True, True, False], ignore_index=True)
+    return found.assign(kind=found["stage"].str.replace("_", "-").mask(found["control"], "control"))

@@ -9,18 +9,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Cluster, Executor
 from bench.execution.local import LocalExecutor
 from bench.plugins.registry import load_method_spec, load_task, names
 from bench.report import write_report
-from bench.report.answer import answer
-from bench.report.table import result_table
-from bench.results.points import Points
+from bench.report.answer import result_sections
+from bench.report.data import ReportData
+from bench.report.document import render_terminal
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
 from bench.storage.lock import sole_supervisor
@@ -75,7 +75,7 @@ def run_comparison(
     trial_timeout_s: float | None = None,
     cluster: Cluster | None = None,
     **wanted: Any,
-) -> Points:
+) -> ReportData:
     """Run a comparison and print its table, its answer, and where the report is.
 
     Raises:
@@ -92,13 +92,13 @@ def run_comparison(
     _say_broken(console, broken)
     try:
         with stopping_on_signals(), sole_supervisor(results):
-            points = _supervised(request, console, trial_timeout_s, cluster)
+            data = _supervised(request, console, trial_timeout_s, cluster)
     except Stopped as stopped:
         console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
         raise SystemExit(stopped.exit_code) from None
-    print_answer(points, request.folder)
+    print_answer(data)
     _say_broken(console, broken)
-    return points
+    return data
 
 
 def _usable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -123,7 +123,9 @@ def _say_broken(console: Console, broken: dict[str, str]) -> None:
         console.print(f"[red]left out[/] {name}: {reason}", highlight=False, soft_wrap=True)
 
 
-def _supervised(request: Request, console: Console, trial_timeout_s: float | None, cluster: Cluster | None) -> Points:
+def _supervised(
+    request: Request, console: Console, trial_timeout_s: float | None, cluster: Cluster | None
+) -> ReportData:
     screen = Screen(console, load_task(request.task).metric)
     executor = _executor(request, screen, trial_timeout_s, cluster)
     try:
@@ -134,9 +136,9 @@ def _supervised(request: Request, console: Console, trial_timeout_s: float | Non
             comparison.finish()
             comparison.write_index()
             comparison.sync()
-            points = write_report(request.folder)
-            comparison.sync_report(points)  # after the trials: it names their runs
-        return points
+            data = write_report(request.folder)
+            comparison.sync_report(data.points)  # after the trials: it names their runs
+        return data
     finally:
         executor.close()
 
@@ -164,16 +166,12 @@ def _present_device(wanted: str) -> str:
     return wanted
 
 
-def print_answer(points: Points, folder: Path) -> None:
+def print_answer(data: ReportData) -> None:
     """The table, the sentence, and the path of the report."""
-    console = _console()
-    console.print(result_table(points, console.width))
-    console.print(answer(points), style="bold", highlight=False)
-    failed = points.table[points.table["status"] == "failed"]
-    for method, reason in pd.Series(failed["reason"].values, index=failed["method"]).items():
-        console.print(f"[red]failed[/] {method}: {reason}", highlight=False)
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-    console.print(f"points: {folder / 'points.csv'}", highlight=False, soft_wrap=True)
+    console, folder = _console(), data.points.folder
+    console.print(render_terminal(result_sections(data, console.width)), highlight=False)
+    for name in ("report.html", "points.csv"):
+        console.print(Text(f"{name.split('.')[0]}: {folder / name}"), soft_wrap=True)
 
 
 def _console() -> Console:

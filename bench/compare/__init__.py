@@ -1,0 +1,34 @@
+"""Two result sets side by side: what differs in how they were made, and in what came out, beyond noise."""
+
+from pathlib import Path
+
+from bench.errors import BenchError
+
+WIDTH = 120  # of the output where there is no terminal
+
+
+def compare_results(first: Path, second: Path, output: Path | None = None) -> None:
+    """Print what differs between two result sets, and write the same as Markdown.
+
+    Args:
+        first: a comparison folder, a results folder or a points.csv; called A.
+        second: likewise, called B.
+        output: where the Markdown goes; None: nowhere.
+
+    Raises:
+        BenchError: a path leads to nothing that can be compared, or the output cannot be written.
+    """
+    from rich.console import Console
+
+    from bench.compare.sections import comparison_sections
+    from bench.compare.sides import load_sides
+    from bench.report.document import render_markdown, render_terminal
+
+    sections = comparison_sections(*load_sides(first, second))
+    if output is not None:
+        try:
+            output.write_text(render_markdown(sections), encoding="utf-8")
+        except OSError as error:
+            raise BenchError(f"cannot write {output}: {error.strerror}; choose another file with --output") from error
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(render_terminal(sections), highlight=False)

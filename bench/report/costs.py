@@ -1,0 +1,151 @@
+"""What speed, training and distance from the optimum come to, and what others have published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.results.selection import budget_class
+from bench.stats.estimates import Sign
+
+#: lies beside the package in the source tree; an installed package has none, which is no mistake
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reference"
+#: speed-ups by what was timed; a column is left out where nothing has been timed so
+TIMED = {
+    "latency_ratio": "real speed-up",
+    "latency_chunk_ratio": "on a streaming chunk",
+    "latency_utterance_ratio": "on a whole utterance",
+    "latency_eager_ratio": "in PyTorch eager",
+}
+#: what is said of the latency itself
+LATENCIES = {
+    "latency_ms": "CPU ms",
+    "latency_wall_ms": "wall-clock ms, median",
+    "latency_p95_ms": "wall-clock ms, 95th percentile",
+    "latency_spread": "spread of the ratio over repeats",
+}
+#: what effort is counted in: the trial's own, and that of the dense model it started from
+EFFORTS = {
+    "steps": ("train_steps", "start_steps"),
+    "macs": ("train_macs", "start_train_macs"),
+    "cpu_s": ("train_cpu_s", "start_cpu_s"),
+}
+EFFORT_NAMES = {"steps": "steps", "macs": "MACs", "cpu_s": "CPU s"}
+#: by column: whom it is for
+LEDGERS = {"scratch": "from scratch", "given": "given a dense model", "tuning": "whole tuning"}
+
+
+def speedup_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    """One row for each timed chosen point: how many times cheaper and how many times faster than the dense model.
+
+    Columns: method, kind, control, budget; ``executed`` and ``theoretical`` (MACs of the dense model over those
+    executed, and over those left without zeros); one for each of ``TIMED`` that was measured; ``realised`` (the share
+    of the theoretical speed-up that is real); one for each of ``LATENCIES`` that was measured.
+    """
+    table = chosen[(chosen["latency_ratio"] > 0) & (chosen["effective_macs_ratio"] > 0)].reset_index(drop=True)
+    found = table[["method", "kind", "control", "budget"]].copy()
+    found["executed"], found["theoretical"] = 1 / table["macs_ratio"], 1 / table["effective_macs_ratio"]
+    measured = {str(name) for name in table if table[name].notna().any()} | {"latency_ratio"}
+    times, also = ([name for name in names if name in measured] for names in (TIMED, LATENCIES))
+    found[times] = 1 / table[times]
+    found["realised"] = found["latency_ratio"] / found["theoretical"]
+    found[also] = table[also]
+    return found
+
+
+def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """One row for each method: what its training cost.
+
+    Args:
+        trials: all of the comparison, as in ``points.csv``.
+        kinds: in-training, post-hoc or control, by name of the method.
+
+    Returns:
+        Columns: method, kind; ``models`` (trained in all: every trial of the search and the repeats with other seeds);
+        then for each ledger and effort ``<ledger>_<effort>``: ``scratch`` (mean over the chosen models: their own
+        effort and that of the dense model they start from), ``given`` (their own alone) and ``tuning`` (all models of
+        the method, the dense model counted once for each seed). NaN where it was not recorded.
+    """
+    table = _efforts(trials)
+    rows = []
+    for method, kind in kinds.items():
+        own = table[table["method"] == method]
+        chosen = own[own["chosen"].astype(bool)]
+        row: dict[str, object] = {"method": method, "kind": kind, "models": len(own)}
+        for effort, (trained, start) in EFFORTS.items():
+            row[f"scratch_{effort}"] = (chosen[trained] + chosen[start]).mean()
+            row[f"given_{effort}"] = chosen[trained].mean()
+            starts = own.groupby("seed")[start].max().sum(skipna=False)
+            row[f"tuning_{effort}"] = own[trained].sum(min_count=1) + starts
+        rows.append(row)
+    names = [f"{ledger}_{effort}" for ledger in LEDGERS for effort in EFFORTS]
+    return pd.DataFrame(rows, columns=["method", "kind", "models", *names])
+
+
+def _efforts(trials: pd.DataFrame) -> pd.DataFrame:
+    """All trained models with their efforts as numbers; what older results have not recorded is NaN."""
+    table = trials[trials["status"] != "declined"].copy()
+    table["start_steps"] = table["total_steps"].astype(float) - table["train_steps"].astype(float)
+    for trained, start in EFFORTS.values():
+        table[trained] = table[trained].astype(float) if trained in table else float("nan")
+        begun = table[start].astype(float) if start in table else pd.Series(float("nan"), index=table.index)
+        table[start] = begun.mask(table["start_steps"] == 0, 0.0)
+    return table
+
+
+def excess_table(trained: pd.DataFrame, kinds: Mapping[str, str], budgets: Sequence[float], sign: Sign) -> pd.DataFrame:
+    """One row for each method: how much worse than the best possible at the compute that was delivered, in percent.
+
+    Args:
+        trained: the chosen models: method, budget (asked for), eval, best_possible (NaN where it is not known).
+        kinds: in-training, post-hoc or control, by name of the method, in the order of the report.
+        budgets: of the comparison.
+        sign: 1 where small scores are good.
+
+    Returns:
+        Columns: method, kind, ``mean`` and ``worst`` over the trained models of all chosen points, and one column for
+        each budget with the mean over the models that were candidates for it. Empty where the best possible is not
+        known.
+    """
+    best = trained["best_possible"].where(trained["best_possible"] != 0)
+    table = trained.assign(excess=100 * sign * (trained["eval"] - best) / best.abs())
+    table["class"] = [budget_class(asked, budgets) for asked in table["budget"]]
+    of_method = dict(iter(table.dropna(subset=["excess"]).groupby("method")))
+    rows = []
+    for method, kind in kinds.items():
+        if (own := of_method.get(method)) is not None:
+            row = {"method": method, "kind": kind, "mean": own["excess"].mean(), "worst": own["excess"].max()}
+            rows.append(row | {budget: own.loc[own["class"] == budget, "excess"].mean() for budget in budgets})
+    return pd.DataFrame(rows, columns=["method", "kind", "mean", "worst", *budgets])
+
+
+def published_points(task: str, model: str, column: str) -> pd.DataFrame:
+    """The published scores for a task and its model; empty if there are none.
+
+    Args:
+        task: name.
+        model: the task's field of that name, empty if it has none.
+        column: of the metric, such as ``eer_percent``.
+
+    Returns:
+        Columns: model, method, setting, params, mflops_per_second, share (of the published dense model's compute; NaN
+        where none was reported), score, one column for each part of the score, data, source.
+    """
+    path = PUBLISHED / f"published_{task}.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    table = pd.read_csv(path, keep_default_na=False, na_values={"params": "", "mflops_per_second": ""})
+    if column not in table or (table := table[table["task_model"].isin(["", model])]).empty:
+        return pd.DataFrame()
+    dense = table.loc[table["method"] == "dense", "mflops_per_second"].iloc[0]
+    table = table.assign(share=table["mflops_per_second"] / dense).rename(columns={column: "score"})
+    parts = {name: str(name).split("/", 1)[1] for name in table if str(name).startswith(f"{column}/")}
+    return table.rename(columns=parts).drop(columns="task_model").reset_index(drop=True)
+
+
+def part_names(published: pd.DataFrame) -> list[str]:
+    """The columns of ``published_points`` that hold parts of the score."""
+    known = ("model", "method", "setting", "params", "mflops_per_second", "share", "score", "data", "source")
+    return [str(name) for name in published if name not in known]

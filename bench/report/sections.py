@@ -1,0 +1,344 @@
+"""What a report says, section by section; the same pieces are written as a page, as Markdown and in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.report.answer import CONTROLS, EXPLAINED, THEORY, answer, how_drawn, limits, rules
+from bench.report.cells import (
+    METHOD,
+    Field,
+    Form,
+    count,
+    extra,
+    in_bytes,
+    known,
+    measured,
+    metric_name,
+    percent,
+    reached,
+    records,
+    score,
+    short,
+    signed,
+    table_of,
+    tenths,
+    title,
+    whole,
+    written,
+)
+from bench.report.costs import EFFORT_NAMES, EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
+from bench.report.data import DRAWN, ReportData
+from bench.report.document import (
+    Bullets,
+    Cell,
+    Column,
+    Definitions,
+    Details,
+    Figures,
+    Piece,
+    Row,
+    Section,
+    Span,
+    Table,
+    Text,
+)
+from bench.report.quality import COSTS
+from bench.storage.provenance import without_password
+
+Spans = list[Span | str]
+
+
+def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
+    """The whole report.
+
+    Args:
+        data: what it is made from.
+        drawn: SVG of the figures there are: by cost of a front, ``attainment``, ``speedup`` and ``breakdown``.
+    """
+    parts = (
+        *(_head(data), _budgets(data), _best(data), _undiminished(data), _excess(data), _fronts(data, drawn)),
+        *(_attainment(data, drawn), _points(data), _speedup(data, drawn), _training(data), _hypervolume(data)),
+        *(_chance(data), *_remarks(data), _troubles(data), _breakdown(data, drawn), _published(data)),
+        *(Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)),
+    )
+    return [part for part in parts if part.pieces]
+
+
+def _head(data: ReportData) -> Section:
+    question = (
+        "For the same task, the same training effort and the same compute at inference: is a network better compressed "
+        "while it trains, or afterwards?"
+    )
+    said = [Bullets(found)] if (found := limits(data)) else []
+    heading = f"{data.index['task']} · {data.index['preset']}"
+    return Section(heading, [Text(question, "soft"), Text(answer(data), "answer"), *said])
+
+
+def _budgets(data: ReportData) -> Section:
+    sides, rows = {"in_training": 1, "post_hoc": -1}, []
+    for duel in records(data.duels):
+        row: list[Cell | str] = [f"≤ {percent(duel['budget'])}"]
+        for side, ahead in sides.items():
+            shown, better = score(duel[f"{side}_score"], duel[f"{side}_std"]), ahead * (duel["gap"] or 0) > 0
+            row.append(duel[side] or Cell("none within this budget", style="soft"))
+            row.append(Cell(Span(shown, look="bold"), style=f"win {side}") if better else shown)
+        rows.append(Row([*row, signed(duel["gap"]), score(duel["uniform_score"], duel["uniform_std"])]))
+    metric, columns = Column(metric_name(data.metric)), [Column("budget")]
+    columns += [Column("compressed while training", "name", "in_training"), metric]
+    columns += [Column("compressed afterwards", "name", "post_hoc"), metric]
+    columns += [Column("in-training better by"), Column("uniform width (control)")]
+    return _section(data, "budgets", Table(columns, rows, sortable=False), *_if_free(data))
+
+
+def _if_free(data: ReportData) -> list[Text]:
+    """The winners if zeros cost nothing, where they are others."""
+    said = []
+    for real, free in zip(records(data.duels), records(data.duels_if_free), strict=True):
+        other = [side for side in ("in_training", "post_hoc") if free[side] not in (real[side], None)]
+        named = [f"{side.replace('_', '-')} {free[side]} with {score(free[f'{side}_score'])}" for side in other]
+        said += [f"at ≤ {percent(real['budget'])} {', '.join(named)}"] if named else []
+    head = "If a runtime skipped weights that are zero (this one does not), other models would stand here"
+    return [Text(f"{head}: {'; '.join(said)}.", "soft")] if said else []
+
+
+def _best(data: ReportData) -> Section:
+    rows = records(data.best)
+    for row in rows:
+        row["over"] = row[data.budgets[0]].over
+    more: Spans = [how_drawn([row[budget] for row in rows for budget in data.budgets])] if rows else []
+    if data.items_missing:
+        more.append(
+            f" {data.items_missing} of the chosen models have no usable scores of single items; intervals that involve "
+            "them are drawn over seeds alone."
+        )
+    table = _table(rows, [*METHOD, *_by_budget(data, score), ("drawn over", "over", None)])
+    return _section(data, "best", *table, more=more)
+
+
+def _undiminished(data: ReportData) -> Section:
+    rows = [{**row, "over": row["evals"].over} for row in records(data.undiminished)]
+    fields = [*METHOD, ("seeds", "seeds", str), ("no worse on dev", "dev", reached)]
+    fields += [
+        ("no worse on eval", "evals", measured),
+        ("no worse on eval, if zeros were free", "theoretical", measured),
+    ]
+    return _section(data, "undiminished", *_table(rows, [*fields, ("drawn over", "over", None)]))
+
+
+def _excess(data: ReportData) -> Section:
+    fields = [*METHOD, ("mean", "mean", extra), ("worst model", "worst", extra), *_by_budget(data, extra)]
+    return _section(data, "excess", *_table(records(data.excess), fields))
+
+
+def _fronts(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    said: Spans = ["Further up is better. " if data.metric.direction == "maximize" else "Further down is better. "]
+    if len(data.excess):
+        said.append(THEORY)
+    if data.bands and "attainment" not in drawn:
+        said.append(f"In the figure of compute: {_how_banded(data)} ")
+    if len(data.published_drawn):
+        said += ["Hollow grey points were published elsewhere, on the data named (", Span("table", "#published")]
+        said.append("): they are drawn for comparison only.")
+    fronts = [svg for name, svg in drawn.items() if name in data.chosen]
+    nothing = Text("Nothing to draw: no chosen point has an eval score yet.")
+    return _section(data, "fronts", Figures(fronts) if fronts else nothing, more=said, page_only=True)
+
+
+def _how_banded(data: ReportData) -> str:
+    bands = list(data.bands.values())
+    share = "the middle half of the seeds" if bands[0].shares != (0.0, 1.0) else "the best to the worst seed"
+    return (
+        "Steps: what half of the seeds attain at each cost (median attainment surface, at least "
+        f"{min(band.n for band in bands)} seeds); band: from {share}. Both are cut at the frozen box and drawn over "
+        "the chosen points."
+    )
+
+
+def _attainment(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    more = [_how_banded(data)] if "attainment" in drawn else []
+    return _section(data, "attainment", *_figure(drawn, "attainment", "wide"), more=more, page_only=True)
+
+
+def _points(data: ReportData) -> Section:
+    rows = records(data.chosen)
+    for row in rows:
+        row["style"] = "bad" if row["failed"] or row["missed"] else "control" if row["control"] else ""
+        failed = f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else ""
+        missed = " (budget missed)" if row["missed"] else ""
+        row["read"] = Cell(score(row["eval"], row["eval_std"]) + failed + missed, row["eval"])
+        row["dot"] = "●" if row["front"] else ""
+        before = (row["total_steps"] or 0) - (row["train_steps"] or 0)
+        own = count(row["train_steps"]) if known(row["train_steps"]) else ""
+        row["steps"] = Cell(own + (f" + {count(before)}" if before > 0 else ""), row["train_steps"])
+        row["files"] = Cell([span for trial in row["trials"] for span in _seed(data, trial)][1:])
+    metric = metric_name(data.metric)
+    fields = [*METHOD, ("budget", "budget", percent), (f"eval {metric}", "read", score), ("front", "dot", None)]
+    fields += [(f"dev {metric}", "dev", score), ("MACs share", "macs_ratio", measured)]
+    fields += [("non-zero share (theoretical)", "effective_macs_ratio", measured)]
+    fields += [("latency share (real)", "latency_ratio", whole), ("MACs", "macs", short)]
+    fields += [("latency ms", "latency_ms", written(".3f")), ("params", "params", short)]
+    fields += [("size", "size_bytes", in_bytes), ("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
+    table = _table(rows, [*fields, ("files", "files", None)])
+    return _section(data, "points", *(table or [Text("None.")]), *_below_points(data))
+
+
+def _seed(data: ReportData, trial: Mapping[str, Any]) -> Spans:
+    """Links to the files of a trial and to its run, behind a separator."""
+    found, hint = data.links[trial["key"]], f"MLflow run {trial['run_id']}" if trial["run_id"] else ""
+    run: Spans = [" (", Span("run", found.run), ")"] if found.run else []
+    return [" · ", Span(f"seed {trial['seed']}", found.folder, hint=hint), *run]
+
+
+def _below_points(data: ReportData) -> list[Piece]:
+    checkpoints = [f"{score(value)} (seed {seed})" for seed, value in sorted(data.points.checkpoints.items())]
+    dense = "No post-hoc method has started from a dense model yet."
+    if checkpoints:
+        head = f"The dense model that post-hoc methods start from has {title(data.metric)} on dev"
+        dense = f"{head}: {', '.join(checkpoints)}."
+    said = "CPU seconds are a trial's own; a post-hoc trial's share of training the dense model is not among them. "
+    clicks: Spans = ["A click on a heading sorts; “run” opens the trial in MLflow while "]
+    clicks += [Span("make ui", look="code"), " is running."]
+    return [Text(said + dense, "soft"), Text(clicks, "soft", page_only=True)]
+
+
+def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    times = {"executed": "MACs executed", "theoretical": "if zeros were free (theoretical)", **TIMED}
+    forms = {name: written(".3f") for name in LATENCIES} | {"latency_spread": tenths}
+    fields: list[Field] = [METHOD[0], ("budget", "budget", percent)]
+    fields += [(head, name, written(".2f", "x ")) for name, head in times.items() if name in data.speedup]
+    fields.append(("realised", "realised", whole))
+    fields += [(head, name, forms[name]) for name, head in LATENCIES.items() if name in data.speedup]
+    figure, table = _figure(drawn, "speedup", "narrow"), _table(records(data.speedup), fields)
+    details = [Details(f"All timed points ({len(data.speedup)})", table)] if table else []
+    return _section(data, "speedup", *figure, *details, page_only=True)
+
+
+def _training(data: ReportData) -> Section:
+    forms: dict[str, Form] = {"steps": count, "macs": short, "cpu_s": written(",.1f")}
+    fields: list[Field] = [*METHOD, ("models", "models", str)]
+    pairs = [(ledger, effort) for ledger in LEDGERS for effort in EFFORTS]
+    fields += [(f"{LEDGERS[one]}: {EFFORT_NAMES[e]}", f"{one}_{e}", forms[e]) for one, e in pairs]
+    return _section(data, "training", *_table(records(data.training), fields))
+
+
+def _hypervolume(data: ReportData) -> Section:
+    rows = [{**row, "macs_ratio": row["interval"] or row["macs_ratio"]} for row in records(data.hypervolumes)]
+    table = _table(rows, [*METHOD, *((head, cost, written(".3f")) for cost, head in COSTS.items())])
+    more: Spans = [Span("How to read this", "#reading"), "”. Brackets as above."]
+    return _section(data, "hypervolume", *table, more=more, page_only=True)
+
+
+def _chance(data: ReportData) -> Section:
+    rows = records(data.chance)
+    for row in rows:
+        row["interval"] = f"{whole(row['low'])} to {whole(row['high'])}" if known(row["low"]) else ""
+    fields: list[Field] = [("first", "first", None), ("second", "second", None)]
+    fields += [("advantage", "advantage", written("+.3f")), ("first is better with", "probability", whole)]
+    return _section(
+        data, "chance", *_table(rows, [*fields, ("interval", "interval", None), ("test", "sentence", None)])
+    )
+
+
+def _remarks(data: ReportData) -> list[Section]:
+    """What controls are for, what methods say beside their results, and which do not apply."""
+    controls = [(name, [why]) for name, why in CONTROLS.items() if name in data.index["methods"]]
+    notes, declined = list(data.points.notes.items()), [(name, [reason]) for name, reason in data.declined]
+    return [
+        Section("Controls", [Definitions(controls)] if controls else [], "controls", page_only=True),
+        Section("Notes of the methods", [Definitions(notes)] if notes else [], "notes"),
+        _section(data, "declined", *([Definitions(declined)] if declined else [])),
+    ]
+
+
+def _troubles(data: ReportData) -> Section:
+    rows = []
+    for row in records(data.troubles):
+        link = Cell(Span(row["method"], data.links[row["key"]].folder))
+        numbers = percent(row["budget"]), str(row["trial"]), str(row["seed"])
+        rows.append(Row([link, *numbers, row["status"], "yes" if row["chosen"] else "no", row["reason"] or ""]))
+    columns = [Column("method", "text"), *map(Column, ("budget", "trial", "seed"))]
+    columns += [Column("status", "text"), Column("chosen", "text"), Column("reason", "long")]
+    found = Table(columns, rows, sortable=False) if rows else Text("None.")
+    return Section("Failed and missed points", [found], "troubles")
+
+
+def _breakdown(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    return _section(data, "breakdown", *_figure(drawn, "breakdown", "parts"), page_only=True)
+
+
+def _published(data: ReportData) -> Section:
+    table, drawn = data.published, data.index["preset"] in DRAWN
+    if table.empty:
+        return Section("", [])
+    fields: list[Field] = [("model", "model", None), ("method", "method", None), ("setting", "setting", None)]
+    fields += [(metric_name(data.metric), "score", written(".2f")), ("compute share", "share", measured)]
+    fields += [("MFLOP for 1 s of audio", "mflops_per_second", written(",.4g")), ("params", "params", short)]
+    fields += [(part, part, written(".2f")) for part in part_names(table)]
+    rows = _table(records(table), [*fields, ("data", "data", None), ("source", "source", None)])
+    origins = "; ".join(", ".join(dict.fromkeys(table[name])) for name in ("data", "source"))
+    details = Details(f"{len(table)} published scores: {origins}", rows, unfolded=drawn)
+    return _section(data, "published", details, page_only=not drawn)
+
+
+def _provenance(data: ReportData) -> Section:
+    origin, setting = dict(data.index["provenance"]), dict(data.index["setting"])
+    packages, fields, plan = origin.pop("packages", {}), setting.pop("fields", {}), setting.pop("plan", {})
+    digest = setting.pop("data", "") or "none"
+    asked = {"budgets": ", ".join(map(percent, data.budgets)), "seeds": data.index["seeds"]}
+    groups: dict[str, dict[str, Any]] = {
+        "comparison": {**origin, "points": data.index["identity"]},
+        "task and data": {"digest of the data": digest, **fields},
+        "plan": {**plan, **asked},
+        "code": {**{f"setting: {name}": value for name, value in setting.items()}, **packages},
+    }
+    pieces: list[Piece] = [
+        Definitions([(key, [without_password(str(value))]) for key, value in group.items()], name)
+        for name, group in groups.items()
+    ]
+    return Section("Where the numbers come from", [*pieces, _trials(data)], "provenance", page_only=True)
+
+
+def _trials(data: ReportData) -> Details:
+    """Every trained model, or the first of very many."""
+    rows, listed, every = records(data.trials), len(data.trials), len(data.points.table)
+    for row in rows:
+        found = data.links[row["key"]]
+        files = [part for name, address in found.files for part in (" · ", Span(name, address))]
+        row["files"] = Cell([Span(row["key"], found.folder), *files])
+        row["is_chosen"] = "yes" if row["chosen"] else "no"
+        row["settings"] = Cell(Span(row["settings"], look="code"))
+        row["run"] = Cell(Span(row["run_id"] or "", found.run or "", look="code"))
+    metric = metric_name(data.metric)
+    fields: list[Field] = [METHOD[0], ("budget", "budget", percent), ("trial", "trial", str), ("seed", "seed", str)]
+    fields += [("status", "status", None), ("chosen", "is_chosen", None), ("MACs share", "macs_ratio", measured)]
+    fields += [(f"dev {metric}", data.points.dev_column, score), (f"eval {metric}", data.points.eval_column, score)]
+    fields += [("settings", "settings", None), ("files", "files", None), ("MLflow run", "run", None)]
+    said = [Text(["All are in ", Span("points.csv", "points.csv"), "."])] if every > listed else []
+    which = f"{count(listed)} of {count(every)} trained models: those that were chosen, then the best on dev"
+    which = which if every > listed else f"Every trained model ({every})"
+    return Details(f"{which}, with its files and its MLflow run", [*said, *_table(rows, fields)])
+
+
+def _by_budget(data: ReportData, form: Form) -> list[Field]:
+    return [(f"≤ {percent(budget)}", budget, form) for budget in data.budgets]
+
+
+def _table(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> list[Piece]:
+    """A table; nothing where there are no rows."""
+    return [table_of(rows, fields)] if rows else []
+
+
+def _figure(drawn: Mapping[str, str], name: str, layout: str) -> list[Piece]:
+    return [Figures([drawn[name]], layout)] if name in drawn else []
+
+
+def _section(
+    data: ReportData, anchor: str, *pieces: Piece, more: Sequence[Span | str] = (), page_only: bool = False
+) -> Section:
+    """Pieces below what explains them; nothing where there are none."""
+    heading, text = EXPLAINED[anchor]
+    names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
+    said = Text([text.format(**names), *more])
+    return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)

@@ -1,0 +1,136 @@
+"""The sentences that answer the question, and those that say how far to trust them."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.report.answer import answer, how_drawn, limits
+from tests.report.cases import decline, read, terminal, with_items
+from tests.written import Written
+
+
+def two_camps(written: Written, scores: list[tuple[float, float]], seeds: int = 1) -> str:
+    """The answer where in-training and post-hoc score like this, at one budget after the other."""
+    written.index["budgets"] = [0.5 / 2**n for n in range(len(scores))]
+    for budget, (during, after) in zip(written.index["budgets"], scores, strict=True):
+        for seed in range(seeds):
+            written.add("feature_noise", budget, 20 - budget, during, seed=seed)
+            written.add("magnitude_pruning", budget, 20 - budget, after, seed=seed, stage="post_hoc")
+    return answer(read(written.save()))
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([(10, 12), (11, 14)], r"compressed while it trains: .* at 2 of 2 budgets, by 2.5 points of EER.*from 2.0 to"),
+        ([(12, 10)], "better compressed afterwards: .* at 1 of 1 budget, by 2.0 points of EER on average\\."),
+        ([(10, 12), (10, 12), (13, 12)], r"while it trains: .* at 2 of 3 budgets, by 1.0 .* \(from -1.0 to 2.0\)"),
+        ([(10, 12), (14, 12)], "Neither is ahead: each camp wins 1 of 2 budgets on eval, and on average both score"),
+        ([(10, 12), (15, 12)], "Neither is ahead: each camp wins 1 of 2 .* on average post-hoc is 0.50 points of EER"),
+        ([(10, 11), (10, 11), (20, 11)], "Neither is ahead: the best in-training method wins 2 of 3 .* post-hoc is 2"),
+        ([(12, 12), (13, 13)], "No difference: .* the same eval score at 2 budgets"),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_who_is_ahead(written: Written, scores: list[tuple[float, float]], said: str) -> None:
+    assert re.search(said, two_camps(written, scores))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (1, "rests on 1 seed, which is too few"),
+        (3, "rests on 3 seeds, which are too few"),
+        (6, "6 seeds; for the hypervolumes of the two camps p = 0.03"),
+    ],
+)
+def test_the_sentence_says_how_far_to_trust_it(written: Written, seeds: int, said: str) -> None:
+    assert said in two_camps(written, [(10, 12)], seeds)
+
+
+def only_in_training(written: Written) -> None:
+    written.add("feature_noise", 0.5, 10, 12)
+
+
+def post_hoc_failed(written: Written) -> None:
+    only_in_training(written)
+    written.add("magnitude_pruning", 0.5, 10, None, stage="post_hoc", status="failed")
+
+
+def post_hoc_too_large(written: Written) -> None:
+    only_in_training(written)
+    written.add("quantization", None, 10, 11, stage="post_hoc")
+
+
+def in_training_too_large(written: Written) -> None:
+    written.add("feature_noise", 0.5, 10, 12, macs=0.6)
+    written.add("magnitude_pruning", 0.5, 10, 12, stage="post_hoc")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (only_in_training, "no post-hoc method (one that compresses afterwards) took part"),
+        (post_hoc_failed, "no post-hoc method has a finished model"),
+        (post_hoc_too_large, "no post-hoc method has a finished model within any budget"),
+        (in_training_too_large, "no in-training method has a finished model within any budget"),
+    ],
+)
+def test_the_sentence_says_why_there_is_no_answer(
+    written: Written, write: Callable[[Written], None], said: str
+) -> None:
+    write(written)
+    assert said in answer(read(written.save()))
+
+
+def test_budgets_that_one_camp_missed_are_not_counted(written: Written) -> None:
+    written.add("feature_noise", 0.5, 10, 12)
+    written.add("feature_noise", 0.25, 11, 13)
+    written.add("magnitude_pruning", 0.5, 10, 14, stage="post_hoc")
+    assert "at 1 of 1 budget that both camps reached, by 2.0" in answer(read(written.save()))
+
+
+def test_next_to_nothing_is_no_verdict(written: Written) -> None:
+    written.add("feature_noise", 0.25, 9, 36.79)
+    written.add("magnitude_pruning", 0.25, 9, 36.80, stage="post_hoc")
+    assert answer(read(written.save())).startswith("Hardly a difference: at each of the")
+
+
+def test_a_camp_that_declines_leaves_no_answer(written: Written) -> None:
+    written.add("feature_noise", 0.5, 9, 11.0)
+    decline(written, "quantization", "post_hoc", "not here")
+    decline(written, "stochastic_gates", "in_training", "nor this")
+    said = answer(read(written.save()))
+    assert said == "No answer: every post-hoc method that took part declined this task (quantization)."
+
+
+def test_how_drawn_says_that_few_seeds_cannot_hold_the_mean(written: Written) -> None:
+    data = read(with_items(written, 3))
+    assert "75 % of cases" in how_drawn([data.best[0.5].iloc[0]])
+
+
+def test_limits_name_what_is_missing(built: Path) -> None:
+    said = " ".join(limits(read(built)))
+    assert "The embedded data is generated speech" in said
+    assert "Latency has not been measured for every chosen point" in said and "Not every chosen point" in said
+
+
+def test_the_table_of_the_terminal_shows_every_method(built: Path) -> None:
+    shown, data = terminal(built, 132), read(built)
+    assert all(method in shown for method in data.index["methods"])
+    assert "(0.250 ≠ 0) 1.000" in shown and "315 kB" in shown and "315 kB" not in terminal(built, 100)
+    assert "failed broken: ValueError: <script>alert(1)</script>" in shown and answer(data) in terminal(built)
+
+
+def test_the_terminal_takes_no_text_for_markup(written: Written) -> None:
+    written.add("[red]noise[/]", 0.5, 9, None, status="failed", reason="no [bold]layer[/bold] [/x]", latency=False)
+    written.index["metric"]["unit"] = "[blink]db"
+    shown = terminal(written.save())
+    assert "[red]noise[/]" in shown and "no [bold]layer[/bold] [/x]" in shown
+
+
+def test_a_comparison_in_which_all_decline_has_a_report(written: Written) -> None:
+    decline(written, "quantization", "post_hoc", "not here")
+    written.save()
+    assert "not here" in terminal(written.folder)

@@ -1,0 +1,59 @@
+"""The numbers of a report, from the choices to the links."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.report import write_report
+from tests.report.cases import ODD, read
+from tests.written import Written
+
+
+def test_duels_leave_out_controls_failures_and_what_costs_too_much(built: Path) -> None:
+    data = read(built)
+    half, quarter = data.duels.to_dict("records")
+    # _late missed its budget, so that it counts as worst, though its 0.3001 are within a half
+    assert (half["in_training"], half["post_hoc"]) == ("feature_noise", "magnitude_pruning")
+    assert (quarter["in_training"], quarter["post_hoc"]) == ("feature_noise", ODD)
+    assert (quarter["uniform_score"], quarter["in_training_seeds"]) == (18.0, 2)
+    assert data.duels_if_free.iloc[1]["in_training"] == "zeros"
+
+
+def test_points_lead_to_their_files_and_to_their_run(written: Written) -> None:
+    files = written.add("feature_noise", 0.5, 10.0, 11.0)
+    (files / "model.onnx").write_bytes(b"")
+    (files / "tracked.json").write_text(json.dumps({"run_id": "abc", "experiment_id": "7"}))
+    other = written.add("feature_noise", 0.25, 10.0, 11.0)
+    folder = written.save()
+    found = write_report(folder).links
+    page = "http://127.0.0.1:5000/#/experiments/7/runs/abc?workflowType=machine_learning"
+    assert found[files.name].run == page and found[other.name].run is None
+    assert [name for name, _ in found[files.name].files] == ["record", "model", "scores"]
+    text = (folder / "report.html").read_text()
+    for _, address in found[files.name].files:
+        assert (folder / address).exists() and f'href="{address}"' in text
+    assert f'href="{page}"' in text
+
+
+def test_a_page_of_thousands_lists_the_chosen_and_the_best(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.data.MOST_LISTED", 4)
+    chosen = written.add("feature_noise", 0.5, 30.0, 31.0)
+    tried = [written.add("feature_noise", 0.5, 40.0 - n, None, chosen=False, trial=100 + n) for n in range(5)]
+    page = (write_report(written.save()).points.folder / "report.html").read_text()
+    assert "4 of 6 trained models" in page and 'href="points.csv"' in page
+    listed = {folder.name for folder in (chosen, *tried) if f'href="trials/{folder.name}/"' in page}
+    assert listed == {folder.name for folder in (chosen, *tried[2:])}
+
+
+def test_more_chosen_trials_than_are_listed_still_have_links(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.data.MOST_LISTED", 1)
+    folders = [written.add("feature_noise", budget, 30.0, 31.0) for budget in (0.5, 0.25)]
+    data = write_report(written.save())
+    assert set(data.links) == {folder.name for folder in folders} and len(data.trials) == 1
+
+
+def test_parts_of_the_score_are_means_over_seeds(built: Path) -> None:
+    data = read(built)
+    assert data.breakdown.loc[("feature_noise", 0.5), "A08"] == 13.5
+    assert ("broken", 0.5) not in data.breakdown.index
