@@ -23,13 +23,21 @@ def provenance() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
 def without_password(text: str) -> str:
     """The text without the user and password of an address, as a tracking store may be named with both."""
     return re.sub(r"(password=)[^&\s]+", r"\1…", re.sub(r"//.+@", "//…@", text))
+
+
+def _version(package: str) -> str:
+    """The version of a package; some come with extras only, and this one may run from a folder of sources."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

@@ -1,6 +1,7 @@
 """Where numbers come from is recorded; secrets are not."""
 
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -27,3 +28,17 @@ def test_what_a_reader_needs_is_there() -> None:
 )
 def test_odd_passwords_are_not_recorded_either(store: str) -> None:
     assert "p/w" not in without_password(store) and "host" in without_password(store)
+
+
+def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel without its extras has no torch-pruning, and used to fail at the end of its first comparison."""
+
+    def version(package: str) -> str:
+        if package in ("torch-pruning", "compression-bench"):
+            raise PackageNotFoundError(package)
+        return "1.2.3"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    packages = provenance()["packages"]
+    assert packages["torch-pruning"] == packages["compression-bench"] == "not installed"
+    assert packages["torch"] == packages["optuna"] == "1.2.3"
