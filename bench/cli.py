@@ -173,12 +173,12 @@ def cache(
     yes: Annotated[bool, typer.Option("--yes", help="Clear without asking.")] = False,
 ) -> None:
     """List what is kept for later runs (data, dense models), or clear it; results are never touched."""
-    from bench.storage.inventory import show, sweep
+    from bench.storage import cache as folders
 
     if clear:
-        sweep(results, clear, asked=lambda question: yes or typer.confirm(question))
+        folders.clear(results, clear, confirm=lambda question: yes or typer.confirm(question))
     else:
-        show(results)
+        folders.show(results)
 
 
 @app.command()

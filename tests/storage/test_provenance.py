@@ -1,7 +1,9 @@
 """Where numbers come from is recorded; secrets are not."""
 
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,19 @@ def test_what_a_reader_needs_is_there() -> None:
     for name in ("date", "command", "commit", "python", "processor", "cores"):
         assert known[name], name
     assert known["packages"]["torch"].startswith("2.")
+
+
+def test_the_command_can_be_given_to_a_shell_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/bench", "run", "vad", "--data", "/my data", "--methods", "a:x=1;b"])
+    assert provenance()["command"] == "bench run vad --data '/my data' --methods 'a:x=1;b'"
+
+
+def test_the_commit_of_a_checkout_around_a_wheel_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True)
+    monkeypatch.setattr("bench.storage.provenance.__file__", str(tmp_path / "provenance.py"))
+    assert provenance()["commit"] == "not in a git checkout"
 
 
 @pytest.mark.parametrize(
