@@ -21,10 +21,10 @@ SETTINGS = {"seed": 3, "model": "small", "rate": 0.1}
 
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Nothing has been looked through yet, as in a process that has just been started."""
-    cache._looked_through.clear()
+    """Nothing has been checked yet, as in a process that has just been started."""
+    cache._checked.clear()
     yield
-    cache._looked_through.clear()
+    cache._checked.clear()
 
 
 def test_a_folder_is_built_once(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_key_names_the_content() -> None:
 
 
 def test_the_key_is_the_same_in_another_process() -> None:
-    code = f"from bench.cache import content_key; print(content_key({SETTINGS!r}))"
+    code = f"from bench.storage.cache import content_key; print(content_key({SETTINGS!r}))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == content_key(SETTINGS)
 
@@ -137,7 +137,7 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, damage: Callable[[Path], 
     assert intact(folder)
     damage(folder)
     assert not intact(folder)
-    cache._looked_through.clear()
+    cache._checked.clear()
     assert cached_folder(tmp_path, "dense", SETTINGS, build) == folder
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.name != FILES} == whole
     assert intact(folder)
@@ -160,7 +160,7 @@ def test_open_files_of_a_damaged_folder_stay(tmp_path: Path) -> None:
     folder = cached_folder(tmp_path, "dense", SETTINGS, build)
     with (folder / "part" / "data.bin").open("rb") as reader:
         (folder / "list.json").unlink()
-        cache._looked_through.clear()
+        cache._checked.clear()
         cached_folder(tmp_path, "dense", SETTINGS, build)
         assert len(reader.read()) == 256 * 40
 
