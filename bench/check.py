@@ -151,7 +151,11 @@ def ensure_repeats(method_spec: MethodSpec, cache: Path) -> None:
 
 
 def _repeat_identity(method_spec: MethodSpec) -> dict[str, Any]:
-    return {"method": method_spec.name, "code": source_digest(method_spec.classes), "torch": torch.__version__}
+    return {
+        "method": method_spec.name,
+        "code": source_digest((Probe, *method_spec.classes)),
+        "torch": torch.__version__,
+    }
 
 
 def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.execution.executor import ATTEMPTS, Cluster, Executor, Job, Lost, Screen
-from bench.plugins.registry import engine_digest
+from bench.plugins.registry import project_digest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported: nothing is sent anywhere
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -189,7 +189,7 @@ def _look(token: str) -> tuple[bool, str]:
 
 def _code() -> str:
     """What decides whether two machines give the same numbers, as far as a look can tell."""
-    return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, engine {engine_digest()}"
+    return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, source {project_digest()}"
 
 
 @contextmanager
