@@ -17,7 +17,7 @@ class BudgetError(MethodError):
 
 
 class Declined(MethodError):
-    """A method does not apply to this model or task. The message says why; it is shown, and not counted as a failure."""
+    """A method does not apply to this model or task. The message says why; it is not counted as a failure."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
