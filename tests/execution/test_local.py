@@ -34,6 +34,7 @@ class Notes:
 def shared() -> Iterator[LocalExecutor]:
     """One server to fork from for all tests: it takes seconds to load PyTorch."""
     executor = LocalExecutor(2, Notes())
+    finish_one(executor, jobs.add, 1, 2)
     yield executor
     executor.close()
 
@@ -134,15 +135,15 @@ def test_an_exception_that_cannot_be_rebuilt_is_an_error_and_no_crash(executor: 
 
 
 def test_what_hangs_is_ended_without_another_attempt(executor: LocalExecutor, tmp_path: Path) -> None:
-    executor.timeout_s = 1.0
+    executor.timeout_s = 3.0
     executor.submit(job("hangs", jobs.sleep, tmp_path / "log"))
     executor.submit(job("lives", jobs.add, 1, 2))
-    executor.submit(Job("untimed", "untimed", jobs.nap, (1.5,), timed=False))
+    executor.submit(Job("untimed", "untimed", jobs.nap, (3.5,), timed=False))
     results = finish(executor)
     assert results["lives"] == 3
-    assert results["untimed"] == 1.5
+    assert results["untimed"] == 3.5
     assert isinstance(results["hangs"], Lost)
-    assert "ended after 1 s, the limit of --trial-timeout" in str(results["hangs"])
+    assert "ended after 3 s, the limit of --trial-timeout" in str(results["hangs"])
     pids = [int(pid) for pid in (tmp_path / "log").read_text().split()]
     assert not any(alive(pid) for pid in pids)  # nor the child that it had
 
