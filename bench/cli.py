@@ -1,6 +1,5 @@
 """The commands. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
 
-import ast
 import os
 import sys
 from enum import StrEnum
@@ -18,14 +17,14 @@ DEFAULT_RESULTS = Path("results")
 
 
 class Precision(StrEnum):
-    """Of training on a device."""
+    """What ``--precision`` takes."""
 
     fp32 = "fp32"
     bf16 = "bf16"
 
 
 class Where(StrEnum):
-    """Trials run."""
+    """What ``--executor`` takes."""
 
     local = "local"
     ray = "ray"
@@ -102,28 +101,30 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     waiting = sys.stderr.isatty()
     if waiting:
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
-    from bench.runner.command import run_comparison
+    from bench.runner import command, request
+    from bench.trial.trainer import Hardware
 
-    if waiting:  # whatever is said next begins on a clean line
+    if waiting:  # the next message begins on an empty line
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
-    run_comparison(
-        task,
-        preset,
-        methods=_list(methods),
-        budgets=tuple(_fraction(text) for text in _list(budgets)) or None,
-        trials=trials,
-        seeds=seeds,
-        jobs=jobs or len(os.sched_getaffinity(0)),
-        fields={**_settings(set_ or []), **{n: v for n, v in (("data", data), ("model", model)) if v is not None}},
-        width_multiple=width_multiple,
-        width_groups=_list(widths),
-        device=device,
-        precision=precision.value,
-        trial_timeout_s=trial_timeout,
-        cluster=_cluster(executor, address, cpus, gpus),
-        results=results,
-        tracking_uri=tracking_uri,
+    command.run(
+        request.Request(
+            task,
+            preset,
+            _list(methods),
+            results,
+            jobs or len(os.sched_getaffinity(0)),
+            tracking_uri,
+            budgets=tuple(map(_fraction, _list(budgets))) or None,
+            trials=trials,
+            seeds=seeds,
+            fields=_fields(set_ or [], data, model),
+            width_multiple=width_multiple,
+            width_groups=_list(widths),
+            hardware=Hardware(request.present_device(device), precision.value),
+            trial_timeout_s=trial_timeout,
+            cluster=_cluster(executor, address, cpus, gpus),
+        )
     )
 
 
@@ -208,17 +209,11 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(";" if ";" in text else ","))))
 
 
-def _settings(texts: list[str]) -> dict[str, Any]:
-    settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BenchError(f"--set {text!r} is no setting; expected name=value, such as corpus_seed=1")
-        try:
-            settings[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            settings[name] = value
-    return settings
+def _fields(texts: list[str], data: str | None, model: str | None) -> dict[str, Any]:
+    from bench.plugins.registry import parse_settings
+
+    given = {name: value for name, value in (("data", data), ("model", model)) if value is not None}
+    return {**parse_settings(texts, where="--set", example="corpus_seed=1"), **given}
 
 
 def _fraction(text: str) -> float:

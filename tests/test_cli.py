@@ -36,6 +36,18 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--budgets", "half"), "budget 'half'"),
         (("run", "antispoof", "--data", "/no/such/folder"), "/no/such/folder"),
         (("run", "antispoof", "--model", "resnet11"), "no model 'resnet11'"),
+        (
+            ("run", "antispoof", "--set", "mdoel=x"),
+            "no field 'mdoel' that --set mdoel=... could set (did you mean 'model'?)",
+        ),
+        (("run", "synthetic", "--data", "/x"), "task synthetic has no field 'data' that --data could set"),
+        (("run", "antispoof", "--set", "batch_size=4"), "no field 'batch_size'"),
+        (("run", "antispoof", "--set", "cache=/x"), "no field 'cache'"),
+        (("run", "antispoof", "--set", "seed"), "--set: 'seed' is not a setting; expected name=value"),
+        (("run", "antispoof", "--device", "gpu"), "no device is called 'gpu'"),
+        (("run", "antispoof", "--device", "cuda:99"), "device cuda:99 is not there"),
+        (("run", "antispoof", "--address", "auto"), "add --executor ray"),
+        (("run", "antispoof", "--executor", "ray", "--cpus", "0"), "--gpus more than 0"),
         (("run", "antispoof", "--jobs", "0"), "--jobs"),
         (("run", "antispoof", "--trials", "many"), "--trials"),
         (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),
@@ -77,7 +89,7 @@ def test_full_disk_is_said_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a mock: no disk here can be filled on purpose
-    monkeypatch.setattr("bench.runner.command.shutil.disk_usage", lambda path: _Usage(1000))
+    monkeypatch.setattr("bench.runner.request.shutil.disk_usage", lambda path: _Usage(1000))
     said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path)
     assert "0 MB left" in said
 

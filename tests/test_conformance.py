@@ -12,7 +12,7 @@ from bench import Method, Trainer
 from bench.check import ContractError, Probe, check_method, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names
-from bench.runner.command import CHAINS
+from bench.runner.request import CHAINS
 from tests.conftest import SmokeRun
 
 
