@@ -1,12 +1,17 @@
 """What a user can get wrong: one clear message, exit code 2, no traceback."""
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bench import cli
+from bench.execution.executor import Cluster
+from bench.runner.request import Request
+from bench.trial.trainer import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 
 
@@ -137,3 +142,46 @@ def test_light_commands_import_nothing_heavy(argument: str, modules: tuple[str, 
     code = RUN.format(argument=argument) + CHECK.format(modules=modules)
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
     assert all(word in said for word in shown)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Request:
+    """The request that the command line makes of these arguments."""
+    requests: list[Request] = []
+    monkeypatch.setattr("bench.runner.command.run", requests.append)
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "vad", *arguments])
+    with suppress(SystemExit):
+        cli.main()
+    (request,) = requests
+    return request
+
+
+def test_a_request_without_options_leaves_all_to_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("BENCH_RESULTS", raising=False)
+    expected = Request("vad", "quick", (), Path("results"), len(os.sched_getaffinity(0)))
+    assert asked(monkeypatch, "--device", "cpu") == expected
+
+
+def test_every_option_is_in_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ("--results", "/r", "--jobs", "3", "--tracking-uri", "sqlite:///x.db", "--trial-timeout", "60")
+    what = ("--preset", "smoke", "--methods", "dense; feature_noise:form=literal,window=1", "--budgets", "0.5, 0.25")
+    size = ("--trials", "6", "--seeds", "2", "--widths", "conv,head", "--width-multiple", "8")
+    task = ("--model", "crnn", "--data", "/d", "--set", "corpus_seed=1", "--set", "noise=/n=1")
+    machine = ("--device", "cpu", "--precision", "bf16", "--executor", "ray", "--address", "h:1", "--gpus", "0.5")
+    assert asked(monkeypatch, *where, *what, *size, *task, *machine) == Request(
+        "vad",
+        "smoke",
+        ("dense", "feature_noise:form=literal,window=1"),
+        Path("/r"),
+        3,
+        "sqlite:///x.db",
+        budgets=(0.5, 0.25),
+        trials=6,
+        seeds=2,
+        fields={"corpus_seed": 1, "noise": "/n=1", "model": "crnn", "data": "/d"},
+        width_multiple=8,
+        width_groups=("conv", "head"),
+        hardware=Hardware("cpu", "bf16"),
+        trial_timeout_s=60.0,
+        cluster=Cluster("h:1", 1.0, 0.5),
+    )
