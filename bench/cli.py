@@ -2,9 +2,8 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,20 +13,6 @@ if TYPE_CHECKING:
     from bench.execution.executor import Cluster
 
 DEFAULT_RESULTS = Path("results")
-
-
-class Precision(StrEnum):
-    """What ``--precision`` takes."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class Where(StrEnum):
-    """What ``--executor`` takes."""
-
-    local = "local"
-    ray = "ray"
 
 
 app = typer.Typer(
@@ -47,16 +32,16 @@ Results = Annotated[Path, typer.Option(help="Folder that everything is written t
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from bench.plugins.registry import summaries
+    from bench.plugins.registry import Kind, summaries
 
-    for kind in ("tasks", "methods"):
-        table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("name", "stage", "what it is") if kind == "methods" else ("name", "what it is"):
-            table.add_column(column)
+    shown: dict[Kind, tuple[str, ...]] = {"tasks": ("name", "title"), "methods": ("name", "stage", "title")}
+    for kind, columns in shown.items():
+        table = Table(*columns, title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for plugin in summaries(kind):
-            table.add_row(plugin.name, *([plugin.stage] if kind == "methods" else []), plugin.title)
+            table.add_row(*(escape(getattr(plugin, column)) for column in columns))
         Console().print(table)
 
 
@@ -74,7 +59,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     trial_timeout: Annotated[
         float | None, typer.Option(help="End a trial that trains longer than this.", min=1, metavar="SECONDS")
     ] = None,
-    executor: Annotated[Where, typer.Option(help="Where trials run: this machine, or a Ray cluster.")] = Where.local,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where trials run: this machine, or a Ray cluster.")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
     ] = None,
@@ -89,7 +76,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         str, typer.Option(help="Width groups that methods may change, by the beginning of the name.", metavar="LIST")
     ] = "",
     device: Annotated[str, typer.Option(help="What trains: auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="bf16 trains with automatic mixed precision.")] = Precision.fp32,
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="bf16 trains with automatic mixed precision.")
+    ] = "fp32",
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
@@ -121,7 +110,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             fields=_fields(set_ or [], data, model),
             width_multiple=width_multiple,
             width_groups=_list(widths),
-            hardware=Hardware(request.present_device(device), precision.value),
+            hardware=Hardware(request.present_device(device), precision),
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address, cpus, gpus),
         )
@@ -191,18 +180,14 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
         print(line)
 
 
-def _cluster(executor: Where, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
-    if executor is Where.local:
-        if address is not None:
-            raise BenchError(
-                f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray"
-            )
-        return None
+def _cluster(executor: str, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
     from bench.execution.executor import Cluster
 
-    if not cpus and not gpus:
-        raise BenchError("a trial needs something of a machine: give --cpus or --gpus more than 0")
-    return Cluster(address, cpus, gpus)
+    if executor == "local" and address is not None:
+        raise BenchError(f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray")
+    if executor == "ray" and not cpus and not gpus:
+        raise BenchError("a trial needs cores or GPUs: give --cpus or --gpus more than 0")
+    return Cluster(address, cpus, gpus) if executor == "ray" else None
 
 
 def _list(text: str) -> tuple[str, ...]:

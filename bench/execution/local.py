@@ -119,11 +119,7 @@ def _cause(exit_code: int | None) -> str:
 def _work(connection: Connection, lifeline: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """In the process of a job: call the function, send progress and the result.
 
-    Args:
-        connection: to send to.
-        lifeline: nothing is sent here; its other end is open for as long as the supervisor lives.
-        function: of the job.
-        args: of the job.
+    The other end of ``lifeline`` is open for as long as the supervisor lives; nothing is sent on it.
     """
     os.setsid()  # Ctrl-C is for the supervisor, which ends this process and all that it started
     _end_with_supervisor(lifeline)

@@ -71,13 +71,12 @@ class Method(ABC):
     def __post_init__(self) -> None:
         for name, space in search_space(type(self)).items():
             value = getattr(self, name)
+            given = f"{type(self).__name__}: {name} {value!r}"
             if space.choices is not None and value not in space.choices:
-                raise BenchError(
-                    f"{type(self).__name__}: {name} {value!r} is not one of {', '.join(map(repr, space.choices))}"
-                    f"{did_you_mean(str(value), map(str, space.choices))}"
-                )
+                hint = did_you_mean(str(value), map(str, space.choices))
+                raise BenchError(f"{given} is not one of {', '.join(map(repr, space.choices))}{hint}")
             if space.choices is None and not isinstance(value, (int, float)):
-                raise BenchError(f"{type(self).__name__}: {name} {value!r} is not a number")
+                raise BenchError(f"{given} is not a number")
         budget = getattr(self, "budget", None)
         if budget is not None and not 0 < budget <= 1:
             raise BenchError(
@@ -148,16 +147,11 @@ class Chain(Method):
 def chain_problem(links: Sequence[type[Method]]) -> str | None:
     """Why these methods cannot follow one another in this order, or None."""
     for before, after in itertools.pairwise(links):
+        one, other = before.__name__, after.__name__
         if before.terminal:
-            return (
-                f"{before.__name__} returns a model in deployment format, so {after.__name__} cannot follow it; "
-                f"put {before.__name__} last"
-            )
+            return f"{one} returns a model in deployment format, so {other} cannot follow it; put {one} last"
         if after.stage == "in_training":
-            return (
-                f"{after.__name__} compresses while a fresh model trains, so it cannot follow {before.__name__}; "
-                f"put {after.__name__} first"
-            )
+            return f"{other} compresses while a fresh model trains, so it cannot follow {one}; put {other} first"
     return None if links else "a chain needs at least one method"
 
 

@@ -80,30 +80,18 @@ def _summary(name: str, path: Path) -> Summary:
 
 @cache
 def load_method(name: str) -> type[Method]:
-    """The method of this name.
-
-    Raises:
-        BenchError: there is none, or its file or package cannot be imported or holds no single method.
-    """
+    """The method of this name, or a ``BenchError`` that says why there is none."""
     return _load("methods", name, Method)
 
 
 @cache
 def load_task(name: str) -> type[Task]:
-    """The task of this name.
-
-    Raises:
-        BenchError: as for ``load_method``.
-    """
+    """The task of this name, or a ``BenchError`` that says why there is none."""
     return _load("tasks", name, Task)
 
 
 def load_method_spec(text: str) -> MethodSpec:
-    """A method, a chain of methods joined by ``+``, or either with settings: ``feature_noise:form=literal``.
-
-    Raises:
-        BenchError: there is no such method or setting, or the methods cannot follow one another.
-    """
+    """A method, a chain of methods joined by ``+``, or either with settings: ``feature_noise:form=literal``."""
     chain, _, settings = text.partition(":")
     classes = tuple(load_method(link) for link in chain.split("+"))
     fixed = parse_settings(filter(None, settings.split(",")), where=repr(text), example="window=1")
@@ -111,16 +99,7 @@ def load_method_spec(text: str) -> MethodSpec:
 
 
 def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[str, Any]:
-    """The settings ``name=value``; a value is a Python literal or else a string.
-
-    Args:
-        texts: the settings.
-        where: the place to name in an error.
-        example: a setting that would be right there.
-
-    Raises:
-        BenchError: one has no ``=``.
-    """
+    """The settings ``name=value``; a value is a Python literal or else a string. An error names ``where``."""
     settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -136,16 +115,11 @@ def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[st
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     if name in files(kind):
         module = _imported(f"{kind}/{name}", lambda: importlib.import_module(f"{kind}.{name}"))
-        found = [
-            member
-            for member in vars(module).values()
-            if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
-        ]
+        own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
+        found = [c for c in own if issubclass(c, base)]
         if len(found) != 1:
-            raise BenchError(
-                f"{module.__file__}: expected one class that extends {base.__name__}, "
-                f"found {', '.join(c.__name__ for c in found) or 'none'}"
-            )
+            expected = f"expected one class that extends {base.__name__}"
+            raise BenchError(f"{module.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
         return found[0]
     if name in installed(kind):
         loaded = _imported(f"entry point {name!r} of bench.{kind}", installed(kind)[name].load)

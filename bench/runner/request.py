@@ -25,20 +25,14 @@ class Request:
     """What is to be compared, and how; None means as the preset has it.
 
     Attributes:
-        task: name of the task.
-        preset: name of its preset.
         methods: method specs; empty for all methods that can be loaded.
         results: folder that everything is written to.
         jobs: processes at a time on this machine.
         tracking_uri: MLflow store; None for SQLite in the results.
         budgets: fractions of the dense compute.
-        trials: number of trials of a method.
-        seeds: training runs of each chosen point.
         fields: fields of the task that the user chose.
-        width_multiple: widths are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; empty for all.
-        hardware: what training runs on.
-        trial_timeout_s: ends a trial that trains longer, in seconds; None for never.
+        trial_timeout_s: seconds after which a trial that still trains is ended; None for never.
         cluster: the Ray cluster that trials run on; None for this machine.
     """
 

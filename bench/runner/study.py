@@ -26,14 +26,7 @@ optuna.logging.set_verbosity(logging.WARNING)
 
 
 def open_study(journal: Path, name: str, directions: Sequence[Direction], settings: set[str]) -> optuna.Study:
-    """The study in a journal, in which every trial that was proposed has all its settings.
-
-    Args:
-        journal: the file; it is made if there is none.
-        name: name of the study.
-        directions: whether each objective is to be low or high.
-        settings: the names of the settings that every trial has.
-    """
+    """The study in a journal, a new one if there is none; every trial that was proposed has all its settings."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     if journal.exists():
         _mend(journal)
@@ -138,9 +131,8 @@ class MethodStudy:
         self._seed = seed
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
-        self._study = None
-        if self.space:
-            self._study = open_study(journal, method_spec.name, directions, set(self.space))
+        self._study = open_study(journal, method_spec.name, directions, set(self.space)) if self.space else None
+        if self._study is not None:
             known = self._study.get_trials(deepcopy=False)  # from before an interruption
             self._told = {trial.number for trial in known if trial.state.is_finished()}
             self._known = {trial.number: dict(trial.params) for trial in known if trial.params}

@@ -155,25 +155,15 @@ def _locked(root: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Cached:
-    """A folder of the cache.
-
-    Attributes:
-        folder: where it is.
-        kind: what it holds, such as ``dense``, or ``unfinished``.
-        key: the digits that name its settings.
-        size_bytes: of its files.
-        used: when a process last asked for it.
-        made_from: the settings that name it, as ``name=value``.
-        state: empty, or what is wrong with it.
-    """
+    """A folder of the cache: of which kind (``dense``), how many bytes, and when a process last asked for it."""
 
     folder: Path
     kind: str
     key: str
     size_bytes: int
     used: datetime.datetime
-    made_from: str
-    state: str
+    made_from: str  # the settings that name it, as name=value
+    intact: bool
 
 
 def listed(cache: Path) -> list[Cached]:
@@ -194,8 +184,9 @@ def show(results: Path) -> None:
     for column in ("kind", "key", "size", "last used", "made from"):
         table.add_column(column, no_wrap=column != "made from", justify="right" if column == "size" else "left")
     for item in items:
-        note = f"[red]{item.state}[/] {escape(item.made_from)}" if item.state else escape(item.made_from)
-        table.add_row(item.kind, item.key, _size([item]), f"{item.used:%Y-%m-%d %H:%M}", note)
+        state = "" if item.intact or item.kind == UNFINISHED else "[red]damaged, is made again when needed[/] "
+        used = f"{item.used:%Y-%m-%d %H:%M}"
+        table.add_row(item.kind, item.key, _size([item]), used, state + escape(item.made_from))
     console = Console()
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
 
@@ -231,13 +222,13 @@ def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:
 
 
 def _look(folder: Path) -> Cached:
-    manifest, finished = folder / MANIFEST, not folder.name.startswith(".")
+    manifest = folder / MANIFEST
     sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.name not in (MANIFEST, FILES)]
     used = datetime.datetime.fromtimestamp((manifest if manifest.exists() else folder).stat().st_mtime)
     made_from = ", ".join(f"{name}={value}" for name, value in _leaves(read_json(manifest) or {}))
     kind, _, key = folder.name.rpartition("-")
-    state = "" if not finished or intact(folder) else "damaged, is made again when needed"
-    return Cached(folder, kind if finished else UNFINISHED, key.partition(".")[0], sum(sizes), used, made_from, state)
+    kind = UNFINISHED if kind.startswith(".") else kind
+    return Cached(folder, kind, key.partition(".")[0], sum(sizes), used, made_from, intact(folder))
 
 
 def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
