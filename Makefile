@@ -5,6 +5,38 @@ ARGS ?=
 BENCH := .venv/bin/bench
 READY := .venv/.ready
 
+# The variables of each target. Another one on the command line is an error, where make itself would ignore it.
+variables_bench := TASK PRESET METHODS BUDGETS SEEDS DATA MODEL RESULTS ARGS PYTHON
+variables_report := TASK PRESET MODEL RESULTS ARGS PYTHON
+variables_ui := RESULTS ARGS PYTHON
+variables_test := ARGS PYTHON
+variables_perf := ARGS PYTHON
+variables_chaos := ARGS PYTHON
+variables_validate := ARGS PYTHON
+variables_lint := PYTHON
+variables_setup := PYTHON
+
+goals := $(or $(MAKECMDGOALS),setup)
+known := $(sort $(foreach goal,$(goals),$(variables_$(goal))))
+given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+near = $(firstword $(foreach name,$(known),$(if $(findstring $1,$(name))$(findstring $(name),$1),$(name))))
+hint = $(if $(call near,$1), (did you mean $(call near,$1)?))
+$(foreach name,$(filter-out $(known),$(given)),$(error \
+make $(goals) has no variable $(name)$(call hint,$(name)); it has: $(or $(known),none)))
+
+# A variable as an option of the command, if it is set: `--data='/a b'`. No shell and no make reads anything into its
+# value; without `unexport`, make would expand a $ in it.
+unexport TASK PRESET METHODS BUDGETS SEEDS DATA MODEL RESULTS
+define newline
+
+
+endef
+one_line = $(if $(findstring $(newline),$(value $1)),$(error $1 has more than one line),$(value $1))
+quoted = '$(subst ','\'',$(call one_line,$1))'
+option = $(if $(value $1), --$2=$(call quoted,$1))
+shown = $(call option,PRESET,preset)$(call option,MODEL,model)$(call option,RESULTS,results)
+chosen = $(call option,METHODS,methods)$(call option,BUDGETS,budgets)$(call option,SEEDS,seeds)$(call option,DATA,data)
+
 .PHONY: setup bench test lint report ui perf chaos validate clean
 setup: $(READY)
 
@@ -18,7 +50,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 bench: setup
-	$(BENCH) run $(TASK) $(ARGS)
+	$(BENCH) run $(call quoted,TASK)$(shown)$(chosen) $(ARGS)
 
 test: setup
 	.venv/bin/python -m pytest $(ARGS)
@@ -27,10 +59,10 @@ lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 report: setup
-	$(BENCH) report $(TASK) $(ARGS)
+	$(BENCH) report $(call quoted,TASK)$(shown) $(ARGS)
 
 ui: setup
-	$(BENCH) ui $(ARGS)
+	$(BENCH) ui$(call option,RESULTS,results) $(ARGS)
 
 perf: setup
 	.venv/bin/python -m tests.perf $(ARGS)

@@ -1,10 +1,8 @@
-"""The contract, held against a plugin: every method and task of the project passes this, and so should yours."""
+"""Holds a plugin to the contract: every method and task of this project passes, and so should yours."""
 
-import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -47,23 +45,17 @@ class ProbeNet(nn.Module):
 
 @dataclass(frozen=True)
 class Probe(Task):
-    """Which of two bands of noise is the louder one?"""
+    """The tiny task that methods are tried on: which of two bands of noise is the louder one?"""
 
     metric = Metric("eer", unit="percent", direction="minimize")
     presets: ClassVar[dict[str, Plan]] = {
         "smoke": Plan(dense_steps=30, finetune_steps=20, batch_size=16, learning_rate=3e-3)
     }
 
-    def prepare(self, workers: int, progress: Progress) -> str:
-        """Nothing to prepare."""
-        return "probe"
-
     def build_model(self) -> nn.Module:
-        """The network above."""
         return ProbeNet()
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
-        """Noise whose louder band is the label."""
         seeds = {"train": seed + 2, "dev": 0, "eval": 1}  # only training depends on the seed
         generator = torch.Generator().manual_seed(seeds[split])
         while True:
@@ -75,42 +67,38 @@ class Probe(Task):
                 return
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy."""
         return functional.cross_entropy(model(batch.inputs), batch.targets)
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
-        """EER over one batch."""
         batch = next(self.batches(split, 0))
         outputs = predict(batch.inputs)
         return {self.metric.column: equal_error_rate((outputs[:, 1] - outputs[:, 0]).numpy(), batch.targets)}
 
     def example_input(self) -> Tensor:
-        """(1, 8, 20)."""
         return torch.zeros(1, 8, 20)
 
 
 class ContractError(BenchError):
-    """A plugin breaks the contract; the message says how."""
-
-
-class _NotRun(Exception):
-    """A method could not be run on the tiny task."""
+    """A plugin breaks the contract; the message names the rule."""
 
 
 def check_plugin(name: str) -> Iterator[str]:
-    """Check a method or a task by name; yields a line for everything that holds.
+    """Check a method or a task by name; yields a line for each rule that holds.
 
     Raises:
-        ContractError: the first thing that does not hold.
+        ContractError: for the first rule that does not.
     """
     if name in names("tasks"):
-        yield from check_task(load_task(name).at("smoke"))
+        task = load_task(name).at("smoke")
+        task.check()
+        task.prepare(1, lambda fraction, note: None)
+        yield from check_task(task)
     else:
         yield from check_method(load_method_spec(name))
 
 
 def check_method(method_spec: MethodSpec) -> Iterator[str]:
-    """Run a method on a tiny task and hold its result to the contract."""
+    """Run a method on ``Probe`` and hold its result to the contract, as ``check_plugin`` does."""
     for check in (_declaration, _settings):
         for link in method_spec.classes:
             yield check(link)
@@ -130,28 +118,30 @@ def known_to_repeat(method_spec: MethodSpec, cache: Path) -> bool:
 
 
 def ensure_repeats(method_spec: MethodSpec, cache: Path) -> None:
-    """Train a tiny task twice from the same seed, unless it is known that the method gives the same model twice.
+    """Train on ``Probe`` twice from the same seed, and remember a method that gives the same model twice.
 
-    A method that cannot be run there is let pass: its own trials will say what is wrong.
+    A method that cannot be run there passes: its own trials will say what is wrong.
 
     Raises:
         ContractError: it gives another model.
     """
+    method = method_spec.build(method_spec.at_compute(0.5))
+    try:
+        first, second = (_file_of(_run(method)[0]) for _ in range(2))
+    except Exception:  # of the plugin, or of the machine: nothing was found out, so nothing is remembered
+        return
+    _same(first, second)
+    cached_folder(cache, "repeats", _repeat_identity(method_spec), lambda folder: None)
 
-    def train_twice(folder: Path) -> None:
-        method = method_spec.build(method_spec.at_compute(0.5))
-        try:
-            first, second = (_file_of(_run(method)[0]) for _ in range(2))
-        except Exception as error:  # of the plugin, or of the machine
-            raise _NotRun from error
-        _same(first, second)
 
-    with suppress(_NotRun):  # nothing was found out, so nothing is remembered
-        cached_folder(cache, "repeats", _repeat_identity(method_spec), train_twice)
+def check_repeats(name: str, cache: Path, report: Progress) -> None:
+    """A job: ``ensure_repeats`` for the method of this name."""
+    ensure_repeats(load_method_spec(name), cache)
 
 
 def _repeat_identity(method_spec: MethodSpec) -> dict[str, Any]:
-    return {"method": method_spec.name, "code": source_digest(method_spec.classes), "torch": torch.__version__}
+    code = source_digest((Probe, *method_spec.classes))
+    return {"method": method_spec.name, "code": code, "torch": torch.__version__}
 
 
 def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
@@ -159,9 +149,9 @@ def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
 
 
 def check_task(task: Task) -> Iterator[str]:
-    """Hold a task, with prepared data, to the contract."""
-    require(dataclasses.is_dataclass(task), "a task is a frozen dataclass")
-    hash(task)
+    """Hold a task, with prepared data, to the contract, as ``check_plugin`` does."""
+    unhashable = [name for name, value in task.identity().items() if not isinstance(value, Hashable)]
+    require(not unhashable, f"the fields of a task are hashable, not so {', '.join(unhashable)}")
     yield "is a frozen dataclass of hashable fields"
     model, example = task.build_model(), task.example_input()
     require(len(example) == 1, f"example_input() is one unit of work: first dimension 1, not {len(example)}")
@@ -176,7 +166,8 @@ def check_task(task: Task) -> Iterator[str]:
     yield "the loss is a number that can be differentiated"
     require(len(list(islice(task.batches("train", 0), 500))) == 500, "training batches are endless")
     passes = [[b.inputs for b in task.batches("dev", seed)] for seed in (0, 1)]
-    require(all(map(torch.equal, *passes)), "dev is one ordered pass, whatever the seed")
+    same = len(passes[0]) == len(passes[1]) and all(map(torch.equal, *passes))
+    require(same, "dev is one ordered pass, the same for every seed")
     yield "training is endless, dev one ordered pass"
     exported = Predictor(export_onnx(model, example))
     with torch.no_grad():
@@ -205,10 +196,11 @@ def _settings(method: type[Method]) -> str:
     for name, tunable in search_space(method).items():
         value = getattr(default, name)
         if tunable.choices is not None:
-            require(value in tunable.choices, f"the default of {name} is one of its choices")
+            require(value in tunable.choices, f"{method.__name__}: the default of {name} is one of its choices")
         else:
             assert tunable.low is not None and tunable.high is not None
-            require(tunable.low <= value <= tunable.high, f"the default of {name} lies in its range")
+            within = tunable.low <= value <= tunable.high
+            require(within, f"{method.__name__}: the default of {name} is between {tunable.low} and {tunable.high}")
     return f"{method.__name__}: settings {', '.join(search_space(method)) or 'none'}, defaults in range"
 
 
@@ -243,7 +235,7 @@ def _plain_module(model: nn.Module) -> OnnxModel:
 def _delivered(method: Method, exported: OnnxModel) -> str:
     dense = count_macs(Probe().build_model(), Probe().example_input())
     costs = file_costs(exported, tuple(Probe().example_input().shape))
-    budget = getattr(method, "budget", None)
+    budget = method.promised_budget
     if budget is not None:
         require(costs.macs <= budget * dense, f"asked for {budget:g} of the compute, got {costs.macs / dense:.4f}")
     return f"costs {costs.macs / dense:.3f} of the dense MACs ({costs.effective_macs / dense:.3f} non-zero)"
@@ -251,14 +243,8 @@ def _delivered(method: Method, exported: OnnxModel) -> str:
 
 def _same(first: OnnxModel, second: OnnxModel) -> None:
     batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
-    outputs: list[Callable[[torch.Tensor], torch.Tensor]] = [Predictor(first), Predictor(second)]
     require(
-        np.array_equal(outputs[0](batch).numpy(), outputs[1](batch).numpy(), equal_nan=True),
+        np.array_equal(Predictor(first)(batch).numpy(), Predictor(second)(batch).numpy(), equal_nan=True),
         "the same seed gives the same model, to the bit: draw random numbers from torch's, numpy's or Python's global "
         "generator, which are seeded",
     )
-
-
-def check_repeats(name: str, cache: Path, report: Progress) -> None:
-    """Job: find out whether a method gives the same model twice."""
-    ensure_repeats(load_method_spec(name), cache)

@@ -1,11 +1,9 @@
 """The commands. Heavy imports wait until a command needs them, so that ``--help`` answers at once."""
 
-import ast
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,20 +13,6 @@ if TYPE_CHECKING:
     from bench.execution.executor import Cluster
 
 DEFAULT_RESULTS = Path("results")
-
-
-class Precision(StrEnum):
-    """Of training on a device."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class Where(StrEnum):
-    """Trials run."""
-
-    local = "local"
-    ray = "ray"
 
 
 app = typer.Typer(
@@ -48,16 +32,16 @@ Results = Annotated[Path, typer.Option(help="Folder that everything is written t
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from bench.plugins.registry import summaries
+    from bench.plugins.registry import Kind, summaries
 
-    for kind in ("tasks", "methods"):
-        table = Table(title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("name", "stage", "what it is") if kind == "methods" else ("name", "what it is"):
-            table.add_column(column)
+    shown: dict[Kind, tuple[str, ...]] = {"tasks": ("name", "title"), "methods": ("name", "stage", "title")}
+    for kind, columns in shown.items():
+        table = Table(*columns, title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for plugin in summaries(kind):
-            table.add_row(plugin.name, *([plugin.stage] if kind == "methods" else []), plugin.title)
+            table.add_row(*(escape(getattr(plugin, column)) for column in columns))
         Console().print(table)
 
 
@@ -75,7 +59,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     trial_timeout: Annotated[
         float | None, typer.Option(help="End a trial that trains longer than this.", min=1, metavar="SECONDS")
     ] = None,
-    executor: Annotated[Where, typer.Option(help="Where trials run: this machine, or a Ray cluster.")] = Where.local,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where trials run: this machine, or a Ray cluster.")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
     ] = None,
@@ -90,7 +76,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         str, typer.Option(help="Width groups that methods may change, by the beginning of the name.", metavar="LIST")
     ] = "",
     device: Annotated[str, typer.Option(help="What trains: auto (a GPU if there is one), cpu, cuda, cuda:1.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="bf16 trains with automatic mixed precision.")] = Precision.fp32,
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="bf16 trains with automatic mixed precision.")
+    ] = "fp32",
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
@@ -102,28 +90,30 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     waiting = sys.stderr.isatty()
     if waiting:
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
-    from bench.runner.command import run_comparison
+    from bench.runner import command, request
+    from bench.trial.trainer import Hardware
 
-    if waiting:  # whatever is said next begins on a clean line
+    if waiting:  # the next message begins on an empty line
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
-    run_comparison(
-        task,
-        preset,
-        methods=_list(methods),
-        budgets=tuple(_fraction(text) for text in _list(budgets)) or None,
-        trials=trials,
-        seeds=seeds,
-        jobs=jobs or len(os.sched_getaffinity(0)),
-        fields={**_settings(set_ or []), **{n: v for n, v in (("data", data), ("model", model)) if v is not None}},
-        width_multiple=width_multiple,
-        width_groups=_list(widths),
-        device=device,
-        precision=precision.value,
-        trial_timeout_s=trial_timeout,
-        cluster=_cluster(executor, address, cpus, gpus),
-        results=results,
-        tracking_uri=tracking_uri,
+    command.run(
+        request.Request(
+            task,
+            preset,
+            _list(methods),
+            results,
+            jobs or len(os.sched_getaffinity(0)),
+            tracking_uri,
+            budgets=tuple(map(_fraction, _list(budgets))) or None,
+            trials=trials,
+            seeds=seeds,
+            fields=_fields(set_ or [], data, model),
+            width_multiple=width_multiple,
+            width_groups=_list(widths),
+            hardware=Hardware(request.present_device(device), precision),
+            trial_timeout_s=trial_timeout,
+            cluster=_cluster(executor, address, cpus, gpus),
+        )
     )
 
 
@@ -173,12 +163,12 @@ def cache(
     yes: Annotated[bool, typer.Option("--yes", help="Clear without asking.")] = False,
 ) -> None:
     """List what is kept for later runs (data, dense models), or clear it; results are never touched."""
-    from bench.storage.inventory import show, sweep
+    from bench.storage import cache as folders
 
     if clear:
-        sweep(results, clear, asked=lambda question: yes or typer.confirm(question))
+        folders.clear(results, clear, confirm=lambda question: yes or typer.confirm(question))
     else:
-        show(results)
+        folders.show(results)
 
 
 @app.command()
@@ -190,35 +180,25 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
         print(line)
 
 
-def _cluster(executor: Where, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
-    if executor is Where.local:
-        if address is not None:
-            raise BenchError(
-                f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray"
-            )
-        return None
+def _cluster(executor: str, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
     from bench.execution.executor import Cluster
 
-    if not cpus and not gpus:
-        raise BenchError("a trial needs something of a machine: give --cpus or --gpus more than 0")
-    return Cluster(address, cpus, gpus)
+    if executor == "local" and address is not None:
+        raise BenchError(f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray")
+    if executor == "ray" and not cpus and not gpus:
+        raise BenchError("a trial needs cores or GPUs: give --cpus or --gpus more than 0")
+    return Cluster(address, cpus, gpus) if executor == "ray" else None
 
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(";" if ";" in text else ","))))
 
 
-def _settings(texts: list[str]) -> dict[str, Any]:
-    settings = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BenchError(f"--set {text!r} is no setting; expected name=value, such as corpus_seed=1")
-        try:
-            settings[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            settings[name] = value
-    return settings
+def _fields(texts: list[str], data: str | None, model: str | None) -> dict[str, Any]:
+    from bench.plugins.registry import parse_settings
+
+    given = {name: value for name, value in (("data", data), ("model", model)) if value is not None}
+    return {**parse_settings(texts, where="--set", example="corpus_seed=1"), **given}
 
 
 def _fraction(text: str) -> float:

@@ -36,16 +36,17 @@ class Copies(Executor):
     def __init__(self, trial: Path) -> None:
         super().__init__(1, mock.Mock())
         self.trial, self.random = trial, random.Random(0)
-        self._started: list[Job] = []
 
-    under_way = property(lambda self: len(self._started))
     room = 1
 
-    def start(self, job: Job) -> None:
-        self._started.append(job)
+    def _launch(self, job: Job) -> str:
+        return job.key
+
+    def _kill(self, handle: str) -> None:
+        pass
 
     def wait(self) -> tuple[Job, Any]:
-        job = self._started.pop()
+        job = self._forget(next(iter(self._running)))
         if job.function.__name__ == "train":
             shutil.copytree(
                 self.trial, job.args[1], ignore=shutil.ignore_patterns("trial.json", "tracked.json", "eval*", "lat*")
@@ -63,9 +64,6 @@ class Copies(Executor):
         record["dev"] = {name: self.random.uniform(1, 50) for name in record["dev"]}
         (folder / RECORD).write_text(json.dumps(record))
         return record
-
-    def close(self) -> None:
-        pass
 
 
 def make(results: Path, trials: int) -> None:

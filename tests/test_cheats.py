@@ -9,7 +9,7 @@ import pytest
 
 from tests import cheats
 from tests.conftest import SmokeRun, bench
-from tests.plugins import installed
+from tests.installed import installed
 
 CAUGHT = {
     "reads_dev": "asks for the dev split",

@@ -1,12 +1,17 @@
 """What a user can get wrong: one clear message, exit code 2, no traceback."""
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bench import cli
+from bench.execution.executor import Cluster
+from bench.runner.request import Request
+from bench.trial.trainer import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 
 
@@ -36,6 +41,18 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--budgets", "half"), "budget 'half'"),
         (("run", "antispoof", "--data", "/no/such/folder"), "/no/such/folder"),
         (("run", "antispoof", "--model", "resnet11"), "no model 'resnet11'"),
+        (
+            ("run", "antispoof", "--set", "mdoel=x"),
+            "no field 'mdoel' that --set mdoel=... could set (did you mean 'model'?)",
+        ),
+        (("run", "synthetic", "--data", "/x"), "task synthetic has no field 'data' that --data could set"),
+        (("run", "antispoof", "--set", "batch_size=4"), "no field 'batch_size'"),
+        (("run", "antispoof", "--set", "cache=/x"), "no field 'cache'"),
+        (("run", "antispoof", "--set", "seed"), "--set: 'seed' is not a setting; expected name=value"),
+        (("run", "antispoof", "--device", "gpu"), "no device is called 'gpu'"),
+        (("run", "antispoof", "--device", "cuda:99"), "device cuda:99 is not there"),
+        (("run", "antispoof", "--address", "auto"), "add --executor ray"),
+        (("run", "antispoof", "--executor", "ray", "--cpus", "0"), "--gpus more than 0"),
         (("run", "antispoof", "--jobs", "0"), "--jobs"),
         (("run", "antispoof", "--trials", "many"), "--trials"),
         (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),
@@ -77,7 +94,7 @@ def test_full_disk_is_said_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a mock: no disk here can be filled on purpose
-    monkeypatch.setattr("bench.runner.command.shutil.disk_usage", lambda path: _Usage(1000))
+    monkeypatch.setattr("bench.runner.request.shutil.disk_usage", lambda path: _Usage(1000))
     said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path)
     assert "0 MB left" in said
 
@@ -125,3 +142,46 @@ def test_light_commands_import_nothing_heavy(argument: str, modules: tuple[str, 
     code = RUN.format(argument=argument) + CHECK.format(modules=modules)
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
     assert all(word in said for word in shown)
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Request:
+    """The request that the command line makes of these arguments."""
+    requests: list[Request] = []
+    monkeypatch.setattr("bench.runner.command.run", requests.append)
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "vad", *arguments])
+    with suppress(SystemExit):
+        cli.main()
+    (request,) = requests
+    return request
+
+
+def test_a_request_without_options_leaves_all_to_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("BENCH_RESULTS", raising=False)
+    expected = Request("vad", "quick", (), Path("results"), len(os.sched_getaffinity(0)))
+    assert asked(monkeypatch, "--device", "cpu") == expected
+
+
+def test_every_option_is_in_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ("--results", "/r", "--jobs", "3", "--tracking-uri", "sqlite:///x.db", "--trial-timeout", "60")
+    what = ("--preset", "smoke", "--methods", "dense; feature_noise:form=literal,window=1", "--budgets", "0.5, 0.25")
+    size = ("--trials", "6", "--seeds", "2", "--widths", "conv,head", "--width-multiple", "8")
+    task = ("--model", "crnn", "--data", "/d", "--set", "corpus_seed=1", "--set", "noise=/n=1")
+    machine = ("--device", "cpu", "--precision", "bf16", "--executor", "ray", "--address", "h:1", "--gpus", "0.5")
+    assert asked(monkeypatch, *where, *what, *size, *task, *machine) == Request(
+        "vad",
+        "smoke",
+        ("dense", "feature_noise:form=literal,window=1"),
+        Path("/r"),
+        3,
+        "sqlite:///x.db",
+        budgets=(0.5, 0.25),
+        trials=6,
+        seeds=2,
+        fields={"corpus_seed": 1, "noise": "/n=1", "model": "crnn", "data": "/d"},
+        width_multiple=8,
+        width_groups=("conv", "head"),
+        hardware=Hardware("cpu", "bf16"),
+        trial_timeout_s=60.0,
+        cluster=Cluster("h:1", 1.0, 0.5),
+    )

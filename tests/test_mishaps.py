@@ -8,7 +8,7 @@ import pytest
 
 from tests import mishaps
 from tests.conftest import Finished, bench
-from tests.plugins import installed
+from tests.installed import installed
 
 REASONS = {
     "hangs": "ended after 15 s, the limit of --trial-timeout",

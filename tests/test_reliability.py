@@ -1,4 +1,4 @@
-"""Locks, signals, kills, full disks, damaged files: nothing that is finished is lost, and every end is a clean one."""
+"""Signals, kills, full disks, damaged files: nothing that is finished is lost, and every end is a clean one."""
 
 import json
 import os
@@ -14,10 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench import BenchError, cli
-from bench.storage import inventory
 from bench.storage.files import file_digest, write_json, write_whole
-from bench.storage.lock import LOCK, sole_supervisor
 from bench.trial.record import finished_record
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import Finished, bench
@@ -28,73 +25,6 @@ FOLDER = Path("synthetic", "smoke")
 #: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
 HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 HEEDING_INTERRUPTS += "from bench.cli import main; main()"
-
-
-# --- one supervisor
-
-
-def test_a_second_supervisor_is_told_who_holds_the_folder(tmp_path: Path) -> None:
-    with sole_supervisor(tmp_path):
-        script = "import sys; from pathlib import Path; from bench.storage.lock import sole_supervisor\n"
-        script += "with sole_supervisor(Path(sys.argv[1])): pass"
-        run = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
-    assert run.returncode != 0
-    said = run.stderr.splitlines()[-1]
-    assert f"process {os.getpid()} on {os.uname().nodename} since 20" in said
-    assert str(tmp_path) in said and "--results" in said
-    with sole_supervisor(tmp_path):
-        pass  # it has been let go
-
-
-def test_the_lock_of_a_killed_supervisor_is_free(tmp_path: Path) -> None:
-    script = "import sys, time; from pathlib import Path; from bench.storage.lock import sole_supervisor\n"
-    script += "with sole_supervisor(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        with pytest.raises(BenchError, match=f"process {holder.pid} "), sole_supervisor(tmp_path):
-            pass
-        holder.kill()
-    with sole_supervisor(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
-
-
-def test_a_holder_that_has_not_said_who_it_is_is_refused_to_all_the_same(tmp_path: Path) -> None:
-    with sole_supervisor(tmp_path):
-        (tmp_path / LOCK).write_text("")
-        with pytest.raises(BenchError, match="has not said yet"), sole_supervisor(tmp_path):
-            pass
-
-
-def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(handle: int, operation: int) -> None:
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr("bench.storage.lock.fcntl.flock", no_locks)
-    with (
-        pytest.raises(BenchError, match=r"cannot be locked \(No locks available\).*--results"),
-        sole_supervisor(tmp_path),
-    ):
-        pass
-
-
-# --- files that are whole
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_cannot_be_written_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    path = tmp_path / "record.json"
-    write_json(path, {"version": 1})
-
-    def fail(handle: int) -> None:
-        raise error
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(type(error)):
-        write_json(path, {"version": 2})
-    assert json.loads(path.read_text()) == {"version": 1}
-    assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_a_trial_is_trained_again_if_its_model_was_changed(tmp_path: Path) -> None:
@@ -235,7 +165,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 def run_on(results: Path) -> Finished:
     """The comparison on a small disk, which the check for half a gigabyte would refuse."""
-    script = "import bench.run; bench.run.ENOUGH_BYTES = 0\nfrom bench.cli import main; main()"
+    script = "import bench.runner.request; bench.runner.request.ENOUGH_BYTES = 0\nfrom bench.cli import main; main()"
     command = [sys.executable, "-c", script, *ARGUMENTS, "--results", str(results)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     return Finished(run.returncode, run.stdout + run.stderr)
@@ -260,64 +190,3 @@ def test_a_folder_that_is_read_only_is_said_before_the_work(tmp_path: Path) -> N
     with mounted(tmp_path / "disk", "size=1m,ro") as disk:
         refused = run_on(disk)
     assert refused.code == 2 and "Read-only file system" in refused.output and "--results" in refused.output
-
-
-# --- `bench cache`
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    from bench import cached_folder
-
-    for name, settings in (("dense", {"seed": 0}), ("dense", {"seed": 1}), ("corpus", {"spec": {"speakers": 4}})):
-        cached_folder(tmp_path / "cache", name, settings, lambda folder: write_whole(folder / "data", b"0" * 1000))
-    (tmp_path / "cache" / ".dense-0.host.1").mkdir()
-    trial = tmp_path / FOLDER / "trials" / "1"
-    trial.mkdir(parents=True)
-    (trial / "trial.json").write_text("{}")
-    return tmp_path
-
-
-def cache_command(results: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench", "cache", "--results", str(results), *arguments])
-    with suppress(SystemExit):
-        cli.main()
-
-
-def test_caches_are_listed(results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    cache_command(results, monkeypatch=monkeypatch)
-    said = capsys.readouterr().out
-    assert said.count("dense") == 2 and "seed=1" in said and "speakers=4" in said and "unfinished" in said
-    (next((results / "cache").glob("corpus-*")) / "data").write_bytes(b"1" * 1000)
-    cache_command(results, monkeypatch=monkeypatch)
-    assert capsys.readouterr().out.count("damaged") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "left"), [("dense", {"corpus", "unfinished"}), ("unfinished", {"corpus", "dense"}), ("all", set())]
-)
-def test_what_is_named_is_cleared_and_nothing_else(
-    name: str, left: set[str], results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cache_command(results, "--clear", name, "--yes", monkeypatch=monkeypatch)
-    assert {item.kind for item in inventory.cached(results / "cache")} == left
-    assert (results / FOLDER / "trials" / "1" / "trial.json").exists()
-    assert str(results / "cache") in capsys.readouterr().out
-
-
-def test_one_folder_is_cleared_by_its_key_and_only_if_asked(results: Path) -> None:
-    folder = next((results / "cache").glob("corpus-*"))
-    key = folder.name.partition("-")[2]
-    questions = []
-    inventory.sweep(results, key, asked=lambda question: bool(questions.append(question)))
-    assert folder.exists() and questions == ["Remove 1 folders, 0.0 MB?"]
-    inventory.sweep(results, key, asked=lambda question: True)
-    assert not folder.exists()
-    with pytest.raises(BenchError, match=r"nothing in the cache is called 'corpus'.*dense, unfinished"):
-        inventory.sweep(results, "corpus", asked=lambda question: True)
-
-
-def test_caches_are_not_cleared_under_a_run(results: Path) -> None:
-    with sole_supervisor(results), pytest.raises(BenchError, match="in use by process"):
-        inventory.sweep(results, "all", asked=lambda question: True)
-    assert len(inventory.cached(results / "cache")) == 4

@@ -1,4 +1,4 @@
-"""What runs trials: jobs in the order in which they were submitted, each in a fresh process, wherever that is."""
+"""What runs jobs: in the order in which they were submitted, each in a fresh process, on whatever machine."""
 
 import math
 import time
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bench.errors import BenchError
+from bench.plugins.task import Progress
 
 ATTEMPTS = 3
 
@@ -17,13 +18,13 @@ class Job:
     """A call to make in a process of its own.
 
     Attributes:
-        key: names the job.
-        label: names it for a person.
+        key: identifies the job.
+        label: its name on the screen.
         function: an importable function; it is called with ``*args`` and ``report=``.
         args: picklable arguments.
-        needs: keys of jobs that must be done before.
-        timed: whether the executor's limit of time holds for it.
-        here: whether it must run on this machine, as what measures its speed must, wherever others run.
+        needs: keys of jobs that must have ended before.
+        timed: whether the executor's time limit holds for it.
+        here: whether it must run on this machine, as one that measures its speed must, wherever others run.
     """
 
     key: str
@@ -40,97 +41,135 @@ class Lost(Exception):
     """The process of a job died without an answer, or was ended because it gave none in time."""
 
 
-class Screen(Protocol):
-    """What an executor tells while jobs run."""
+class JobObserver(Protocol):
+    """Who is told how jobs are going."""
 
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        """A job is this far."""
+        """This fraction of a job is done."""
 
     def job_ended(self, job: Job) -> None:
-        """A job is no longer running."""
+        """A job has ended, in whatever way."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job that is running, and when it is overdue, in seconds of the monotonic clock."""
+
+    job: Job
+    deadline: float
 
 
 class Executor(ABC):
-    """Runs jobs in the order in which they were submitted, each when what it needs is done and there is room.
+    """Runs jobs in the order in which they were submitted, each once the jobs it needs have ended and there is room.
 
     Args:
         workers: processes that this machine has for other work, such as preparing data.
-        screen: what is told while jobs run.
+        observer: is told how jobs are going.
         timeout_s: seconds after which the process of a job is ended and the job is lost, without another attempt;
             None for never.
     """
 
-    def __init__(self, workers: int, screen: Screen, timeout_s: float | None = None) -> None:
-        self.workers, self.screen = workers, screen
+    def __init__(self, workers: int, observer: JobObserver, timeout_s: float | None = None) -> None:
+        self.workers, self.observer = workers, observer
         self.timeout_s = math.inf if timeout_s is None else timeout_s
         self._waiting: list[Job] = []
-        self._done: set[str] = set()
-
-    @property
-    @abstractmethod
-    def under_way(self) -> int:
-        """Jobs that run now."""
+        self._running: dict[Any, Attempt] = {}  # by what ``_launch`` returned
+        self._ended: set[str] = set()
 
     @property
     @abstractmethod
     def room(self) -> int:
-        """Jobs that may run at a time."""
-
-    @abstractmethod
-    def start(self, job: Job) -> None:
-        """Start a job, which is one attempt more."""
+        """How many jobs may run at a time."""
 
     @abstractmethod
     def wait(self) -> tuple[Job, Any] | None:
-        """Wait for something to happen; a job with its result, if one is done, or lost for good."""
+        """Wait for something to happen; the job that has ended, if one has, with its result or why there is none."""
 
     @abstractmethod
-    def close(self) -> None:
-        """End all jobs at once."""
+    def _launch(self, job: Job) -> Any:
+        """Start a process for a job; what identifies it from now on."""
+
+    @abstractmethod
+    def _kill(self, handle: Any) -> None:
+        """End the process of a job, if it has not ended yet, with all that it has started."""
 
     def submit(self, job: Job) -> None:
-        """Run this job when its turn comes and what it needs is done."""
+        """Run this job when its turn comes and the jobs it needs have ended."""
         self._waiting.append(job)
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return not self._waiting and not self.under_way
+        return not self._waiting and not self._running
 
     def next_finished(self) -> tuple[Job, Any]:
-        """Wait until a job is done; its result, or a ``BenchError`` or ``Lost`` that says why there is none."""
+        """Wait until a job has ended; its result, or a ``BenchError`` or ``Lost`` that says why there is none.
+
+        Raises:
+            BenchError: nothing runs, or all that wait need jobs that nobody submitted.
+        """
         while not self.idle:
             self._start_what_can_run()
             if (finished := self.wait()) is not None:
-                self._done.add(finished[0].key)
+                self._ended.add(finished[0].key)
                 return finished
-        raise BenchError("no job is under way")
+        raise BenchError("no job is running")
 
-    def again(self, job: Job) -> None:
-        """Try a job once more, before all others."""
-        self._waiting.insert(0, job)
-
-    def forget_waiting(self) -> None:
-        """Start nothing more."""
+    def close(self) -> None:
+        """End all jobs at once, and start no more."""
         self._waiting.clear()
-
-    def deadline(self, job: Job) -> float:
-        """When a job that starts now is overdue, on the monotonic clock in seconds."""
-        return time.monotonic() + (self.timeout_s if job.timed else math.inf)
-
-    def overdue(self, job: Job) -> tuple[Job, Lost]:
-        """What is answered for a job that was ended because it took too long."""
-        return job, Lost(f"ended after {self.timeout_s:g} s, the limit of --trial-timeout")
+        for handle in list(self._running):
+            self._end(handle)
 
     def _start_what_can_run(self) -> None:
         for job in list(self._waiting):
-            if self.under_way >= self.room:
+            if len(self._running) >= self.room:
                 return
-            if job.needs <= self._done:
+            if job.needs <= self._ended:
                 self._waiting.remove(job)
-                self.start(job)
-        if self._waiting and not self.under_way:
+                job.attempts += 1
+                deadline = time.monotonic() + (self.timeout_s if job.timed else math.inf)
+                self._running[self._launch(job)] = Attempt(job, deadline)
+                self.observer.job_progress(job, 0.0, "")
+        if self._waiting and not self._running:
             raise BenchError(f"nothing can run: {self._waiting[0].label} waits for a job that nobody submitted")
+
+    def _end(self, handle: Any) -> Job:
+        self._kill(handle)
+        return self._forget(handle)
+
+    def _forget(self, handle: Any) -> Job:
+        job = self._running.pop(handle).job
+        self.observer.job_ended(job)
+        return job
+
+    def _end_overdue(self) -> tuple[Job, Lost] | None:
+        for handle, attempt in self._running.items():
+            if attempt.deadline <= time.monotonic():
+                return self._end(handle), Lost(f"ended after {self.timeout_s:g} s, the limit of --trial-timeout")
+        return None
+
+    def _lost(self, job: Job, reason: str) -> tuple[Job, Lost] | None:
+        """Try a job whose process died again, before all others; after ``ATTEMPTS`` attempts it is lost."""
+        if job.attempts >= ATTEMPTS:
+            return job, Lost(reason)
+        self._waiting.insert(0, job)
+        return None
+
+
+def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress) -> Any:
+    """In the process of a job: what its function returns, or a ``BenchError`` for what it raises."""
+    try:
+        return function(*args, report=report)
+    except BenchError as error:
+        return error
+    except MemoryError as error:
+        said = error or "MemoryError"
+        return BenchError(
+            f"out of memory ({said}); give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
+        )
+    except Exception as error:
+        return BenchError(f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +180,7 @@ class Cluster:
         address: ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone, on
             the loopback interface.
         cpus: cores.
-        gpus: graphics processors; a part of one lets several trials share it.
+        gpus: GPUs; with a fraction of one, several trials share it.
     """
 
     address: str | None = None

@@ -1,4 +1,4 @@
-"""To import this ends the process at the moment when its parent has gone.
+"""Importing this module ends the process as soon as its parent has gone.
 
 The server that trials are forked from imports it first: it would otherwise go on importing PyTorch, for seconds, for a
 supervisor that was killed. Processes that are forked do not inherit it; they have a lifeline (see ``local.py``).

@@ -1,34 +1,24 @@
-"""Where trials run: one fresh process each, on the machines of a Ray cluster."""
+"""Jobs on the machines of a Ray cluster."""
 
 import importlib.metadata
 import os
 import platform
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.execution.executor import ATTEMPTS, Cluster, Executor, Job, Lost, Screen
-from bench.plugins.registry import engine_digest
+from bench.execution.executor import ATTEMPTS, Cluster, Executor, Job, JobObserver, answer
+from bench.plugins.registry import project_digest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported: nothing is sent anywhere
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 POLL_SECONDS = 0.5
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A job under way, and when it is overdue on the monotonic clock, in seconds."""
-
-    job: Job
-    deadline: float
 
 
 class RayExecutor(Executor):
@@ -38,23 +28,22 @@ class RayExecutor(Executor):
     that folder under the same path, and have the same version of this package.
 
     Args:
-        cluster: which, and what a job has of its machines.
+        cluster: which one, and what a job has of its machines.
         results: the folder that all machines see.
         workers: processes that prepare data on this machine.
-        screen: what is told while jobs run.
-        timeout_s: see ``LocalExecutor``.
+        observer: is told how jobs are going.
+        timeout_s: see ``Executor``.
 
     Raises:
         BenchError: Ray is not installed, the cluster is not there, or a machine lacks the folder or the package.
     """
 
     def __init__(
-        self, cluster: Cluster, results: Path, workers: int, screen: Screen, timeout_s: float | None = None
+        self, cluster: Cluster, results: Path, workers: int, observer: JobObserver, timeout_s: float | None = None
     ) -> None:
-        super().__init__(workers, screen, timeout_s)
+        super().__init__(workers, observer, timeout_s)
         self._ray = _started(cluster.address)
         self._cluster = cluster
-        self._running: dict[Any, _Attempt] = {}
         here = self._on(self._ray.get_runtime_context().get_node_id())
         self._board = self._ray.remote(num_cpus=0)(_Board).options(**here).remote()
         work = self._ray.remote(  # a process of its own for each job
@@ -65,72 +54,47 @@ class RayExecutor(Executor):
         self._check_machines(results)
 
     @property
-    def under_way(self) -> int:
-        """Jobs that run now."""
-        return len(self._running)
-
-    @property
     def room(self) -> int:
-        """Jobs that may run at a time: what the machines that are there now have room for, at least one."""
+        """How many jobs the machines that are there now have room for; at least one, as others may come."""
         there = self._ray.cluster_resources()
         rooms = [there.get("CPU", 0.0) / self._cluster.cpus] if self._cluster.cpus else []
         rooms += [there.get("GPU", 0.0) / self._cluster.gpus] if self._cluster.gpus else []
         return max(1, int(min(rooms)))
 
-    def start(self, job: Job) -> None:
-        """Hand a job to the cluster."""
-        job.attempts += 1
-        run = self._run_here if job.here else self._run
-        reference = run.remote(job.function, job.args, self._board, job.key)
-        self._running[reference] = _Attempt(job, self.deadline(job))
-        self.screen.job_progress(job, 0.0, "")
-
     def wait(self) -> tuple[Job, Any] | None:
-        """Wait a moment; a job that is done, or lost for good, with its result."""
         finished, _ = self._ray.wait(list(self._running), timeout=POLL_SECONDS)
-        for key, progress in self._ray.get(self._board.read.remote()).items():
-            for attempt in self._running.values():
-                if attempt.job.key == key:
-                    self.screen.job_progress(attempt.job, *progress)
-        for reference in finished:
-            return self._received(reference)
-        now = time.monotonic()
-        for reference, attempt in list(self._running.items()):
-            if attempt.deadline <= now:
-                self._ended(reference)
-                return self.overdue(attempt.job)
-        return None
+        said = self._ray.get(self._board.read.remote())
+        for attempt in self._running.values():
+            if attempt.job.key in said:
+                self.observer.job_progress(attempt.job, *said[attempt.job.key])
+        return self._received(finished[0]) if finished else self._end_overdue()
 
     def close(self) -> None:
         """End all jobs, and leave the cluster."""
-        self.forget_waiting()
-        for reference in list(self._running):
-            self._ended(reference)
+        super().close()
         self._ray.shutdown()
+
+    def _launch(self, job: Job) -> Any:
+        run = self._run_here if job.here else self._run
+        return run.remote(job.function, job.args, self._board, job.key)
+
+    def _kill(self, handle: Any) -> None:
+        with suppress(Exception):
+            self._ray.cancel(handle, force=True)
 
     def _on(self, node: str) -> dict[str, Any]:
         """Options of what runs on this machine and no other, whether it has cores to spare or not."""
         affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         return {"scheduling_strategy": affinity(node, soft=False), "num_cpus": 0}
 
-    def _received(self, reference: Any) -> tuple[Job, Any] | None:
-        job = self._running.pop(reference).job
-        self.screen.job_ended(job)
+    def _received(self, handle: Any) -> tuple[Job, Any] | None:
+        job = self._forget(handle)
         try:
-            return job, self._ray.get(reference)
+            return job, self._ray.get(handle)
         except self._ray.exceptions.RayTaskError as error:
             return job, BenchError(f"{type(error).__name__}: {error}")
         except self._ray.exceptions.RayError as error:
-            if job.attempts < ATTEMPTS:
-                self.again(job)
-                return None
-            return job, Lost(f"its process or its machine was lost {ATTEMPTS} times ({type(error).__name__})")
-
-    def _ended(self, reference: Any) -> None:
-        attempt = self._running.pop(reference)
-        with suppress(Exception):
-            self._ray.cancel(reference, force=True)
-        self.screen.job_ended(attempt.job)
+            return self._lost(job, f"its process or its machine was lost {ATTEMPTS} times ({type(error).__name__})")
 
     def _check_machines(self, results: Path) -> None:
         """Every machine sees the results folder and runs the same code; otherwise trials would fail one by one."""
@@ -154,33 +118,23 @@ class RayExecutor(Executor):
 
 
 class _Board:
-    """What running jobs last said of their progress."""
+    """An actor that keeps what running jobs last reported of their progress."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, str]] = {}
 
     def say(self, key: str, fraction: float, note: str) -> None:
-        """A job is this far."""
         self._said[key] = (fraction, note)
 
     def read(self) -> dict[str, tuple[float, str]]:
-        """Everything said since the last time."""
+        """What has been reported since the last call, by the key of the job."""
         said, self._said = self._said, {}
         return said
 
 
 def _work(function: Any, args: tuple[Any, ...], board: Any, key: str) -> Any:
-    """In the process of a job: call the function; a ``BenchError`` is an answer too."""
-
-    def report(fraction: float, note: str) -> None:
-        board.say.remote(key, fraction, note)
-
-    try:
-        return function(*args, report=report)
-    except BenchError as error:
-        return error
-    except Exception as error:
-        return BenchError(f"{type(error).__name__}: {error}")
+    """In the process of a job: call the function, and put its progress on the board."""
+    return answer(function, args, lambda fraction, note: board.say.remote(key, fraction, note))
 
 
 def _look(token: str) -> tuple[bool, str]:
@@ -188,8 +142,8 @@ def _look(token: str) -> tuple[bool, str]:
 
 
 def _code() -> str:
-    """What decides whether two machines give the same numbers, as far as a look can tell."""
-    return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, engine {engine_digest()}"
+    """What must be the same on two machines that are to give the same numbers."""
+    return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, source {project_digest()}"
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""What people write, tasks and methods, and how they are found."""
+"""The contract of tasks, methods and metrics, and the registry that finds them by name."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["in_training", "post_hoc"]
 
-#: a setting that every method has: the plan's learning rate times this, for all the steps that the method spends
+#: a setting that every method has: the factor on the plan's learning rate, for all the steps that the method takes
 RATE = "learning_rate_factor"
 
 
@@ -71,13 +71,12 @@ class Method(ABC):
     def __post_init__(self) -> None:
         for name, space in search_space(type(self)).items():
             value = getattr(self, name)
+            given = f"{type(self).__name__}: {name} {value!r}"
             if space.choices is not None and value not in space.choices:
-                raise BenchError(
-                    f"{type(self).__name__}: {name} {value!r} is none of {', '.join(map(repr, space.choices))}"
-                    f"{did_you_mean(str(value), map(str, space.choices))}"
-                )
+                hint = did_you_mean(str(value), map(str, space.choices))
+                raise BenchError(f"{given} is not one of {', '.join(map(repr, space.choices))}{hint}")
             if space.choices is None and not isinstance(value, (int, float)):
-                raise BenchError(f"{type(self).__name__}: {name} {value!r} is no number")
+                raise BenchError(f"{given} is not a number")
         budget = getattr(self, "budget", None)
         if budget is not None and not 0 < budget <= 1:
             raise BenchError(
@@ -100,7 +99,7 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Chain(Method):
-    """Methods one after the other, in the order given."""
+    """Methods applied one after the other."""
 
     links: tuple[Method, ...] = ()
 
@@ -111,20 +110,18 @@ class Chain(Method):
 
     @property
     def stage(self) -> Stage:  # type: ignore[override]  # a chain begins where its first link begins
-        """The stage of the first link."""
         return self.links[0].stage
 
     @property
     def promised_budget(self) -> float | None:
         """The budget of the last link that has one."""
-        promised = [link.promised_budget for link in self.links if link.promised_budget is not None]
-        return promised[-1] if promised else None
+        return next(filter(None, (link.promised_budget for link in reversed(self.links))), None)
 
     @property
     def asked_compute(self) -> float | None:
         """The compute that the last link with a budget asks for."""
-        asked = [link.asked_compute for link in self.links if link.asked_compute is not None]
-        return asked[-1] if asked else None
+        asked = (link.asked_compute for link in reversed(self.links))
+        return next((compute for compute in asked if compute is not None), None)
 
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
         """Run the links in order, each with its share of the steps."""
@@ -134,9 +131,9 @@ class Chain(Method):
         return result
 
     def _shares(self, trainer: "Trainer") -> list[int]:
-        """Steps of each link: none for terminal ones, unless nobody else trains.
+        """Steps of each link: none for a terminal one, unless no other link trains.
 
-        Behind an in-training link the others share the fine-tune steps; otherwise all share equally.
+        After an in-training link the others share the fine-tune steps; otherwise all share equally.
         """
         steps, finetune = trainer.steps_left, trainer.plan.finetune_steps
         training = sum(not link.terminal for link in self.links) or 1  # a terminal link can only be the last
@@ -150,16 +147,11 @@ class Chain(Method):
 def chain_problem(links: Sequence[type[Method]]) -> str | None:
     """Why these methods cannot follow one another in this order, or None."""
     for before, after in itertools.pairwise(links):
+        one, other = before.__name__, after.__name__
         if before.terminal:
-            return (
-                f"{before.__name__} returns a model in deployment format, so {after.__name__} cannot follow it; "
-                f"put {before.__name__} last"
-            )
+            return f"{one} returns a model in deployment format, so {other} cannot follow it; put {one} last"
         if after.stage == "in_training":
-            return (
-                f"{after.__name__} compresses while a fresh model trains, so it cannot follow {before.__name__}; "
-                f"put {after.__name__} first"
-            )
+            return f"{other} compresses while a fresh model trains, so it cannot follow {one}; put {other} first"
     return None if links else "a chain needs at least one method"
 
 
@@ -178,7 +170,7 @@ class MethodSpec:
         name: as the user wrote it.
         chain: the names of the links, joined by ``+``.
         classes: the links.
-        fixed: settings that the user decided; they are not searched.
+        fixed: settings that the user chose; they are not searched.
     """
 
     name: str
@@ -190,11 +182,10 @@ class MethodSpec:
         problem = chain_problem(self.classes)
         if problem:
             raise BenchError(f"{self.name}: {problem}")
-        self.build({})  # a setting that does not exist is said before anything runs
+        self.build({})  # refuses a setting that does not exist before anything runs
 
     @property
     def stage(self) -> Stage:
-        """Where the first link begins."""
         return self.classes[0].stage
 
     @property
@@ -203,17 +194,19 @@ class MethodSpec:
         return all(link.control for link in self.classes)
 
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
-        """The plan with the learning rate that these settings ask for; everybody's rate is tuned alike."""
+        """The plan with the learning rate that these settings ask for; the rate of every method is tuned alike."""
         factor = {RATE: 1.0, **self.fixed, **settings}[RATE]
         if not isinstance(factor, (int, float)) or factor <= 0:
-            raise BenchError(f"{self.name}: {RATE} {factor!r} is no positive number; 1 is the plan's learning rate")
+            raise BenchError(
+                f"{self.name}: {RATE} {factor!r} is not a positive number; 1 keeps the plan's learning rate"
+            )
         return dataclasses.replace(plan, learning_rate=plan.learning_rate * factor)
 
     def _prefixes(self) -> list[str]:
         return ["", *(f"{link}." for link in self.chain.split("+")[1:])]
 
     def space(self) -> dict[str, Tunable]:
-        """What can be searched, by setting."""
+        """The ranges of the settings that can be searched."""
         return {
             prefix + name: tunable
             for prefix, link in zip(self._prefixes(), self.classes, strict=True)
@@ -222,7 +215,7 @@ class MethodSpec:
         } | ({} if RATE in self.fixed else {RATE: Tunable(0.1, 3.0, log=True)})
 
     def defaults(self) -> dict[str, Any]:
-        """The default of everything that can be searched."""
+        """The defaults of the settings that can be searched."""
         values = {
             prefix + f.name: f.default
             for prefix, link in zip(self._prefixes(), self.classes, strict=True)
@@ -231,14 +224,14 @@ class MethodSpec:
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
-        """Defaults, with every setting that steers compute set to this fraction of the dense model's."""
+        """The defaults, but compute budgets and sparsities ask for this fraction of the dense model's compute."""
         steered = {"budget": fraction, "sparsity": 1.0 - fraction}
         settings = self.defaults()
         return settings | {n: steered[n.split(".")[-1]] for n in settings if n.split(".")[-1] in steered}
 
     @property
     def reaches_compute(self) -> bool:
-        """Whether a compute target can be asked for."""
+        """Whether a fraction of the compute can be asked for."""
         return any(name.split(".")[-1] in ("budget", "sparsity") for name in self.space())
 
     def build(self, settings: Mapping[str, Any]) -> Method:

@@ -4,20 +4,25 @@ import ast
 import hashlib
 import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import BenchError, did_you_mean
 from bench.plugins.method import Method, MethodSpec
 from bench.plugins.task import Task
+from bench.storage.files import file_digest
 
 Kind = Literal["methods", "tasks"]
+
+#: what of the engine decides the content of a trial, whole packages, as a list of files would forget some; the others
+#: keep, start, choose, show and log trials, and ``check`` has a digest of its own
+DECIDING = ("errors", "plugins", "widths", "export", "trial")
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def summaries(kind: Kind) -> list[Summary]:
-    """Names with the first line of each docstring."""
+    """The plugins of a kind, with the first line of each docstring."""
     in_tree = files(kind)
     return [
         _summary(name, in_tree[name]) if name in in_tree else Summary(name, installed(kind)[name].value, "")
@@ -46,17 +51,10 @@ def summaries(kind: Kind) -> list[Summary]:
 def files(kind: Kind) -> dict[str, Path]:
     """The files of this project's own plugins, by name."""
     spec = find_spec(kind)
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
-    found = {}
-    for folder in folders:
-        for path in folder.iterdir():
-            if path.name.startswith(("_", ".")):
-                continue
-            if path.suffix == ".py":
-                found[path.stem] = path
-            elif (path / "__init__.py").is_file():
-                found[path.name] = path / "__init__.py"
-    return found
+    paths = [path for folder in (spec and spec.submodule_search_locations) or [] for path in Path(folder).iterdir()]
+    found = {path.stem: path for path in paths if path.suffix == ".py"}
+    found |= {path.name: path / "__init__.py" for path in paths if (path / "__init__.py").is_file()}
+    return {name: path for name, path in found.items() if not name.startswith(("_", "."))}
 
 
 def installed(kind: Kind) -> Mapping[str, EntryPoint]:
@@ -80,21 +78,15 @@ def _summary(name: str, path: Path) -> Summary:
     return Summary(name, title, stage)
 
 
-#: packages of the engine that decide what a trial gives, taken whole: a list kept by hand forgets files
-DECIDING = ("plugins", "widths", "export", "trial")
-
-RELATIVE = "."
-
-
 @cache
 def load_method(name: str) -> type[Method]:
-    """The method of this name."""
+    """The method of this name, or a ``BenchError`` that says why there is none."""
     return _load("methods", name, Method)
 
 
 @cache
 def load_task(name: str) -> type[Task]:
-    """The task of this name."""
+    """The task of this name, or a ``BenchError`` that says why there is none."""
     return _load("tasks", name, Task)
 
 
@@ -102,92 +94,32 @@ def load_method_spec(text: str) -> MethodSpec:
     """A method, a chain of methods joined by ``+``, or either with settings: ``feature_noise:form=literal``."""
     chain, _, settings = text.partition(":")
     classes = tuple(load_method(link) for link in chain.split("+"))
-    fixed = {}
-    for setting in filter(None, settings.split(",")):
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise BenchError(f"{text!r}: {setting!r} is no setting; expected name=value, as in feature_noise:window=1")
-        fixed[name] = _value(value)
+    fixed = parse_settings(filter(None, settings.split(",")), where=repr(text), example="window=1")
     return MethodSpec(text, chain, classes, fixed)
 
 
-@cache
-def source_digest(plugins: tuple[type, ...]) -> str:
-    """A digest of the source of these plugins, of what they share, and of the engine that trains and measures.
-
-    It changes when results may, so that a finished trial is never taken for one of other code.
-    """
-    digest = hashlib.sha256()
-    engine = [path for name in DECIDING for path in Path(__file__).parents[1].glob(f"{name}/*.py")]
-    for path in sorted({*engine, *(p for plugin in plugins for p in _sources(plugin))}):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def engine_digest() -> str:
-    """A digest of the engine's own source, as far as it decides what a training run gives."""
-    return source_digest(())
-
-
-def _sources(plugin: type) -> set[Path]:
-    """The files of a plugin, and whatever of its package they import: another method's file is none of them."""
-    own = Path(inspect.getfile(plugin))
-    found: set[Path] = set()
-    waiting = list(own.parent.rglob("*.py")) if own.name == "__init__.py" else [own]
-    package = plugin.__module__.partition(".")[0]
-    while waiting:
-        path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            for name in _imports(path):
-                near = path.parent.glob("*.py") if name == RELATIVE else []
-                waiting += [*near, *(_files(name) if name.startswith(f"{package}.") else [])]
-    return found
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """The full names of modules that a file imports, or may: ``from a import b`` names ``a`` and ``a.b``.
-
-    A relative import is somewhere near, which is all that is said of it.
-    """
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            yield RELATIVE
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _files(module: str) -> list[Path]:
-    """The file of a module, with those of the packages that it lies in; none if there is no such module."""
-    parts = module.split(".")
-    spots = [".".join(parts[: i + 1]) for i in range(len(parts))]
-    loaded = [sys.modules[spot] for spot in spots if spot in sys.modules]
-    return [Path(m.__file__) for m in loaded if m.__file__]
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[str, Any]:
+    """The settings ``name=value``; a value is a Python literal or else a string. An error names ``where``."""
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise BenchError(f"{where}: {text!r} is not a setting; expected name=value, such as {example}")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
 
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     if name in files(kind):
         module = _imported(f"{kind}/{name}", lambda: importlib.import_module(f"{kind}.{name}"))
-        found = [
-            member
-            for member in vars(module).values()
-            if inspect.isclass(member) and issubclass(member, base) and member.__module__ == module.__name__
-        ]
+        own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
+        found = [c for c in own if issubclass(c, base)]
         if len(found) != 1:
-            raise BenchError(
-                f"{module.__file__}: expected one class that extends {base.__name__}, "
-                f"found {', '.join(c.__name__ for c in found) or 'none'}"
-            )
+            expected = f"expected one class that extends {base.__name__}"
+            raise BenchError(f"{module.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
         return found[0]
     if name in installed(kind):
         loaded = _imported(f"entry point {name!r} of bench.{kind}", installed(kind)[name].load)
@@ -204,3 +136,82 @@ def _imported(plugin: str, load: Callable[[], Any]) -> Any:
         return load()
     except Exception as error:
         raise BenchError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+@cache
+def source_digest(plugins: tuple[type, ...]) -> str:
+    """A digest of the source of these plugins, of what they share, and of the engine that trains and measures.
+
+    It changes when results may, so that a finished trial is never taken for one of other code. Where the files lie does
+    not matter.
+    """
+    modules = dict(item for name in DECIDING for item in _modules(f"bench.{name}").items())
+    for plugin in plugins:
+        modules |= _sources(plugin)
+    return _digest(modules)
+
+
+def project_digest() -> str:
+    """A digest of the whole source of this project, with its own plugins."""
+    return _digest({**_modules("bench"), **_modules("methods"), **_modules("tasks")})
+
+
+def _digest(modules: Mapping[str, Path]) -> str:
+    lines = [f"{name} {file_digest(path)}" for name, path in sorted(modules.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _modules(name: str) -> dict[str, Path]:
+    """The file of a module, or those of all modules of a package, by their names."""
+    path = _file_of(name)
+    if path is None or path.name != "__init__.py":
+        return {name: path} if path else {}
+    parts = {file: file.relative_to(path.parent).with_suffix("").parts for file in path.parent.rglob("*.py")}
+    importable = {file: inner for file, inner in parts.items() if all(part.isidentifier() for part in inner)}
+    return {".".join([name, *inner]).removesuffix(".__init__"): file for file, inner in importable.items()}
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module, found without importing more than its package; None for the name of anything else."""
+    top, *rest = module.split(".")
+    package = importlib.import_module(top)
+    for folder in getattr(package, "__path__", []):
+        spot = Path(folder, *rest)
+        for path in (spot / "__init__.py", spot.with_suffix(".py")):
+            if path.is_file():
+                return path
+    return Path(package.__file__) if package.__file__ and not rest else None
+
+
+def _sources(plugin: type) -> dict[str, Path]:
+    """The modules of a plugin, and those of its package that they import, by name: no other plugin is among them."""
+    package = plugin.__module__.partition(".")[0]
+    waiting, found = _modules(plugin.__module__), {}
+    while waiting:
+        name, path = waiting.popitem()
+        found[name] = path
+        for imported in set(_imports(name, path)) - found.keys():
+            if imported.partition(".")[0] == package and (file := _file_of(imported)):
+                waiting[imported] = file
+    return found
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    """The modules that a file imports anywhere, with the packages they lie in: ``import a.b`` gives ``a`` and ``a.b``.
+
+    ``from a import b`` may import a module ``a.b``, which is therefore given as well.
+    """
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):  # it cannot be imported, so it imports nothing
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = resolve_name("." * node.level + (node.module or ""), package)
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+        for name in names:
+            yield from accumulate(name.split("."), "{}.{}".format)

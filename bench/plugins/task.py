@@ -24,7 +24,7 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Metric:
-    """The headline metric: its name, its unit, and whether small or large is good."""
+    """The headline metric: its name, its unit, and whether low or high is good."""
 
     name: str
     unit: str
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def total_steps(self) -> int:
-        """Steps that every compressed model has seen in the end, whatever the method."""
+        """Steps that every compressed model has been trained for in the end, by any method."""
         return self.dense_steps + self.finetune_steps
 
 
@@ -84,14 +84,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class ItemScores:
-    """What a model scores on each item of a split, which the headline score is made of: items can be drawn again.
+    """The score of each item of a split, from which the headline score follows: items can be drawn again.
 
     Attributes:
         scores: (n,) what each item gets. With labels the headline is the equal error rate of these scores (a higher one
             means more likely a target); without, it is their mean, so they are in the unit of the metric.
         labels: (n,) 1 = target, 0 = not; or None.
-        units: (n,) integers: items of one number depend on each other (the frames of one recording) and are drawn
-            together.
+        units: (n,) integers: items with the same one depend on each other (the frames of one recording) and are
+            drawn together.
     """
 
     scores: NDArray[np.floating]
@@ -116,7 +116,7 @@ class Task(ABC):
 
     Attributes:
         batch_size: examples of a training batch; a preset sets it to its plan's.
-        cache: folder that holds prepared data; where it lies is no part of what the task is.
+        cache: folder that holds prepared data; it is not part of the task's identity.
     """
 
     metric: ClassVar[Metric]
@@ -131,7 +131,11 @@ class Task(ABC):
 
     @classmethod
     def at(cls, preset: str, **chosen: Any) -> Self:
-        """The task as a preset sets it up, with the user's own choice of fields on top."""
+        """The task as a preset sets it up, with the fields that the user chose.
+
+        Raises:
+            BenchError: there is no such preset.
+        """
         if preset not in cls.presets:
             raise BenchError(
                 f"task {cls.__name__} has no preset {preset!r}{did_you_mean(preset, cls.presets)}; "
@@ -145,7 +149,7 @@ class Task(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
     def check(self) -> None:  # noqa: B027  (a hook: most tasks can be used as they are)
-        """Raise ``BenchError`` for what the user can mend (a missing folder), before anything is started."""
+        """Raise ``BenchError`` for what the user can correct (a missing folder), before anything is started."""
 
     def best_possible(self, compute: float) -> float | None:
         """The best headline score that any model of this share of the dense compute can reach, where theory knows it.
@@ -179,9 +183,9 @@ class Task(ABC):
         """
 
     def item_scores(self, predict: Predict, split: Split) -> ItemScores | None:
-        """What ``evaluate`` sums up, item by item, so that intervals can be drawn over items; None if there is no such.
+        """The scores of single items that ``evaluate`` sums up, so that intervals can be drawn over items.
 
-        A task that has them computes ``evaluate`` as ``summary`` of them.
+        None for a task without them; one that has them computes ``evaluate`` as the ``summary`` of them.
         """
         return None
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points
 from bench.runner.progress import Pace, Screen
+from bench.runner.request import Request
 from bench.runner.study import MethodStudy
 from bench.runner.trials import Run, chosen_runs, write_index
 from bench.storage.cache import cached_folder, content_key
@@ -24,34 +24,8 @@ from bench.tracking.background import BackgroundTracker
 from bench.trial.compress import Setting, TrialSpec, train, train_dense
 from bench.trial.evaluate import evaluate_model, time_models
 from bench.trial.record import EVAL, LATENCY, RECORD, TRAINED, finished_record, trial_folder
-from bench.trial.trainer import CPU, Hardware
 from bench.trial.verify import audit, still_as_audited
 from bench.widths.widths import Widths
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be compared, and how; None means as the preset has it."""
-
-    task: str
-    preset: str
-    methods: tuple[str, ...]
-    results: Path
-    jobs: int
-    tracking_uri: str | None = None
-    budgets: tuple[float, ...] | None = None
-    trials: int | None = None
-    seeds: int | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    width_multiple: int = 1
-    width_groups: tuple[str, ...] = ()
-    hardware: Hardware = CPU
-
-    @property
-    def folder(self) -> Path:
-        """Where this comparison keeps its files."""
-        return self.results / self.task / self.preset
-
 
 FOUND = "smallest.json"
 

@@ -1,4 +1,4 @@
-"""Which trials to run: one Optuna study a method, kept in a journal that is mended when it is opened."""
+"""Which trials to run: one Optuna study for each method, in a journal that is repaired when it is opened."""
 
 import json
 import logging
@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._storage import JournalOperation
@@ -25,24 +20,19 @@ from bench.storage.files import write_whole
 
 Direction = Literal["minimize", "maximize"]
 
+BATCH = 4  # trials proposed before any of them is told, so that the proposals do not depend on the number of processes
+
 optuna.logging.set_verbosity(logging.WARNING)
 
 
 def open_study(journal: Path, name: str, directions: Sequence[Direction], settings: set[str]) -> optuna.Study:
-    """The study in a journal, in which every trial that was proposed has all its settings.
-
-    Args:
-        journal: the file; it is made if there is none.
-        name: of the study.
-        directions: of its objectives.
-        settings: the names of the settings that every trial has.
-    """
+    """The study in a journal, a new one if there is none; every trial that was proposed has all its settings."""
     journal.parent.mkdir(parents=True, exist_ok=True)
     if journal.exists():
         _mend(journal)
     try:
         storage = _storage(journal)
-    except (AssertionError, LookupError, TypeError, ValueError):  # every line is whole, but they make no study
+    except (AssertionError, LookupError, TypeError, ValueError):  # every line can be read, but they make no study
         journal.replace(journal.with_suffix(".damaged"))
         storage = _storage(journal)
     if all(study.study_name != name for study in storage.get_all_studies()):
@@ -56,25 +46,24 @@ def open_study(journal: Path, name: str, directions: Sequence[Direction], settin
 
 
 def _storage(journal: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=_HeldAlready(str(journal))))
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
 
 
-class _HeldAlready(JournalFileOpenLock):
+class _NoLock(JournalFileOpenLock):
     """The supervisor holds the whole results folder; a lock file of Optuna would outlive a kill, and cost 30 s then."""
 
     def acquire(self) -> bool:
-        """Nothing to wait for."""
         return True
 
     def release(self) -> None:
-        """Nothing to let go of."""
+        pass
 
 
 def _mend(journal: Path) -> None:
-    """Cut a journal back to what can be read: a line may be torn by a power cut or a full disk.
+    """Cut a journal off before the first line that cannot be read, as a power cut or a full disk may leave one.
 
     What is cut off is proposed again, exactly as before, and finished trials are known by their files: nothing is
-    trained again. If more than a last line is cut off, the damaged file is kept beside it.
+    trained again. If more than the last line is cut off, the damaged file is kept beside the journal.
     """
     lines = journal.read_bytes().splitlines(keepends=True)
     whole = next((count for count, line in enumerate(lines) if not _readable(line)), len(lines))
@@ -85,7 +74,7 @@ def _mend(journal: Path) -> None:
 
 
 def _forget_from(journal: Path, trial_id: int) -> None:
-    """Cut a journal back to where this trial began to be proposed: a sampler that went on from half draws otherwise."""
+    """Cut a journal off where this trial began to be proposed: a sampler that goes on half-way draws other settings."""
     lines = journal.read_bytes().splitlines(keepends=True)
     operations = [json.loads(line) for line in lines]
     own = next((i for i, done in enumerate(operations) if done.get("trial_id") == trial_id), len(lines))
@@ -100,12 +89,9 @@ def _readable(line: bytes) -> bool:
         return False
 
 
-BATCH = 4  # trials proposed before any of them is told: whatever the number of processes, the proposals are the same
-
-
 @dataclass(frozen=True)
 class Proposal:
-    """Settings to try, under a number of the study."""
+    """Settings to try, with the number that the study gives them."""
 
     number: int
     settings: Mapping[str, Any]
@@ -119,12 +105,12 @@ class MethodStudy:
 
     Args:
         method_spec: the method.
-        directions: of the two objectives.
+        directions: whether each of the two objectives is to be low or high.
         budgets: fractions of the dense compute to begin with.
-        trials: how many trials in all of a method that takes a budget; what it has beyond one for each budget, to tune
-            with, every other method has beyond its first.
+        trials: number of trials of a method that takes a budget. Those beyond one for each budget tune it; every other
+            method has as many beyond its first.
         journal: file of the study.
-        seed: of the sampler.
+        seed: seed of the sampler.
     """
 
     def __init__(
@@ -139,16 +125,14 @@ class MethodStudy:
     ) -> None:
         self.method_spec = method_spec
         self.space = {name: _distribution(tunable) for name, tunable in method_spec.space().items()}
-        first = (
-            [method_spec.at_compute(b) for b in budgets] if method_spec.reaches_compute else [method_spec.defaults()]
-        )
+        steered = [method_spec.at_compute(budget) for budget in budgets]
+        first = steered if method_spec.reaches_compute else [method_spec.defaults()]
         self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
         self._seed = seed
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
-        self._study = None
-        if self.space:
-            self._study = open_study(journal, method_spec.name, directions, set(self.space))
+        self._study = open_study(journal, method_spec.name, directions, set(self.space)) if self.space else None
+        if self._study is not None:
             known = self._study.get_trials(deepcopy=False)  # from before an interruption
             self._told = {trial.number for trial in known if trial.state.is_finished()}
             self._known = {trial.number: dict(trial.params) for trial in known if trial.params}
@@ -161,7 +145,7 @@ class MethodStudy:
         return len(self._outcomes) == self.trials
 
     def proposals(self) -> list[Proposal]:
-        """The next trials to run: none while some of the batch before are not told yet."""
+        """The next trials to run; none until the outcomes of all that were proposed before have been told."""
         if self.finished or len(self._outcomes) < len(self._proposed):
             return []
         if self._study is None:
@@ -173,7 +157,7 @@ class MethodStudy:
         return batch
 
     def tell(self, number: int, objectives: tuple[float, float] | None) -> None:
-        """The two objectives of a trial, or None for a failed one."""
+        """Take the two objectives of a trial, or None for a failed one."""
         self._outcomes[number] = objectives
         if self._study is None or len(self._outcomes) < len(self._proposed):
             return
@@ -188,12 +172,12 @@ class MethodStudy:
         assert self._study is not None
         if number in self._known:
             return Proposal(number, self._known[number])
-        # a sampler of its own for each trial: what it draws does not depend on what this process drew before
+        # each trial has its own sampler, so that what it draws does not depend on what this process drew before
         self._study.sampler = optuna.samplers.TPESampler(
             seed=self._seed + 1000 * number, multivariate=True, constant_liar=True
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # budgets of the user may lie outside the range of the search
+            warnings.simplefilter("ignore")  # budgets that the user chose may lie outside the range of the search
             trial = self._study.ask(fixed_distributions=self.space)
         return Proposal(trial.number, dict(trial.params))
 

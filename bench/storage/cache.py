@@ -1,32 +1,39 @@
-"""Folders named by the content that made them: what was made once from the same settings is not made again.
+"""Folders named by the settings that made them: what was made once is not made again. ``bench cache`` lists them.
 
-A folder holds ``made_from.json``, the settings that name it, and ``files.json``, what each of its files was when it was
-made. A folder is looked through whenever a process first asks for it: sizes and times of all files, which takes
-milliseconds, and the digest of every file whose times are not those that were noted, as after a copy or whenever a
-program has written to it. What has changed is made again. Only decay of the disk itself, which leaves all times
-alone, passes unseen.
+A folder holds ``made_from.json``, the settings that name it, and ``files.json``, the size, times and digest of each of
+its files. Whenever a process first asks for a folder it is checked: the sizes and times of all files, which takes
+milliseconds, and the digest of every file whose times have changed, as after a copy or a write. A damaged folder is
+made again. Only decay of the disk itself, which leaves all times as they were, goes unnoticed.
 """
 
+import datetime
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.storage.files import file_digest, flush, write_whole
+from bench.errors import BenchError, did_you_mean
+from bench.storage.files import file_digest, flush, read_json, write_whole
+from bench.storage.lock import sole_supervisor
 
+CACHE = "cache"  # in the results folder
 MANIFEST = "made_from.json"
 FILES = "files.json"
+UNFINISHED = "unfinished"  # kind of a folder whose maker did not come to an end
+ALL = "all"
+WIDTH = 132  # of the table where there is no terminal
 
 #: what is noted of a file: size in bytes, modification and change time in ns, digest
 Note = list[Any]
 
-_looked_through: set[Path] = set()
+_checked: set[Path] = set()  # by this process
 
 
 def content_key(settings: Mapping[str, Any]) -> str:
@@ -36,22 +43,22 @@ def content_key(settings: Mapping[str, Any]) -> str:
 
 
 def cached_folder(root: Path, name: str, settings: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-    """The folder ``root/name-<key>``, built by ``build(folder)`` unless it is already there and undamaged.
+    """The folder ``root/name-<key>``, made by ``build(folder)`` unless it is there and undamaged.
 
     It is built under another name and moved into place, so that a folder which exists is complete. Of two
     processes that build the same folder the first to finish wins; the other one's copy is thrown away.
     """
     folder = root / f"{name}-{content_key(settings)}"
-    if folder in _looked_through and (folder / MANIFEST).is_file():
+    if folder in _checked and (folder / MANIFEST).is_file():
         return folder
     if intact(folder):
         with suppress(OSError):
-            os.utime(folder / MANIFEST)  # when it was used last
+            os.utime(folder / MANIFEST)  # when it was last used
     else:
         root.mkdir(parents=True, exist_ok=True)
         _discard(folder)
         _build(folder, settings, build)
-    _looked_through.add(folder)
+    _checked.add(folder)
     return folder
 
 
@@ -81,30 +88,16 @@ def intact(folder: Path) -> bool:
     except (OSError, ValueError, TypeError, AttributeError):
         return False
     if changed:
-        with suppress(OSError):  # a cache that others own is checked every time
+        with suppress(OSError):  # a cache that belongs to somebody else is compared every time
             write_whole(folder / FILES, json.dumps({**notes, **{name: found[name] for name in changed}}))
     return True
 
 
-def abandoned(draft: Path) -> bool:
-    """Whether a draft, which is named ``.<folder>.<host>.<pid>``, was left by a process of this machine that died."""
-    host, _, pid = draft.name.rpartition(".")
-    if not host.endswith(f".{socket.gethostname()}") or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return int(pid) == os.getpid()
-
-
 def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], None]) -> None:
     for draft in folder.parent.glob(f".{folder.name}.*"):
-        if abandoned(draft):
+        if _abandoned(draft):
             shutil.rmtree(draft, ignore_errors=True)
-    draft = folder.parent / f".{folder.name}.{socket.gethostname()}.{os.getpid()}"
+    draft = _draft(folder)
     draft.mkdir()
     try:
         build(draft)
@@ -129,25 +122,129 @@ def _note(path: Path, *, digest: str | None) -> Note:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest]
 
 
+def _draft(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{socket.gethostname()}.{os.getpid()}")
+
+
+def _abandoned(draft: Path) -> bool:
+    """Whether a process of this machine left this draft behind when it died, or this process has no more use for it."""
+    owner, _, pid = draft.name.rpartition(".")
+    if not owner.endswith(f".{socket.gethostname()}") or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(pid) == os.getpid()
+
+
 def _discard(folder: Path) -> None:
-    """Move a damaged folder away; whoever has its files open keeps them."""
+    """Move a damaged folder away; a process that has its files open keeps them."""
     if not folder.exists():
         return
-    with _alone(folder.parent):
-        if intact(folder):  # another process has seen the damage as well, and was faster
+    with _locked(folder.parent):
+        if intact(folder):  # another process has found the damage as well, and has already made the folder again
             return
-        away = folder.parent / f".{folder.name}.{socket.gethostname()}.{os.getpid()}"
+        away = _draft(folder)
         shutil.rmtree(away, ignore_errors=True)
         folder.rename(away)
         shutil.rmtree(away, ignore_errors=True)
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One process at a time, of those that find damage in caches."""
+def _locked(root: Path) -> Iterator[None]:
     handle = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A folder of the cache: of which kind (``dense``), how many bytes, and when a process last asked for it."""
+
+    folder: Path
+    kind: str
+    key: str
+    size_bytes: int
+    used: datetime.datetime
+    made_from: str  # the settings that name it, as name=value
+    intact: bool
+
+
+def listed(cache: Path) -> list[Cached]:
+    """What a folder of caches holds, the most recently used first; folders that are not named like a cache are not."""
+    folders = [path for path in cache.glob("*") if path.is_dir()]
+    found = [_look(path) for path in folders if (path / MANIFEST).exists() or path.name.startswith(".")]
+    return sorted(found, key=lambda item: (item.used, item.folder), reverse=True)
+
+
+def show(results: Path) -> None:
+    """Print a table of what is cached."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    items = listed(results / CACHE)
+    table = Table(title=f"{results / CACHE}: {_size(items)}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("kind", "key", "size", "last used", "made from"):
+        table.add_column(column, no_wrap=column != "made from", justify="right" if column == "size" else "left")
+    for item in items:
+        state = "" if item.intact or item.kind == UNFINISHED else "[red]damaged, is made again when needed[/] "
+        used = f"{item.used:%Y-%m-%d %H:%M}"
+        table.add_row(item.kind, item.key, _size([item]), used, state + escape(item.made_from))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+
+
+def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:
+    """List the folders of the cache that ``name`` selects, ask, and remove them; a comparison makes them again.
+
+    Args:
+        results: the results folder.
+        name: a kind, a key, the name of a folder, or ``all``.
+        confirm: asks a question; true for yes.
+
+    Raises:
+        BenchError: the name selects nothing, or a comparison is using the folder.
+        OSError: a folder cannot be removed.
+    """
+    items = listed(results / CACHE)
+    chosen = [item for item in items if name in (ALL, item.kind, item.key, item.folder.name)]
+    if not chosen:
+        known = sorted({item.kind for item in items})
+        raise BenchError(
+            f"nothing in the cache is called {name!r}{did_you_mean(name, known)}; "
+            f"expected {ALL}, a key, or one of the kinds that are there: {', '.join(known) or 'none, it is empty'}"
+        )
+    with sole_supervisor(results):
+        for item in chosen:
+            print(f"{item.kind} {item.key} ({_size([item])}): {item.folder}")
+        if confirm(f"Remove {len(chosen)} folder{'s' * (len(chosen) > 1)}, {_size(chosen)}?"):
+            for item in chosen:
+                away = item.folder.with_name(f".{item.folder.name.removeprefix('.')}.cleared")
+                item.folder.rename(away)  # in one step, so that a half-removed folder is never taken for a whole one
+                shutil.rmtree(away)
+
+
+def _look(folder: Path) -> Cached:
+    manifest = folder / MANIFEST
+    sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file() and p.name not in (MANIFEST, FILES)]
+    used = datetime.datetime.fromtimestamp((manifest if manifest.exists() else folder).stat().st_mtime)
+    made_from = ", ".join(f"{name}={value}" for name, value in _leaves(read_json(manifest) or {}))
+    kind, _, key = folder.name.rpartition("-")
+    kind = UNFINISHED if kind.startswith(".") else kind
+    return Cached(folder, kind, key.partition(".")[0], sum(sizes), used, made_from, intact(folder))
+
+
+def _leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        yield from _leaves(value) if isinstance(value, dict) else [(name, value)]
+
+
+def _size(items: Sequence[Cached]) -> str:
+    return f"{sum(item.size_bytes for item in items) / 1e6:,.1f} MB"

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,28 +18,46 @@ def provenance() -> dict[str, Any]:
     """What a reader needs to run the same again."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["bench", *map(without_password, sys.argv[1:])]),
+        "command": command_line(),
         "commit": _commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
+def command_line() -> str:
+    """The command that this process runs, as a shell takes it, without passwords."""
+    return shlex.join(["bench", *map(without_password, sys.argv[1:])])
+
+
 def without_password(text: str) -> str:
-    """The text without the user and password of an address, as a tracking store may be named with both."""
+    """The text with ``…`` for the user and password of an address, which that of a tracking store may contain."""
     return re.sub(r"(password=)[^&\s]+", r"\1…", re.sub(r"//.+@", "//…@", text))
 
 
-def _commit() -> str:
-    here = Path(__file__).parent
+def _version(package: str) -> str:
+    """The version of a package. Some come with extras only, and this one may run from its sources."""
     try:
-        run = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(run, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    here = Path(__file__)
+    try:
+        _git(here, "ls-files", "--error-unmatch", here.name)  # a wheel may lie in somebody else's checkout
+        return _git(here, "describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.SubprocessError):
         return "not in a git checkout"
+
+
+def _git(file: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(file.parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _processor() -> str:

@@ -1,18 +1,22 @@
 """Every plugin passes the one conformance suite."""
 
+import shutil
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice, repeat
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bench import Method, Trainer
-from bench.check import ContractError, Probe, check_method, check_task, ensure_repeats, known_to_repeat
+import bench
+from bench import Batch, Method, Progress, Split, Trainer
+from bench.check import ContractError, Probe, check_method, check_plugin, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
-from bench.plugins.registry import load_method_spec, load_task, names
-from bench.runner.command import CHAINS
+from bench.plugins.registry import load_method_spec, load_task, names, source_digest
+from bench.runner.request import CHAINS
 from tests.conftest import SmokeRun
 
 
@@ -99,3 +103,67 @@ def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
 def test_contract_breach_is_found(method: type[Method], rule: str) -> None:
     with pytest.raises(ContractError, match=rule):
         list(check_method(MethodSpec(method.__name__, method.__name__, (method,), {})))
+
+
+@dataclass(frozen=True)
+class Listed(Probe):
+    """With a field that cannot be hashed."""
+
+    parts: list[int] = field(default_factory=list)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Shorter(Probe):
+    """Its pass over dev depends on the seed."""
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        batch = next(super().batches(split, 0 if split == "dev" else seed))
+        yield from islice(repeat(batch), 1 + seed) if split == "dev" else super().batches(split, seed)
+
+
+@pytest.mark.parametrize(("task", "rule"), [(Listed, "hashable, not so parts"), (Shorter, "dev is one ordered pass")])
+def test_a_task_that_breaks_the_contract_is_told_how(task: type[Probe], rule: str) -> None:
+    with pytest.raises(ContractError, match=rule):
+        list(check_task(task(batch_size=16)))
+
+
+def test_data_is_prepared_before_a_task_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    class Prepared(Probe):
+        def check(self) -> None:
+            called.append("check")
+
+        def prepare(self, workers: int, progress: Progress) -> str:
+            called.append("prepare")
+            return ""
+
+        def build_model(self) -> nn.Module:
+            called.append("model")
+            return super().build_model()
+
+    monkeypatch.setattr("bench.check.names", lambda kind: ["prepared"])
+    monkeypatch.setattr("bench.check.load_task", lambda name: Prepared)
+    assert list(check_plugin("prepared"))
+    assert called == ["check", "prepare", "model"]
+
+
+def test_a_chain_must_keep_its_budget_too() -> None:
+    spec = MethodSpec("kept+spent", "kept+spent", (OverBudget, OverBudget), {})
+    with pytest.raises(ContractError, match=r"asked for 0\.5"):
+        list(check_method(spec))
+
+
+def test_the_check_itself_decides_what_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a stricter check would never be held against a method that an older one has passed."""
+    honest = load_method_spec("random_pruning")
+    ensure_repeats(honest, tmp_path)
+    copy = tmp_path / "elsewhere" / "bench"
+    shutil.copytree(Path(bench.__file__).parent, copy)
+    monkeypatch.setattr(bench, "__path__", [str(copy)])
+    source_digest.cache_clear()
+    assert known_to_repeat(honest, tmp_path)
+    (copy / "check.py").write_text((copy / "check.py").read_text() + "# changed\n")
+    source_digest.cache_clear()
+    assert not known_to_repeat(honest, tmp_path)
+    source_digest.cache_clear()

@@ -5,23 +5,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from bench import cached_folder, content_key, folder_digest
+from bench import BenchError, cached_folder, cli, content_key, folder_digest
 from bench.storage import cache
 from bench.storage.cache import FILES, MANIFEST, intact
+from bench.storage.files import write_whole
+from bench.storage.lock import sole_supervisor
 
 SETTINGS = {"seed": 3, "model": "small", "rate": 0.1}
 
 
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
-    """Nothing has been looked through yet, as in a process that has just been started."""
-    cache._looked_through.clear()
+    """Nothing has been checked yet, as in a process that has just been started."""
+    cache._checked.clear()
     yield
-    cache._looked_through.clear()
+    cache._checked.clear()
 
 
 def test_a_folder_is_built_once(tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, damage: Callable[[Path], 
     assert intact(folder)
     damage(folder)
     assert not intact(folder)
-    cache._looked_through.clear()
+    cache._checked.clear()
     assert cached_folder(tmp_path, "dense", SETTINGS, build) == folder
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*") if path.name != FILES} == whole
     assert intact(folder)
@@ -157,7 +160,7 @@ def test_open_files_of_a_damaged_folder_stay(tmp_path: Path) -> None:
     folder = cached_folder(tmp_path, "dense", SETTINGS, build)
     with (folder / "part" / "data.bin").open("rb") as reader:
         (folder / "list.json").unlink()
-        cache._looked_through.clear()
+        cache._checked.clear()
         cached_folder(tmp_path, "dense", SETTINGS, build)
         assert len(reader.read()) == 256 * 40
 
@@ -196,3 +199,62 @@ def test_another_byte_or_name_gives_another_digest(tmp_path: Path) -> None:
     makers = {"one": build, "two": other_byte, "three": other_name}
     digests = {folder_digest(cached_folder(tmp_path, name, SETTINGS, make)) for name, make in makers.items()}
     assert len(digests) == 3
+
+
+# --- `bench cache`
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for name, settings in (("dense", {"seed": 0}), ("dense", {"seed": 1}), ("corpus", {"spec": {"speakers": 4}})):
+        cached_folder(tmp_path / "cache", name, settings, lambda folder: write_whole(folder / "data", b"0" * 1000))
+    (tmp_path / "cache" / ".dense-0.host.1").mkdir()
+    trial = tmp_path / "synthetic" / "smoke" / "trials" / "1"
+    trial.mkdir(parents=True)
+    (trial / "trial.json").write_text("{}")
+    return tmp_path
+
+
+def cache_command(results: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "cache", "--results", str(results), *arguments])
+    with suppress(SystemExit):
+        cli.main()
+
+
+def test_caches_are_listed(results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    cache_command(results, monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    assert said.count("dense") == 2 and "seed=1" in said and "speakers=4" in said and "unfinished" in said
+    (next((results / "cache").glob("corpus-*")) / "data").write_bytes(b"1" * 1000)
+    cache_command(results, monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.count("damaged") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [("dense", {"corpus", "unfinished"}), ("unfinished", {"corpus", "dense"}), ("all", set())]
+)
+def test_what_is_named_is_cleared_and_nothing_else(
+    name: str, left: set[str], results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache_command(results, "--clear", name, "--yes", monkeypatch=monkeypatch)
+    assert {item.kind for item in cache.listed(results / "cache")} == left
+    assert (results / "synthetic" / "smoke" / "trials" / "1" / "trial.json").exists()
+    assert str(results / "cache") in capsys.readouterr().out
+
+
+def test_one_folder_is_cleared_by_its_key_and_only_if_asked(results: Path) -> None:
+    folder = next((results / "cache").glob("corpus-*"))
+    key = folder.name.partition("-")[2]
+    questions = []
+    cache.clear(results, key, confirm=lambda question: bool(questions.append(question)))
+    assert folder.exists() and questions == ["Remove 1 folder, 0.0 MB?"]
+    cache.clear(results, key, confirm=lambda question: True)
+    assert not folder.exists()
+    with pytest.raises(BenchError, match=r"nothing in the cache is called 'corpus'.*dense, unfinished"):
+        cache.clear(results, "corpus", confirm=lambda question: True)
+
+
+def test_caches_are_not_cleared_under_a_run(results: Path) -> None:
+    with sole_supervisor(results), pytest.raises(BenchError, match="in use by process"):
+        cache.clear(results, "all", confirm=lambda question: True)
+    assert len(cache.listed(results / "cache")) == 4

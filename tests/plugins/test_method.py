@@ -195,7 +195,7 @@ def test_the_links_run_in_order_and_spend_all_steps() -> None:
     assert isinstance(result[0], nn.Sequential)  # type: ignore[index]
 
 
-# --- method_specs
+# --- method specs
 
 
 def test_the_settings_of_a_later_link_carry_its_name() -> None:
@@ -226,7 +226,7 @@ def test_everybodys_learning_rate_is_a_share_of_the_plans() -> None:
     assert method_spec(Cut).tuned(plan, {RATE: 0.5}).learning_rate == 0.01
     assert method_spec(Cut, **{RATE: 3.0}).tuned(plan, {}).learning_rate == pytest.approx(0.06)
     assert method_spec(Cut).build({RATE: 0.5}) == Cut()
-    with pytest.raises(BenchError, match="learning_rate_factor 0 is no positive number"):
+    with pytest.raises(BenchError, match="learning_rate_factor 0 is not a positive number"):
         method_spec(Cut, **{RATE: 0}).tuned(plan, {})
 
 
@@ -236,7 +236,7 @@ def test_fixed_settings_are_not_searched_and_hold() -> None:
     assert fixed.build({"budget": 0.1}).links == (Search(0.1, "hard"), Cut(rounds=3))  # type: ignore[attr-defined]
 
 
-def test_a_recipe_is_a_control_if_all_its_links_are() -> None:
+def test_a_method_spec_is_a_control_if_all_its_links_are() -> None:
     assert method_spec(Cut).control
     assert not method_spec(Cut, Integer).control
     assert method_spec(Cut).stage == "post_hoc"
@@ -268,10 +268,10 @@ def test_configure_takes_what_the_dataclass_takes() -> None:
         configure(Cut, {"speed": 1})
 
 
-# --- from the command line's notation to a method_spec
+# --- from the command line's notation to a method spec
 
 
-def test_a_recipe_is_read_from_its_name() -> None:
+def test_a_method_spec_is_read_from_its_name() -> None:
     plain = load_method_spec("magnitude_pruning")
     assert (plain.name, plain.chain, plain.fixed) == ("magnitude_pruning", "magnitude_pruning", {})
     text = "magnitude_pruning+quantization:norm=1,quantization.calibration_batches=2"
@@ -293,7 +293,7 @@ def test_words_and_numbers_are_read_as_such() -> None:
     [
         ("magnitude_prunning", r"no method is called 'magnitude_prunning' \(did you mean 'magnitude_pruning'\?\)"),
         ("dense+nothing", "no method is called 'nothing'"),
-        ("magnitude_pruning:norm", "'norm' is no setting; expected name=value"),
+        ("magnitude_pruning:norm", "'norm' is not a setting; expected name=value"),
         ("magnitude_pruning:nrom=1", r"no setting 'nrom' \(did you mean 'norm'\?\)"),
         ("magnitude_pruning:budget=1.5", "budget 1.5 is outside"),
         ("quantization+magnitude_pruning", "put Quantization last"),
@@ -301,6 +301,6 @@ def test_words_and_numbers_are_read_as_such() -> None:
         ("feature_noise:form=litteral", "litteral"),
     ],
 )
-def test_a_mistyped_recipe_is_one_clear_message(text: str, message: str) -> None:
+def test_a_mistyped_method_spec_is_one_clear_message(text: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
         load_method_spec(text)

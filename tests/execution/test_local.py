@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from bench import BenchError, BudgetError
-from bench.execution.executor import ATTEMPTS, Job, Lost
+from bench.execution.executor import ATTEMPTS, Attempt, Job, Lost
 from bench.execution.local import LocalExecutor
 from tests import jobs
 
 
 class Notes:
-    """A screen that remembers."""
+    """An observer that remembers."""
 
     def __init__(self) -> None:
         self.progress: list[tuple[str, float, str]] = []
@@ -34,13 +34,14 @@ class Notes:
 def shared() -> Iterator[LocalExecutor]:
     """One server to fork from for all tests: it takes seconds to load PyTorch."""
     executor = LocalExecutor(2, Notes())
+    finish_one(executor, jobs.add, 1, 2)
     yield executor
     executor.close()
 
 
 @pytest.fixture
 def executor(shared: LocalExecutor) -> Iterator[LocalExecutor]:
-    shared.screen = Notes()
+    shared.observer = Notes()
     shared.workers, shared.timeout_s = 2, math.inf
     yield shared
     shared.close()
@@ -76,11 +77,11 @@ def test_results_and_progress_come_back(executor: LocalExecutor) -> None:
         executor.submit(job(f"sum {i}", jobs.add, i, 10))
     assert not executor.idle
     assert finish(executor) == {"sum 0": 10, "sum 1": 11, "sum 2": 12}
-    screen = executor.screen
-    assert isinstance(screen, Notes)
-    assert sorted(screen.ended) == ["sum 0", "sum 1", "sum 2"]
-    assert ("sum 1", 0.5, "adding") in screen.progress
-    assert ("sum 1", 0.0, "") in screen.progress
+    noted = executor.observer
+    assert isinstance(noted, Notes)
+    assert sorted(noted.ended) == ["sum 0", "sum 1", "sum 2"]
+    assert ("sum 1", 0.5, "adding") in noted.progress
+    assert ("sum 1", 0.0, "") in noted.progress
 
 
 def test_every_job_has_one_thread_and_a_process_of_its_own(executor: LocalExecutor) -> None:
@@ -134,17 +135,15 @@ def test_an_exception_that_cannot_be_rebuilt_is_an_error_and_no_crash(executor: 
 
 
 def test_what_hangs_is_ended_without_another_attempt(executor: LocalExecutor, tmp_path: Path) -> None:
-    executor.timeout_s = 1.0
+    executor.timeout_s = 3.0
     executor.submit(job("hangs", jobs.sleep, tmp_path / "log"))
     executor.submit(job("lives", jobs.add, 1, 2))
-    executor.submit(Job("untimed", "untimed", jobs.nap, (1.5,), timed=False))
-    started = time.monotonic()
+    executor.submit(Job("untimed", "untimed", jobs.nap, (3.5,), timed=False))
     results = finish(executor)
-    assert time.monotonic() - started < 20
     assert results["lives"] == 3
-    assert results["untimed"] == 1.5
+    assert results["untimed"] == 3.5
     assert isinstance(results["hangs"], Lost)
-    assert "ended after 1 s, the limit of --trial-timeout" in str(results["hangs"])
+    assert "ended after 3 s, the limit of --trial-timeout" in str(results["hangs"])
     pids = [int(pid) for pid in (tmp_path / "log").read_text().split()]
     assert not any(alive(pid) for pid in pids)  # nor the child that it had
 
@@ -166,7 +165,7 @@ def test_the_server_that_forks_may_be_killed(executor: LocalExecutor) -> None:
 
 def test_jobs_end_with_their_supervisor_whatever_they_compute(tmp_path: Path) -> None:
     logs = [tmp_path / "sleep", tmp_path / "spin"]
-    script = "import sys; from pathlib import Path; from tests import jobs; from tests.test_executor import *\n"
+    script = "import sys; from pathlib import Path; from tests import jobs; from tests.execution.test_local import *\n"
     script += "executor = LocalExecutor(2, Notes())\n"
     script += "for log in sys.argv[1:]: executor.submit(job(log, getattr(jobs, Path(log).name), Path(log)))\n"
     script += "executor.next_finished()"
@@ -217,6 +216,17 @@ def test_what_needs_a_failed_job_runs_all_the_same(executor: LocalExecutor) -> N
     assert finish(executor)["after"] == 2
 
 
+def test_a_result_that_waits_to_be_read_is_not_overdue(executor: LocalExecutor) -> None:
+    """The supervisor may be busy, with an index or a store, when the time of a job that has answered is over."""
+    executor.workers, executor.timeout_s = 1, 1.0
+    executor.submit(job("quick", jobs.add, 1, 2))
+    executor._start_what_can_run()
+    (handle,) = executor._running
+    handle.process.join()
+    executor._running[handle] = Attempt(executor._running[handle].job, deadline=-math.inf)
+    assert finish(executor) == {"quick": 3}
+
+
 def test_one_worker_keeps_the_order_of_submission(executor: LocalExecutor, tmp_path: Path) -> None:
     executor.workers = 1
     for word in ("a", "b", "c"):
@@ -236,9 +246,7 @@ def test_closing_ends_running_jobs_and_what_they_started(executor: LocalExecutor
         time.sleep(0.02)
     pids = [int(pid) for pid in log.read_text().split()]
     assert all(alive(pid) for pid in pids)
-    started = time.monotonic()
     executor.close()
-    assert time.monotonic() - started < 5
     assert executor.idle
     time.sleep(0.2)
     assert not any(alive(pid) for pid in pids)

@@ -1,0 +1,210 @@
+"""Plugins by name: what is wrong with one is said by its name."""
+
+import importlib
+import shutil
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench import BenchError
+from bench.plugins import registry
+from bench.plugins.method import MethodSpec
+from bench.plugins.registry import Summary, load_method, source_digest
+from bench.runner import request
+
+REAL_FILES = registry.files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose files are found beside the project's own methods."""
+    import methods
+
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "files", lambda kind: {path.stem: path for path in tmp_path.glob("*.py")})
+    return tmp_path
+
+
+def test_a_file_that_cannot_be_imported_is_named(folder: Path) -> None:
+    (folder / "broken_method.py").write_text("import no_such_library\n")
+    with pytest.raises(BenchError, match="methods/broken_method cannot be imported: ModuleNotFoundError"):
+        load_method("broken_method")
+
+
+def test_a_file_without_a_method_is_named(folder: Path) -> None:
+    (folder / "empty_method.py").write_text("from bench import Method\n")
+    with pytest.raises(BenchError, match=r"empty_method.py: expected one class that extends Method, found none"):
+        load_method("empty_method")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"), [("os:getcwd", "expected a Method class"), ("no_such_package:Method", "cannot be imported")]
+)
+def test_an_entry_point_that_is_no_method_is_named(target: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {"theirs": EntryPoint("theirs", target, "bench.methods")}
+    monkeypatch.setattr(registry, "installed", lambda kind: points)
+    with pytest.raises(BenchError, match=message):
+        registry.load_method.__wrapped__("theirs")
+
+
+def test_listing_reads_title_and_stage_from_the_source() -> None:
+    shown = {summary.name: summary for summary in registry.summaries("methods")}
+    assert shown["dense"] == Summary(
+        "dense", "No compression: the dense model, trained with the whole step budget.", "in_training"
+    )
+    assert not [name for name in shown if name.startswith("_")]
+
+
+def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "torn_method.py").write_text("def (\n")
+    odd = 'from bench import Method\n\nclass Odd(Method):\n    """Odd."""\n    stage = "post" + "_hoc"\n'
+    (folder / "odd_method.py").write_text(odd)
+    known = REAL_FILES("methods")
+    theirs = {path.stem: path for path in folder.glob("*.py")}
+    monkeypatch.setattr(registry, "files", lambda kind: {**known, **theirs})
+    shown = {summary.name: summary for summary in registry.summaries("methods")}
+    assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
+    assert shown["odd_method"].title == "Odd."
+    assert shown["dense"].stage == "in_training"
+    monkeypatch.undo()
+    real = request.load_method_spec
+
+    def loaded(name: str) -> MethodSpec:
+        if name == "quantization":
+            raise BenchError("methods/quantization cannot be imported: SyntaxError")
+        return real(name)
+
+    monkeypatch.setattr(request, "load_method_spec", loaded)
+    usable, broken = request._loadable(())
+    assert "dense" in usable and "quantization" not in usable
+    assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}
+    with pytest.raises(BenchError, match="SyntaxError"):  # what was asked for is not left out
+        request._loadable(("dense", "quantization"))
+
+
+def test_digest_follows_the_source(folder: Path) -> None:
+    text = 'from bench import Method\n\nclass M(Method):\n    """A."""\n    stage = "post_hoc"\n    compress = None\n'
+    (folder / "first_method.py").write_text(text)
+    (folder / "second_method.py").write_text(text.replace('"""A."""', '"""B."""'))
+    first, second = load_method("first_method"), load_method("second_method")
+    assert source_digest((first,)) == source_digest((first,)) != source_digest((second,))
+
+
+def test_digest_follows_what_a_plugin_imports_and_nothing_else() -> None:
+    feature_noise = registry._sources(load_method("feature_noise"))
+    assert {"methods.feature_noise", "methods._width_noise", "methods._steering"} <= feature_noise.keys()
+    assert not feature_noise.keys() & {"methods._broadcast", "methods.stochastic_gates", "methods.dense"}
+    assert registry._sources(load_method("dense")).keys() == {"methods.dense"}
+    task = registry._sources(registry.load_task("antispoof"))
+    assert {"tasks.antispoof.resnet", "tasks.antispoof.attacks.stft", "tasks._speech.tract"} <= task.keys()
+    assert "tasks.vad" not in task
+
+
+IMPORTS = {
+    "import theirs.other": {"theirs", "theirs.other"},
+    "from theirs import other": {"theirs", "theirs.other"},
+    "from theirs.deep.one import VALUE": {"theirs", "theirs.deep", "theirs.deep.one", "theirs.other"},
+    "from .deep import one": {"theirs", "theirs.deep", "theirs.deep.one", "theirs.other"},
+    "from . import other": {"theirs", "theirs.other"},
+    "def later():\n    import theirs.other": {"theirs", "theirs.other"},  # not loaded when the digest is taken
+    "import json, torch": set(),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), IMPORTS.items(), ids=IMPORTS)
+def test_digest_follows_imports_of_every_kind(
+    line: str, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path / "theirs",
+        {"__init__": "", "other": "", "deep/__init__": "", "deep/one": "from .. import other\nVALUE = 1"},
+    )
+    (tmp_path / "theirs" / "plugin.py").write_text(f"{line}\n\nclass Plugin: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "theirs"]:
+        monkeypatch.delitem(sys.modules, name)
+    plugin = importlib.import_module("theirs.plugin").Plugin
+    assert registry._sources(plugin).keys() == {"theirs.plugin", *expected}
+
+
+def write(folder: Path, modules: dict[str, str]) -> None:
+    for name, text in modules.items():
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+# --- the engine's part of a digest
+
+ENGINE = Path(bench.__file__).parent
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the engine, whose digest is taken."""
+    copy = tmp_path / "elsewhere" / "bench"
+    shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(bench, "__path__", [str(copy)])
+    return copy
+
+
+def digest() -> str:
+    return source_digest.__wrapped__((load_method("dense"),))
+
+
+def test_digest_does_not_depend_on_the_place_nor_on_compiled_files(engine: Path) -> None:
+    here = digest()
+    bench.__path__ = [str(ENGINE)]
+    assert digest() == here
+    bench.__path__ = [str(engine)]
+    write(engine / "trial" / ".checkpoints", {"trainer": "an editor's"})
+    (engine / "trial" / "__pycache__").mkdir()
+    (engine / "trial" / "__pycache__" / "trainer.cpython-311.pyc").write_bytes(b"compiled")
+    assert digest() == here
+
+
+def test_digest_follows_every_file_that_decides_results_and_no_other(engine: Path) -> None:
+    """The key of a trial once left out two files of the engine, as they had to be listed one by one."""
+    before, changing = digest(), set()
+    files = sorted(engine.rglob("*.py"))
+    for path in files:
+        text = path.read_text()
+        path.write_text(text + "# changed\n")
+        changing |= {path} if digest() != before else set()
+        path.write_text(text)
+    packages = ("plugins", "widths", "export", "trial")
+    assert changing == {p for p in files if p.relative_to(engine).parts[0] in (*packages, "errors.py")}
+    assert {engine / "plugins" / "metrics.py", engine / "plugins" / "task.py"} <= changing
+
+
+def test_digest_follows_files_that_come_move_and_go(engine: Path) -> None:
+    digests = [digest()]
+    write(engine / "widths", {"further/__init__": "", "further/idea": "VALUE = 1"})
+    digests.append(digest())
+    (engine / "widths" / "further" / "idea.py").rename(engine / "trial" / "idea.py")
+    digests.append(digest())
+    (engine / "trial" / "idea.py").unlink()
+    digests.append(digest())
+    assert len(set(digests)) == 4
+
+
+def test_what_a_trial_imports_is_in_its_digest_or_decides_nothing() -> None:
+    """Whoever lets a deciding package import another one has to say here that that one does not decide results."""
+    decided = {name for part in registry.DECIDING for name in registry._modules(f"bench.{part}")}
+    found = {
+        imported
+        for name in decided
+        for imported in registry._imports(name, registry._modules("bench")[name])
+        if imported.partition(".")[0] == "bench" and registry._file_of(imported) and imported not in decided
+    }
+    assert found == {"bench", "bench.storage", "bench.storage.cache", "bench.storage.files"}
+
+
+def test_the_digest_of_the_project_has_all_of_it(engine: Path) -> None:
+    before = registry.project_digest()
+    path = engine / "report" / "__init__.py"
+    path.write_text(path.read_text() + "# changed\n")
+    assert registry.project_digest() != before
