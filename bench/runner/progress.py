@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.execution.executor import Job
 from bench.plugins.task import Metric
+from bench.trial.record import TrialRecord
 
 
 @dataclass
@@ -133,21 +133,20 @@ class Screen:
         if "data" in self._jobs:
             self._progress.remove_task(self._jobs.pop("data"))
 
-    def trial_finished(self, label: str, record: dict[str, Any]) -> None:
+    def trial_finished(self, label: str, record: TrialRecord) -> None:
         """Show the result of a trial."""
         self.advance()
-        if record["status"] == "failed":
-            self.console.print(f"[red]failed[/]  {label}: {record['reason']}", highlight=False)
+        if record.status == "failed":
+            self.console.print(f"[red]failed[/]  {label}: {record.reason}", highlight=False)
             return
-        if record["status"] == "declined":
-            self.console.print(f"[dim]does not apply  {label}: {record['reason']}[/]", highlight=False)
+        if (objectives := record.objectives(self.metric.column)) is None:
+            self.console.print(f"[dim]does not apply  {label}: {record.reason}[/]", highlight=False)
             return
-        score = record["dev"][self.metric.column]
-        note = f"  [red]{record['reason']}[/]" if record["status"] == "missed" else ""
-        compute = record["effective_macs"] / record["dense_macs"]
+        score, compute = objectives
+        note = f"  [red]{record.reason}[/]" if record.status == "missed" else ""
         self.console.print(
             f"{label:<40} dev {self.metric.name.upper()} {score:5.1f} {_unit(self.metric)}  compute {compute:.3f}"
-            f"  {record['cpu_s']:4.0f} s{note}",
+            f"  {record.cpu_s:4.0f} s{note}",
             highlight=False,
             soft_wrap=True,
         )

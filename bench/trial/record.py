@@ -73,7 +73,7 @@ class TrialRecord:
         effective_macs: those with a non-zero weight.
         bops: MACs x weight bits x activation bits.
         size_bytes: of the ONNX file.
-        dev: dev scores of the ONNX file, the headline first, in the unit of the metric.
+        dev: dev scores of the ONNX file, in the unit of the metric: the headline and its breakdowns.
         evaluation_cpu_s: CPU time of scoring dev, s.
         audit: what the audit found.
     """
@@ -120,17 +120,23 @@ class TrialRecord:
         """Non-zero MACs as a share of the dense model's."""
         return self.effective_macs / self.dense_macs if self.effective_macs is not None and self.dense_macs else None
 
-    @property
-    def objectives(self) -> tuple[float, float] | None:
-        """Dev headline (unit of the metric) and non-zero MACs as a share of the dense model's; None without a model."""
-        if not self.has_model or not self.dev or self.effective_macs_ratio is None:
+    def objectives(self, headline: str) -> tuple[float, float] | None:
+        """What a search minimises or maximises; None without a model.
+
+        Args:
+            headline: column of the metric; the order of the dev scores says nothing, as files have their names sorted.
+
+        Returns:
+            The dev score, in the unit of the metric, and non-zero MACs as a share of the dense model's.
+        """
+        if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
             return None
-        return next(iter(self.dev.values())), self.effective_macs_ratio
+        return (self.dev or {})[headline], self.effective_macs_ratio
 
     @property
     def consistent(self) -> bool:
         """Whether it has what its status promises: scores and costs where there is a model."""
-        return not self.has_model or None not in (self.objectives, self.macs_ratio, self.cpu_s)
+        return not self.has_model or None not in (self.dev, self.effective_macs_ratio, self.macs_ratio, self.cpu_s)
 
     def content(self) -> dict[str, Any]:
         """As it stands in its file: without what is not known, but for what has no value in a trial that trained."""
@@ -260,7 +266,7 @@ class TrialFolder:
         return sorted({path.name for path in self.path.iterdir()} - {*MODEL_FILES, OUTPUTS, TRAINED})
 
     def eval_scores(self) -> Scores | None:
-        """Scores on eval, the headline first, in the unit of the metric."""
+        """Scores on eval, in the unit of the metric: the headline and its breakdowns."""
         return _read(self.path / EVAL, _SCORES_SHAPE)
 
     def write_eval_scores(self, scores: dict[str, float]) -> None:

@@ -89,6 +89,8 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     started = time.process_time()
     dev = task.evaluate(Predictor(exported), "dev")
     evaluation_cpu_s = time.process_time() - started
+    if task.metric.column not in dev:
+        raise AuditError(f"evaluate() of task {spec.setting.task} gives no {task.metric.column!r}: {', '.join(dev)}")
     if not all(math.isfinite(value) for value in dev.values()):
         raise AuditError(f"{spec.method} returned a model whose dev scores are not finite numbers")
     record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, audit_record
