@@ -16,9 +16,8 @@ import pytest
 
 from bench import BenchError, cli
 from bench.storage import inventory
-from bench.storage.files import file_digest, write_json, write_whole
+from bench.storage.files import write_json, write_whole
 from bench.storage.lock import LOCK, sole_supervisor
-from bench.trial.record import finished_record
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import Finished, bench
 
@@ -95,28 +94,6 @@ def test_what_cannot_be_written_leaves_what_was_there(
         write_json(path, {"version": 2})
     assert json.loads(path.read_text()) == {"version": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_a_trial_is_trained_again_if_its_model_was_changed(tmp_path: Path) -> None:
-    model = b"model" * 1000
-    write_whole(tmp_path / "model.onnx", model)
-    record = {"status": "complete", "files": {"model.onnx": file_digest(tmp_path / "model.onnx")}}
-    write_json(tmp_path / "trial.json", record)
-    assert finished_record(tmp_path) == record
-    os.utime(tmp_path / "model.onnx")  # a copy has other times, and is as good
-    assert finished_record(tmp_path) == record
-    times = (tmp_path / "model.onnx").stat()
-    for damaged in (model[:-1], b"", b"nodel" + model[5:]):
-        (tmp_path / "model.onnx").write_bytes(damaged)
-        os.utime(tmp_path / "model.onnx", ns=(times.st_atime_ns, times.st_mtime_ns))  # to hide it does not help
-        assert finished_record(tmp_path) is None
-    (tmp_path / "model.onnx").write_bytes(model)
-    assert finished_record(tmp_path) == record
-    (tmp_path / "model.onnx").unlink()
-    assert finished_record(tmp_path) is None
-    write_whole(tmp_path / "model.onnx", model)
-    (tmp_path / "trial.json").write_bytes(b'{"status": "comp')
-    assert finished_record(tmp_path) is None
 
 
 # --- a whole comparison
