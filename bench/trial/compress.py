@@ -53,12 +53,10 @@ class Setting:
     hardware: Hardware = CPU
 
     def build_task(self) -> Task:
-        """The task of this setting."""
         return load_task(self.task).at(self.preset, cache=Path(self.cache), **self.fields)
 
     @property
     def plan(self) -> Plan:
-        """The training effort of the preset."""
         return load_task(self.task).presets[self.preset]
 
     @cached_property
@@ -126,7 +124,6 @@ class DenseModel:
     train_cpu_s: float
 
     def load(self, task: Task) -> nn.Module:
-        """A copy of the model."""
         model = task.build_model()
         model.load_state_dict(load_file(self.folder / "model.safetensors"))
         return model

@@ -8,7 +8,7 @@ nothing a method replaces in its own process changes them; what training costs c
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
     kind, counting, before = type(task), _counting(trainer), _state(task, trainer.plan)
     with ExitStack() as stack:
         stack.enter_context(patch.object(kind, "batches", _only_train(kind.batches)))
-        for name in filter(lambda name: hasattr(kind, name), _SCORING):
+        for name in _SCORING:
             stack.enter_context(patch.object(kind, name, _refused(name)))
         stack.enter_context(_charged(trainer))
         stack.enter_context(watching(roots))
@@ -123,9 +123,7 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
             if vars(owner).get(name) is not guard:
                 raise MethodError(f"the method replaced {name} of {getattr(owner, '__name__', 'the guard')}")
     after = _state(task, trainer.plan)
-    if changed := [
-        f"{name} from {before[name]!r} to {after[name]!r}" for name in before if before[name] != after[name]
-    ]:
+    if changed := [f"{n} from {before[n]!r} to {after[n]!r}" for n in before if before[n] != after[n]]:
         raise MethodError(f"the method changed the task: {', '.join(changed)}")
     if replaced := [name for name, thing in _counting(trainer).items() if counting.get(name, thing) is not thing]:
         raise MethodError(f"the method replaced {', '.join(replaced)}: what counts the cost of training must stay")
@@ -145,21 +143,18 @@ def _counting(trainer: "Trainer") -> dict[str, Any]:
     return {name: thing for name, thing in found.items() if callable(thing) or isinstance(thing, property)}
 
 
-def _only_train(batches: Any) -> Any:
+def _only_train(batches: Callable[[Task, Split, int], Iterator[Batch]]) -> Callable[..., Iterator[Batch]]:
     def guarded(self: Task, split: Split, seed: int) -> Iterator[Batch]:
         if split != "train":
             raise MethodError(f"the method asks for the {split} split: dev chooses and eval reports, neither trains")
-        found: Iterator[Batch] = batches(self, split, seed)
-        return found
+        return batches(self, split, seed)
 
     return guarded
 
 
-def _refused(name: str) -> Any:
-    def refused(*_: Any, **__: Any) -> Any:
-        raise MethodError(
-            f"the method calls {name}() of the task: models are scored by the harness, when they are done"
-        )
+def _refused(name: str) -> Callable[..., None]:
+    def refused(*_: Any, **__: Any) -> None:
+        raise MethodError(f"the method calls {name}() of the task: the harness scores models when they are done")
 
     return refused
 

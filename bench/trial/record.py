@@ -134,7 +134,7 @@ class TrialRecord:
         return (self.dev or {})[headline], self.effective_macs_ratio
 
     @property
-    def consistent(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether it has what its status promises: scores and costs where there is a model."""
         return not self.has_model or None not in (self.dev, self.effective_macs_ratio, self.macs_ratio, self.cpu_s)
 
@@ -218,7 +218,7 @@ class TrialFolder:
     def record(self) -> TrialRecord | None:
         """The record of a trial that has come to its end."""
         record = _read(self.record_path, _RECORD_SHAPE)
-        return record if record is not None and record.status is not None and record.consistent else None
+        return record if record is not None and record.status is not None and record.is_whole else None
 
     def trained(self) -> TrialRecord | None:
         """What the training process has left for the audit."""
@@ -314,7 +314,6 @@ class TrialFolder:
 
 
 def _read(path: Path, shape: TypeAdapter[_Content]) -> _Content | None:
-    """The content of a JSON file; None if there is no such file, or it is damaged or of another shape."""
     try:
         return shape.validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The only training loop. It owns the step budget, and is all that a method sees of the task."""
+"""The only training loop. It keeps the account of training steps, and is all that a method sees of the task."""
 
 import math
 import os
@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -25,15 +25,15 @@ from bench.widths.widths import Widths
 PASSES = 3
 
 
+@dataclass
 class Ledger:
     """Steps, MACs, learning curve and remarks of a training; a trainer shares it with the limited views of it."""
 
-    def __init__(self) -> None:
-        self.steps = 0
-        self.macs = 0.0
-        self.fitting = False
-        self.curve: list[dict[str, float]] = []
-        self.notes: list[str] = []
+    steps: int = 0
+    macs: float = 0.0
+    fitting: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def own_step(self, macs: float) -> Iterator[None]:
@@ -52,8 +52,7 @@ class Meter:
     def __init__(self, ledger: Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
         self._ledger, self._on_progress, self._every = ledger, on_progress, every
         self._losses: list[Tensor] = []
-        self._rate = 0.0
-        self._reported = time.monotonic()
+        self._rate, self._reported = 0.0, time.monotonic()
 
     def update(self, loss: Tensor, rate: float) -> None:
         """A step was taken: its loss, shape (), and its learning rate."""
@@ -178,8 +177,7 @@ class Trainer:
         hardware: Hardware = CPU,
         on_progress: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.plan = plan
-        self._steps_left = steps
+        self.plan, self._steps_left = plan, steps
         self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
