@@ -1,4 +1,4 @@
-"""The one rule that says which budget a model is a candidate for, and which candidates are read on eval."""
+"""Which budget a model is a candidate for, and which candidates are read on eval: one rule for all who ask."""
 
 import math
 from collections.abc import Mapping, Sequence

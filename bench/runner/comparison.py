@@ -87,8 +87,8 @@ def _smallest_budget(setting: Setting) -> float:
     return float(found["smallest"])
 
 
-TRAINING = "train"  # before the key of a trial: its training, which the audit follows
-SYNC_SECONDS = 20.0  # between two looks for what is to be logged
+TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
+SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to MLflow
 
 
 class Comparison:
@@ -97,7 +97,7 @@ class Comparison:
     Args:
         request: what to compare.
         executor: where jobs run.
-        screen: what a person sees meanwhile.
+        screen: shows how far it is.
     """
 
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
@@ -197,7 +197,7 @@ class Comparison:
         self._refuse_changed_models()
 
     def write_index(self) -> None:
-        """Say on disk which trials belong to the comparison."""
+        """Write which trials belong to the comparison, as far as they have finished."""
         with self._index_pace.kept():
             frozen = self._frozen()
             delivered = [t.record.macs_ratio for t in self.trials if t.record and t.record.macs_ratio is not None]
@@ -212,7 +212,7 @@ class Comparison:
             )
 
     def sync(self) -> None:
-        """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
+        """Log what is new to MLflow, later if the store cannot be reached."""
         with self._sync_pace.kept():
             self._say_untracked(self._tracker.sync())
 
@@ -307,7 +307,7 @@ class Comparison:
         return record
 
     def _dense(self, seed: int) -> str:
-        """The key of the job that trains the shared dense model of a seed, submitted when it is first needed."""
+        """The key of the job that trains the dense model of a seed, which is submitted when it is first needed."""
         key = f"dense {seed}"
         if seed not in self._dense_seeds:
             self._dense_seeds.add(seed)

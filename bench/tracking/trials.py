@@ -22,12 +22,12 @@ _TRAINING = "workflowType=machine_learning"
 
 
 def experiment_address(experiment_id: str) -> str:
-    """Where the UI shows the runs of an experiment, to be put behind the address of the server."""
+    """Path of an experiment's runs in the UI, to be appended to the address of the server."""
     return f"/#/experiments/{experiment_id}/runs?{_TRAINING}&viewStateShareKey={_VIEW}"
 
 
 def run_address(experiment_id: str, run_id: str) -> str:
-    """Where the UI shows one run, to be put behind the address of the server."""
+    """Path of one run in the UI, to be appended to the address of the server."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}?{_TRAINING}"
 
 
@@ -137,7 +137,7 @@ def _is_metric(name: str, value: Any) -> bool:
 
 
 def metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The names in the letters that MLflow allows, whatever a task calls its breakdowns.
+    """The metrics by names that MLflow allows; tasks may name their breakdowns as they like.
 
     >>> metric_names({"dev_eer_percent/<5 dB": 8.0})
     {'dev_eer_percent/below 5 dB': 8.0}
