@@ -8,10 +8,9 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.results.points import INDEX
-from bench.storage.files import read_json
 from bench.storage.provenance import without_password
 from bench.tracking.trials import experiment_address
-from bench.trial.record import TRACKED
+from bench.trial.record import TrialFolder
 
 
 def serve(results: Path, port: int, tracking_uri: str | None) -> None:
@@ -51,7 +50,7 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
 def _experiments(results: Path, store: str) -> Iterator[tuple[str, str]]:
     """The comparisons that have been logged to this store, and where the UI shows their runs."""
     for index in sorted(results.glob(f"*/*/{INDEX}")):
-        notes = filter(None, map(read_json, index.parent.glob(f"trials/*/{TRACKED}")))
+        notes = [TrialFolder(path).mlflow_note() for path in index.parent.glob("trials/*")]
         found = {note["experiment_id"] for note in notes if note.get("store") == store and "experiment_id" in note}
         for experiment_id in sorted(found):
             yield f"{index.parent.parent.name} {index.parent.name}", experiment_address(experiment_id)

@@ -25,6 +25,7 @@ from rich.table import Table
 from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor
 from bench.trial.compress import Setting, TrialSpec, train
+from bench.trial.record import TrialFolder
 from bench.trial.verify import audit
 
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h: processes whose parent has ended become ours, and so do their CPU times
@@ -86,8 +87,8 @@ def trials(results: Path, preset: str, workers: int, count: int) -> float:
     started = 0.0
     for seed in range(count):
         spec, key = TrialSpec(setting, "dense", {}, seed), f"{seed}"
-        runner.submit(Job(f"train {key}", "", train, (spec, folder / key)))
-        runner.submit(Job(key, "", audit, (spec, folder / key), frozenset({f"train {key}"})))
+        runner.submit(Job(f"train {key}", "", train, (spec, TrialFolder(folder / key))))
+        runner.submit(Job(key, "", audit, (spec, TrialFolder(folder / key)), frozenset({f"train {key}"})))
         if seed == 0:
             while not runner.idle:
                 runner.next_finished()

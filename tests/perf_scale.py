@@ -5,7 +5,6 @@ What is measured on them is real: the command, the journal of the study, the ind
 """
 
 import argparse
-import json
 import random
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ from bench.execution.executor import Executor, Job
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
 from bench.trial.compress import TrialSpec
-from bench.trial.record import RECORD, TRAINED
+from bench.trial.record import TRAINED, TrialFolder, TrialRecord
 from tests.perf_runs import adopt, cpu_s
 
 TASK, PRESET, METHOD = "synthetic", "smoke", "magnitude_pruning"
@@ -49,20 +48,24 @@ class Copies(Executor):
         job = self._forget(next(iter(self._running)))
         if job.function.__name__ == "train":
             shutil.copytree(
-                self.trial, job.args[1], ignore=shutil.ignore_patterns("trial.json", "tracked.json", "eval*", "lat*")
+                self.trial,
+                job.args[1].path,
+                ignore=shutil.ignore_patterns("trial.json", "tracked.json", "eval*", "lat*"),
             )
-            (job.args[1] / TRAINED).write_text("{}")
+            (job.args[1].path / TRAINED).write_text("{}")
             return job, None
         if job.function.__name__ == "audit":
             return job, self._record(*job.args)
         return job, job.function(*job.args, report=lambda fraction, note: None)
 
-    def _record(self, spec: TrialSpec, folder: Path) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self.trial / RECORD).read_text())
+    def _record(self, spec: TrialSpec, folder: TrialFolder) -> TrialRecord:
+        record = TrialFolder(self.trial).record()
+        assert record is not None and record.dense_macs is not None and record.dev is not None
         share = self.random.randint(1, 64) / 64  # as widths have it
-        record |= {"settings": dict(spec.settings), "effective_macs": share * record["dense_macs"], "macs_ratio": share}
-        record["dev"] = {name: self.random.uniform(1, 50) for name in record["dev"]}
-        (folder / RECORD).write_text(json.dumps(record))
+        record.settings, record.macs_ratio = dict(spec.settings), share
+        record.effective_macs = round(share * record.dense_macs)
+        record.dev = {name: self.random.uniform(1, 50) for name in record.dev}
+        folder.write(record)
         return record
 
 
@@ -94,7 +97,7 @@ class Bar:
     def __init__(self, trials: int) -> None:
         self.steps = iter(track(range(trials), f"{trials} trials"))
 
-    def __call__(self, label: str, record: dict[str, Any]) -> None:
+    def __call__(self, label: str, record: TrialRecord) -> None:
         next(self.steps, None)
 
 

@@ -22,7 +22,6 @@ CAUGHT = {
     "changes_the_task": "changed the task: batch_size from 16 to 60",
     "changes_the_data": r"touches .*antispoof-dev-.*frames\.npy",
     "hides_parameters": "computes with 120 numbers that are neither parameters nor buffers",
-    "reports_its_own_figures": r"replaced bench\.\w+.*file_costs",
     "writes_its_own_scores": r"touches .*eval\.json",
     "regrows_after_the_audit": "starts a process of its own",
     "is_unseeded": "the same seed gives the same model",
@@ -35,7 +34,7 @@ def comparison(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Pat
     results = tmp_path_factory.mktemp("cheated")
     shutil.copytree(smoke.results / "cache", results / "cache")
     environment = installed(cheats, tmp_path_factory.mktemp("installed"))
-    names = ",".join(f"{name}:learning_rate_factor=1" for name in ("honest", *CAUGHT))
+    names = ",".join(f"{name}:learning_rate_factor=1" for name in ("honest", "reports_its_own_figures", *CAUGHT))
     command = ("run", "antispoof", "--preset", "smoke", "--methods", names, "--results", results)
     run = bench(*command, environment=environment, timeout=500)
     assert run.code == 0, run.output
@@ -58,6 +57,13 @@ def test_a_cheat_is_caught_with_a_message(points: pd.DataFrame, name: str) -> No
 @pytest.mark.parametrize("name", sorted(set(CAUGHT) - {"only_masks"}))
 def test_a_cheat_that_failed_has_no_score(points: pd.DataFrame, name: str) -> None:
     assert points.loc[[name], ["dev_eer_percent", "eval_eer_percent"]].isna().all(axis=None)
+
+
+def test_figures_of_its_own_gain_nothing(points: pd.DataFrame) -> None:
+    """Another process counts from the files, so that the figures of the trial are the true ones."""
+    figures = ["status", "params", "macs", "effective_macs", "bops", "macs_ratio", "train_macs", "dev_eer_percent"]
+    assert points.loc["reports_its_own_figures", figures].tolist() == points.loc["honest", figures].tolist()
+    assert points.loc["reports_its_own_figures", "macs"] > 10_000
 
 
 def test_an_honest_method_beside_cheats_is_unharmed(points: pd.DataFrame, comparison: Path) -> None:

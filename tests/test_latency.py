@@ -1,9 +1,6 @@
 """Timing: of fake callables on a fake clock, of real models, and what a timed trial leaves."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,18 +8,14 @@ from torch import nn
 
 from bench.export import latency as interleaved
 from bench.export.latency import Compared, Effort, Loaded, compare_cpu_time, measure_latency, run_times_ms
-from bench.export.model import OnnxModel, Predictor, export_onnx, save_module
+from bench.export.model import Predictor, export_onnx
 from bench.plugins.task import Task
-from bench.results.points import COLUMNS
-from bench.trial.compress import Setting
-from bench.trial.evaluate import latencies, time_models
 from tasks.antispoof import Antispoof
 from tasks.antispoof.resnet import LAYOUTS
 from tasks.vad import Vad
 from tests.models import Points
 
 SHORT = Effort(repeats=10, most=30, repeat_ms=40.0)
-NAMES = {name for name in COLUMNS if name.startswith("latency_")}
 
 
 class Machine:
@@ -146,44 +139,3 @@ def test_every_model_takes_chunk_and_utterance(task: Antispoof | Vad) -> None:
         assert tensor.shape == (*task.example_input().shape[:2], 100 * seconds[name])
         with torch.inference_mode():
             torch.testing.assert_close(predict(tensor), model(tensor), atol=1e-4, rtol=1e-3)
-
-
-def test_timed_trials_have_all_columns_and_no_more(tmp_path: Path) -> None:
-    setting = Setting("antispoof", "smoke")
-    task = setting.build_task()
-    assert isinstance(task, Antispoof)
-    small = replace(task, width=4).build_model()
-    module, integer = tmp_path / "module", tmp_path / "integer"
-    for folder, model in ((module, task.build_model()), (integer, small)):
-        folder.mkdir()
-        (folder / "model.onnx").write_bytes(export_onnx(model, task.example_input()).data)
-    save_module(task.build_model(), task, module)
-    time_models(setting, [module, integer], lambda fraction, note: None)
-    timed = {folder: json.loads((folder / "latency.json").read_text()) for folder in (module, integer)}
-    assert set(timed[module]) == NAMES
-    assert NAMES - set(timed[integer]) == {"latency_eager_ms", "latency_eager_ratio"}
-    assert timed[integer]["latency_ratio"] < 0.85 and timed[integer]["latency_utterance_ratio"] < 0.85
-    for row in timed.values():
-        assert row["latency_chunk_ms"] < row["latency_ms"]
-
-
-def test_eager_is_the_compressed_module_against_the_dense_one(tmp_path: Path) -> None:
-    task = Points(hidden=1024)
-    save_module(task.build_model(), task, tmp_path)
-    (tmp_path / "model.onnx").write_bytes(export_onnx(task.build_model(), task.example_input()).data)
-    dense = nn.Sequential(*(task.build_model() for _ in range(1)), nn.Linear(2, 4096), nn.Linear(4096, 2048))
-    file = OnnxModel((tmp_path / "model.onnx").read_bytes())
-    timed = latencies(task, tmp_path, dense, Loaded(file))
-    assert set(timed) == {name for name in NAMES if "chunk" not in name and "utterance" not in name}
-    assert timed["latency_eager_ratio"] < 0.7 < timed["latency_ratio"]
-
-
-@pytest.mark.parametrize(("spreads", "kept"), [((0.05, 0.004), 0.004), ((0.05, 0.08), 0.05), ((0.009, 0.001), 0.009)])
-def test_what_does_not_agree_is_timed_again_and_the_better_agreement_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spreads: tuple[float, float], kept: float
-) -> None:
-    told = iter(spreads)
-    monkeypatch.setattr("bench.trial.evaluate.latencies", lambda *_: {"latency_spread": next(told)})
-    setting = Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
-    time_models(setting, [tmp_path], lambda fraction, note: None)
-    assert json.loads((tmp_path / "latency.json").read_text()) == {"latency_spread": kept}

@@ -14,8 +14,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from bench.storage.files import file_digest, write_json, write_whole
-from bench.trial.record import finished_record
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import Finished, bench
 
@@ -25,28 +23,6 @@ FOLDER = Path("synthetic", "smoke")
 #: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
 HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 HEEDING_INTERRUPTS += "from bench.cli import main; main()"
-
-
-def test_a_trial_is_trained_again_if_its_model_was_changed(tmp_path: Path) -> None:
-    model = b"model" * 1000
-    write_whole(tmp_path / "model.onnx", model)
-    record = {"status": "complete", "files": {"model.onnx": file_digest(tmp_path / "model.onnx")}}
-    write_json(tmp_path / "trial.json", record)
-    assert finished_record(tmp_path) == record
-    os.utime(tmp_path / "model.onnx")  # a copy has other times, and is as good
-    assert finished_record(tmp_path) == record
-    times = (tmp_path / "model.onnx").stat()
-    for damaged in (model[:-1], b"", b"nodel" + model[5:]):
-        (tmp_path / "model.onnx").write_bytes(damaged)
-        os.utime(tmp_path / "model.onnx", ns=(times.st_atime_ns, times.st_mtime_ns))  # to hide it does not help
-        assert finished_record(tmp_path) is None
-    (tmp_path / "model.onnx").write_bytes(model)
-    assert finished_record(tmp_path) == record
-    (tmp_path / "model.onnx").unlink()
-    assert finished_record(tmp_path) is None
-    write_whole(tmp_path / "model.onnx", model)
-    (tmp_path / "trial.json").write_bytes(b'{"status": "comp')
-    assert finished_record(tmp_path) is None
 
 
 # --- a whole comparison

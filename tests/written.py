@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plugins.task import ItemScores
-from bench.trial.record import save_items
+from bench.trial.record import TrialFolder
 
 INDEX: dict[str, Any] = {
     "identity": "0123456789abcdef",
@@ -81,7 +81,7 @@ class Written:
             if value is not None:
                 (files / name).write_text(json.dumps(value))
         if items is not None:
-            save_items(files / "eval_items.npz", items)
+            TrialFolder(files).write_item_scores(items)
         return files
 
     def save(self) -> Path:

@@ -1,22 +1,29 @@
-"""What a comparison has measured: the files it leaves, and the table of its points."""
+"""What a comparison has measured: the index that says which trials belong to it, and the table of its points."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from bench.errors import BenchError
+from bench.plugins.method import Stage
+from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
+from bench.storage.cache import content_key
 from bench.storage.files import read_json, write_json
-from bench.trial.record import EVAL, LATENCY, TRACKED, read_record, trial_folder
+from bench.trial.record import MISSING, Scores, TrialFolder, TrialRecord
+
+if TYPE_CHECKING:  # it imports PyTorch, which a report does without
+    from bench.trial.compress import Setting
 
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
+Role = Literal["search", "repeat"]
 
-#: columns of points.csv, but for the two of the task's metric, which stand behind ``status``
+#: columns of points.csv apart from the two of the task's metric, which follow ``status``
 COLUMNS = (
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
     *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio"),
@@ -37,11 +44,11 @@ class Points:
         table: one row for every trained model, in the columns of ``points.csv``.
         metric: the task's metric.
         work_unit: what MACs and latency are quoted for.
-        index: the rest of what the comparison wrote about itself: setting, provenance, methods.
-        eval_scores: headline and breakdowns on eval, by key of the trial.
+        index: what ``write_index`` has written.
+        eval_scores: headline and breakdowns on eval, by key of the trial, in the unit of the metric.
         dev_scores: likewise on dev.
         checkpoints: dev score of the shared dense model, by seed.
-        notes: what methods say beside their results, by method, each sentence once.
+        notes: remarks of methods beside their results, by method, each once.
     """
 
     folder: Path
@@ -49,8 +56,8 @@ class Points:
     metric: Metric
     work_unit: str
     index: dict[str, Any]
-    eval_scores: dict[str, dict[str, float]]
-    dev_scores: dict[str, dict[str, float]]
+    eval_scores: dict[str, Scores]
+    dev_scores: dict[str, Scores]
     checkpoints: dict[int, float]
     notes: dict[str, list[str]]
 
@@ -66,19 +73,103 @@ class Points:
 
 
 def comparison_folder(results: Path, task: str, preset: str) -> Path:
-    """Where the results of a task and preset are, which no name can lead out of.
+    """Where the results of a task and preset are; always inside the results folder.
 
     Raises:
-        BenchError: a name is not one.
+        BenchError: a name cannot be one of a task or a preset, such as ``..``.
     """
     for name in (task, preset):
         if name in ("", ".", "..") or Path(name).name != name:
-            raise BenchError(f"{name!r} is no name of a task or a preset; `bench list` shows the tasks there are")
+            raise BenchError(
+                f"{name!r} cannot be the name of a task or a preset; `bench list` shows the tasks there are"
+            )
     return results / task / preset
 
 
+@dataclass(frozen=True)
+class TrialEntry:
+    """A finished trial in the index of a comparison.
+
+    Attributes:
+        key: names its folder.
+        trial: its number in the study of the method; repeats have the number of the trial that they repeat.
+        seed: of the training.
+        role: ``search`` for a trial of the study, ``repeat`` for a chosen one with another seed.
+        budget: share of the dense compute that was asked for; None if the method takes no budget.
+        settings: of the method, as searched.
+        chosen: whether it is read on eval.
+    """
+
+    key: str
+    trial: int
+    seed: int
+    role: Role
+    budget: float | None
+    settings: dict[str, Any]
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method in the index of a comparison, with its finished trials."""
+
+    stage: Stage
+    control: bool
+    trials: list[TrialEntry]
+
+
+def write_index(
+    folder: Path,
+    setting: "Setting",
+    methods: Mapping[str, MethodEntry],
+    *,
+    best_possible: Sequence[tuple[float, float]],
+    budgets: Sequence[float],
+    seeds: int,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the index of a comparison; entries of methods that took no part this time stay.
+
+    A preset may be run with several models or data sets: each is a comparison of its own, kept under its identity, and
+    ``comparison.json`` is the latest.
+
+    Args:
+        folder: of the comparison.
+        setting: what all its trials have in common.
+        methods: by their method specs.
+        best_possible: shares of the dense compute and the best score that any model can have there; those of earlier
+            trials stay.
+        budgets: shares of the dense compute.
+        seeds: trainings of every chosen point.
+        provenance: versions, machine, commit, command and ``date``.
+    """
+    task = load_task(setting.task)
+    identity = content_key(
+        {**setting.made_from, "multiple": setting.width_multiple, "width_groups": setting.width_groups}
+    )
+    kept = folder / COMPARISONS / f"{identity}.json"
+    before = read_json(kept) or {}
+    index = {
+        "budgets": budgets,
+        "seeds": seeds,
+        "provenance": provenance,
+        "identity": identity,
+        "task": setting.task,
+        "preset": setting.preset,
+        "metric": asdict(task.metric),
+        "work_unit": task.work_unit,
+        "plan": {name: value for name, value in asdict(setting.plan).items() if name != "fields"},
+        "setting": {**setting.made_from, "width_groups": " ".join(setting.width_groups) or "all"},
+        "best_possible": sorted({**dict(before.get("best_possible", [])), **dict(best_possible)}.items()),
+        "methods": {**before.get("methods", {}), **{name: asdict(entry) for name, entry in methods.items()}},
+    }
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, index)
+    write_json(folder / INDEX, index)
+
+
 def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
-    """Make the comparison with these fields of the task (such as its model) the one that ``load_points`` reads.
+    """Make the latest comparison with these fields of the task (such as its model) the one that is read.
 
     Raises:
         BenchError: there is none; the message says which there are.
@@ -91,8 +182,9 @@ def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
             ", ".join(f"{name} {index['setting']['fields'].get(name)}" for name in fields) for index in found
         )
         raise BenchError(f"no results with {asked} in {folder}; there are: {known or 'none'}")
-    latest = max(chosen, key=lambda index: str(index["provenance"].get("started", "")))
-    write_json(folder / INDEX, latest)
+    # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
+    dates = [str(index.get("provenance", {}).get("date", "")) for index in chosen]
+    write_json(folder / INDEX, max(zip(dates, range(len(chosen)), chosen, strict=True))[2])
 
 
 def load_points(folder: Path) -> Points:
@@ -110,20 +202,21 @@ def load_points(folder: Path) -> Points:
     notes: dict[str, list[str]] = {}
     for method, entry in index["methods"].items():
         for trial in entry["trials"]:
-            files = trial_folder(folder, trial["key"])
-            record = read_record(files)
+            files = TrialFolder.of(folder, trial["key"])
+            record = files.record() or MISSING
             # a failed trial has no scores, whoever wrote any
-            scores = (read_json(files / EVAL) or {}) if record["status"] in ("complete", "missed") else {}
-            devs[trial["key"]] = record.get("dev") or {}
+            scores = (files.eval_scores() if record.has_model else None) or {}
+            devs[trial["key"]] = record.dev or {}
             if scores:
                 evals[trial["key"]] = scores
-            if record.get("start"):
-                checkpoints[trial["seed"]] = record["start"][metric.column]
-            if record.get("notes"):
-                notes[method] = list(dict.fromkeys([*notes.get(method, []), *record["notes"]]))
+            if record.start and metric.column in record.start:
+                checkpoints[trial["seed"]] = record.start[metric.column]
+            if record.notes:
+                notes[method] = list(dict.fromkeys([*notes.get(method, []), *record.notes]))
             measured = {
+                f"dev_{metric.column}": devs[trial["key"]].get(metric.column),
                 f"eval_{metric.column}": scores.get(metric.column),
-                "best_possible": best_possible.get(record.get("macs_ratio", 0.0)),
+                "best_possible": best_possible.get(record.macs_ratio),
             }
             rows.append(_row(index, method, trial, record, files) | measured)
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
@@ -131,24 +224,27 @@ def load_points(folder: Path) -> Points:
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
 
 
+#: columns that are fields of the record
+_OF_RECORD = (
+    *("status", "reason", "params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps"),
+    *("total_steps", "train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s", "cpu_s", "peak_memory_mb"),
+    "effective_macs_ratio",
+)
+
+
 def _row(
-    index: dict[str, Any], method: str, trial: dict[str, Any], record: dict[str, Any], files: Path
+    index: dict[str, Any], method: str, trial: dict[str, Any], record: TrialRecord, files: TrialFolder
 ) -> dict[str, Any]:
-    latency, column = read_json(files / LATENCY) or {}, Metric(**index["metric"]).column
-    dense_macs, effective = record.get("dense_macs"), record.get("effective_macs")
-    kept = ("params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps", "total_steps")
-    ledger = ("train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s", "cpu_s", "peak_memory_mb")
+    latencies = files.latencies() or {}
     return {
-        **{name: record.get(name) for name in (*kept, *ledger, "status", "reason")},
+        **{name: getattr(record, name) for name in _OF_RECORD},
         **{name: trial[name] for name in ("budget", "seed", "trial", "chosen", "key")},
-        **{name: latency.get(name) for name in COLUMNS if name.startswith("latency_")},
+        **{name: latencies.get(name) for name in COLUMNS if name.startswith("latency_")},
         "task": index["task"],
         "preset": index["preset"],
         "method": method,
         "stage": index["methods"][method]["stage"],
         "control": index["methods"][method]["control"],
         "settings": json.dumps(trial["settings"], sort_keys=True),
-        "run_id": (read_json(files / TRACKED) or {}).get("run_id"),
-        "effective_macs_ratio": effective / dense_macs if effective is not None and dense_macs else None,
-        f"dev_{column}": (record.get("dev") or {}).get(column),
+        "run_id": files.mlflow_note().get("run_id"),
     }

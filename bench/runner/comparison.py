@@ -1,4 +1,4 @@
-"""What a user asked for."""
+"""A comparison: which trials there are to run, in what order, and what is done with them when all have finished."""
 
 import dataclasses
 import json
@@ -7,24 +7,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from bench.check import check_repeats, known_to_repeat
 from bench.errors import BenchError
 from bench.execution.executor import Executor, Job, Lost
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task
-from bench.results.points import Points
+from bench.results.points import Points, write_index
 from bench.runner.progress import Pace, Screen
 from bench.runner.request import Request
 from bench.runner.study import MethodStudy
-from bench.runner.trials import Run, chosen_runs, write_index
+from bench.runner.trials import PlannedTrial, chosen_trials, method_entry
+from bench.stats.fronts import best_possible_front
 from bench.storage.cache import cached_folder, content_key
-from bench.storage.files import read_json, write_json
+from bench.storage.files import write_json
 from bench.storage.provenance import provenance
-from bench.tracking.background import BackgroundTracker
+from bench.tracking.sync import BackgroundTracker
 from bench.trial.compress import Setting, TrialSpec, train, train_dense
 from bench.trial.evaluate import evaluate_model, time_models
-from bench.trial.record import EVAL, LATENCY, RECORD, TRAINED, finished_record, trial_folder
-from bench.trial.verify import audit, still_as_audited
+from bench.trial.record import TrialFolder, TrialRecord
+from bench.trial.verify import audit, changed_model
 from bench.widths.widths import Widths
 
 FOUND = "smallest.json"
@@ -61,8 +64,8 @@ def _smallest_budget(setting: Setting) -> float:
     return float(found["smallest"])
 
 
-TRAINING = "train"  # before the key of a trial: its training, which the audit follows
-SYNC_SECONDS = 20.0  # between two looks for what is to be logged
+TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
+SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to MLflow
 
 
 class Comparison:
@@ -71,7 +74,7 @@ class Comparison:
     Args:
         request: what to compare.
         executor: where jobs run.
-        screen: what a person sees meanwhile.
+        screen: shows how far it is.
     """
 
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
@@ -91,7 +94,7 @@ class Comparison:
             width_groups=request.width_groups,
             hardware=request.hardware,
         )
-        self.runs: list[Run] = []
+        self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
         self._index_pace, self._sync_pace = Pace(), Pace(pause_s=SYNC_SECONDS)
         self._studies: dict[str, MethodStudy] = {}
@@ -141,9 +144,9 @@ class Comparison:
         self._propose()
         self._drain()
         repeats = [
-            Run(run.method_spec, run.number, dataclasses.replace(run.spec, seed=seed), "repeat")
-            for run in self._chosen()
-            if run.record is None or run.record["status"] != "declined"  # another seed would be declined as well
+            PlannedTrial(trial.method_spec, trial.number, dataclasses.replace(trial.spec, seed=seed), "repeat")
+            for trial in self._chosen()
+            if trial.record is None or trial.record.status != "declined"  # another seed would be declined as well
             for seed in range(1, self.seeds)
         ]
         self.screen.expect(len(repeats))
@@ -151,34 +154,42 @@ class Comparison:
         self._drain()
 
     def finish(self) -> None:
-        """Read eval once for every frozen choice, then measure latency with nothing else running."""
-        self._refuse_changed_files()
-        folders = [self._files(run) for run in self._frozen() if run.has_model]
-        unread = [folder for folder in folders if read_json(folder / EVAL) is None]
+        """Read eval once for every chosen trial, then measure latency with nothing else running."""
+        self._refuse_changed_models()
+        folders = [self._files(trial) for trial in self._frozen() if trial.has_model]
+        unread = [folder for folder in folders if folder.eval_scores() is None]
         self.screen.phase("reading eval", len(unread))
         for folder in unread:
-            self.executor.submit(Job(folder.name, "eval", evaluate_model, (self.setting, folder), timed=False))
+            self.executor.submit(Job(folder.path.name, "eval", evaluate_model, (self.setting, folder), timed=False))
         while not self.executor.idle:
             _value(self.executor.next_finished())
             self.screen.advance()
-        untimed = [folder for folder in folders if read_json(folder / LATENCY) is None]
+        untimed = [folder for folder in folders if folder.latencies() is None]
         if untimed:
             self.screen.phase("measuring latency, alone on the machine", 1)
             timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
             self.executor.submit(timing)
             _value(self.executor.next_finished())
             self.screen.advance()
-        self._refuse_changed_files()
+        self._refuse_changed_models()
 
     def write_index(self) -> None:
-        """Say on disk which trials belong to the comparison."""
-        asked = {"budgets": self.budgets, "seeds": self.seeds, "provenance": self._provenance}
+        """Write which trials belong to the comparison, as far as they have finished."""
         with self._index_pace.kept():
-            folder, frozen = self.request.folder, self._frozen()
-            write_index(folder, self.setting, self.method_specs, runs=self.runs, frozen=frozen, asked=asked)
+            frozen = self._frozen()
+            delivered = [t.record.macs_ratio for t in self.trials if t.record and t.record.macs_ratio is not None]
+            write_index(
+                self.request.folder,
+                self.setting,
+                {spec.name: method_entry(spec, self.trials, frozen) for spec in self.method_specs},
+                best_possible=best_possible_front(self.setting.build_task(), delivered),
+                budgets=self.budgets,
+                seeds=self.seeds,
+                provenance=self._provenance,
+            )
 
     def sync(self) -> None:
-        """Log what is new to MLflow; a store that cannot be reached is said, and what is missing is logged later."""
+        """Log what is new to MLflow, later if the store cannot be reached."""
         with self._sync_pace.kept():
             self._say_untracked(self._tracker.sync())
 
@@ -188,55 +199,54 @@ class Comparison:
 
     def _say_untracked(self, trouble: str) -> None:
         if trouble:
-            self.screen.say(f"[yellow]not tracked yet: {trouble}[/]")
+            self.screen.say(f"[yellow]not tracked yet: {escape(trouble)}[/]")
 
-    def _chosen(self) -> list[Run]:
-        return chosen_runs(self.runs, self.task_class.metric, self.budgets)
+    def _chosen(self) -> list[PlannedTrial]:
+        return chosen_trials(self.trials, self.task_class.metric, self.budgets)
 
-    def _frozen(self) -> list[Run]:
-        return [*self._chosen(), *(run for run in self.runs if run.role == "repeat")]
+    def _frozen(self) -> list[PlannedTrial]:
+        return [*self._chosen(), *(trial for trial in self.trials if trial.role == "repeat")]
 
-    def _files(self, run: Run) -> Path:
-        return trial_folder(self.request.folder, run.spec.key)
+    def _files(self, trial: PlannedTrial) -> TrialFolder:
+        return TrialFolder.of(self.request.folder, trial.spec.key)
 
     def _propose(self) -> None:
         """Start what the studies propose, until each waits for trials under way; finished ones are told at once."""
         while fresh := [
-            Run(method_spec, proposal.number, TrialSpec(self.setting, method_spec.name, proposal.settings, 0), "search")
-            for method_spec in self.method_specs
-            for proposal in self._studies[method_spec.name].proposals()
+            PlannedTrial(spec, proposal.number, TrialSpec(self.setting, spec.name, proposal.settings, 0), "search")
+            for spec in self.method_specs
+            for proposal in self._studies[spec.name].proposals()
         ]:
             # small models first, controls before others: they train fastest, so the first results appear soon
-            self._start(sorted(fresh, key=lambda run: (run.asked_compute or 1.0, not run.method_spec.control)))
+            self._start(sorted(fresh, key=lambda trial: (trial.asked_compute or 1.0, not trial.method_spec.control)))
 
-    def _start(self, runs: Sequence[Run]) -> None:
-        """Submit these runs; those that have finished before are done at once, twins of one under way wait for it."""
+    def _start(self, trials: Sequence[PlannedTrial]) -> None:
+        """Submit these trials; one that has finished before is done at once, a twin of one under way waits for it."""
         known = []
-        for run in runs:
-            self.runs.append(run)
-            if (record := self._known_record(run)) is not None:
-                known.append((run, record))
-            elif run.spec.key not in self._under_way:
-                self._under_way.add(run.spec.key)
-                self._submit(run)
-        for run, record in known:
-            self._record(run, record)
+        for trial in trials:
+            self.trials.append(trial)
+            if (record := self._known_record(trial)) is not None:
+                known.append((trial, record))
+            elif trial.spec.key not in self._under_way:
+                self._under_way.add(trial.spec.key)
+                self._submit(trial)
+        for trial, record in known:
+            self._record(trial, record)
 
-    def _known_record(self, run: Run) -> dict[str, Any] | None:
-        if (reason := self._refused.get(run.method_spec.name)) is not None:
-            return self._failed(run, reason)
-        return finished_record(self._files(run))
+    def _known_record(self, trial: PlannedTrial) -> TrialRecord | None:
+        if (reason := self._refused.get(trial.method_spec.name)) is not None:
+            return self._failed(trial, reason)
+        return self._files(trial).finished()
 
-    def _submit(self, run: Run) -> None:
+    def _submit(self, trial: PlannedTrial) -> None:
         """Train in one process, audit in another; what was trained before an interruption need only be audited."""
-        key, arguments = run.spec.key, (run.spec, self._files(run))
-        trained = f"{TRAINING} {key}"
-        if not (self._files(run) / TRAINED).exists() or (self._files(run) / RECORD).exists():
-            needs = frozenset({self._dense(run.spec.seed)} if run.method_spec.stage == "post_hoc" else ())
-            self.executor.submit(Job(trained, run.label, train, arguments, needs))
-            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments, frozenset({trained})))
-        else:
-            self.executor.submit(Job(key, f"{run.label}: audit", audit, arguments))
+        key, files = trial.spec.key, self._files(trial)
+        trained, needs = f"{TRAINING} {key}", frozenset[str]()
+        if not files.awaits_audit:
+            start = {self._dense(trial.spec.seed)} if trial.method_spec.stage == "post_hoc" else ()
+            self.executor.submit(Job(trained, trial.label, train, (trial.spec, files), frozenset(start)))
+            needs = frozenset({trained})
+        self.executor.submit(Job(key, f"{trial.label}: audit", audit, (trial.spec, files), needs))
 
     def _check_methods(self) -> None:
         """Find the methods that give another model each time, while the dense model trains; they are not compared."""
@@ -260,22 +270,21 @@ class Comparison:
             if isinstance(result, BenchError):  # one that was lost has found out nothing
                 self._refused[method_spec.name] = str(result)
 
-    def _refuse_changed_files(self) -> None:
+    def _refuse_changed_models(self) -> None:
         """A chosen model whose files have changed since its audit has failed, whatever its scores."""
-        for run in self._frozen():
-            if run.has_model and run.record and (reason := still_as_audited(self._files(run), run.record)):
-                run.record = self._failed(run, reason)
+        for trial in self._frozen():
+            if trial.record and trial.has_model and (reason := changed_model(self._files(trial), trial.record)):
+                trial.record = self._failed(trial, reason)
 
-    def _failed(self, run: Run, reason: str) -> dict[str, Any]:
-        """Keep on disk that a run has failed, for a reason that may be gone the next time."""
-        record = {"status": "failed", "reason": reason, "retry": True}
+    def _failed(self, trial: PlannedTrial, reason: str) -> TrialRecord:
+        """Keep on disk that a trial has failed, for a reason that may be gone the next time."""
+        record = TrialRecord("failed", reason, retry=True)
         with suppress(OSError):
-            self._files(run).mkdir(parents=True, exist_ok=True)
-            write_json(self._files(run) / RECORD, record)
+            self._files(trial).write(record)
         return record
 
     def _dense(self, seed: int) -> str:
-        """The key of the job that trains the shared dense model of a seed, submitted when it is first needed."""
+        """The key of the job that trains the dense model of a seed, which is submitted when it is first needed."""
         key = f"dense {seed}"
         if seed not in self._dense_seeds:
             self._dense_seeds.add(seed)
@@ -285,28 +294,28 @@ class Comparison:
     def _drain(self) -> None:
         while not self.executor.idle:
             job, result = self.executor.next_finished()
-            runs = [run for run in self.runs if run.spec.key == job.key.split()[-1] and run.record is None]
-            if not runs:
+            trials = [trial for trial in self.trials if trial.spec.key == job.key.split()[-1] and trial.record is None]
+            if not trials:
                 _value((job, result))
                 continue
             if isinstance(result, (BenchError, Lost)):  # the machine failed, not the method: tried again the next time
-                result = self._failed(runs[0], str(result))
+                result = self._failed(trials[0], str(result))
             if job.key.startswith(TRAINING):
                 continue  # the audit, which comes next, says how it went
-            self._under_way.discard(runs[0].spec.key)
-            for run in runs:
-                self._record(run, result)
+            self._under_way.discard(trials[0].spec.key)
+            for trial in trials:
+                self._record(trial, result)
             self._propose()
             if self._index_pace.due:
                 self.write_index()
             if self._sync_pace.due:
                 self.sync()
 
-    def _record(self, run: Run, record: dict[str, Any]) -> None:
-        run.record = record
-        self.screen.trial_finished(run.label, record)
-        if run.role == "search":
-            self._studies[run.method_spec.name].tell(run.number, run.objectives)
+    def _record(self, trial: PlannedTrial, record: TrialRecord) -> None:
+        trial.record = record
+        self.screen.trial_finished(trial.label, record)
+        if trial.role == "search":
+            self._studies[trial.method_spec.name].tell(trial.number, trial.objectives(self.task_class.metric))
 
 
 def _value(finished: tuple[Job, Any]) -> Any:

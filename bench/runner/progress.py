@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.execution.executor import Job
 from bench.plugins.task import Metric
+from bench.trial.record import TrialRecord
 
 
 @dataclass
@@ -126,7 +127,7 @@ class Screen:
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
         """A job is this far."""
         if job.key not in self._jobs:
-            self._jobs[job.key] = self._progress.add_task(f"  {job.label}", total=1.0, note=note, count="")
+            self._jobs[job.key] = self._progress.add_task(f"  {escape(job.label)}", total=1.0, note=note, count="")
         self._progress.update(self._jobs[job.key], completed=fraction, note=note)
         self._say_how_far(job.key, job.label, fraction, SILENCE_S)
 
@@ -151,22 +152,21 @@ class Screen:
             self._progress.remove_task(self._jobs.pop("data"))
         self._begun.pop("data", None)
 
-    def trial_finished(self, label: str, record: dict[str, Any]) -> None:
+    def trial_finished(self, label: str, record: TrialRecord) -> None:
         """Show the result of a trial."""
         self.advance()
         self._said = self.clock()
-        if record["status"] == "failed":
-            self.console.print(f"[red]failed[/]  {label}: {record['reason']}", highlight=False)
+        if record.status == "failed":
+            self.console.print(f"[red]failed[/]  {escape(f'{label}: {record.reason}')}", highlight=False)
             return
-        if record["status"] == "declined":
-            self.console.print(f"[dim]does not apply  {label}: {record['reason']}[/]", highlight=False)
+        if (objectives := record.objectives(self.metric.column)) is None:
+            self.console.print(f"[dim]does not apply  {escape(f'{label}: {record.reason}')}[/]", highlight=False)
             return
-        score = record["dev"][self.metric.column]
-        note = f"  [red]{record['reason']}[/]" if record["status"] == "missed" else ""
-        compute = record["effective_macs"] / record["dense_macs"]
+        score, compute = objectives
+        note = f"  [red]{escape(record.reason)}[/]" if record.status == "missed" else ""
         self.console.print(
-            f"{label:<40} dev {self.metric.name.upper()} {score:5.1f} {_unit(self.metric)}  compute {compute:.3f}"
-            f"  {record['cpu_s']:4.0f} s{note}",
+            f"{escape(f'{label:<40}')} dev {self.metric.name.upper()} {score:5.1f} {_unit(self.metric)}"
+            f"  compute {compute:.3f}  {record.cpu_s:4.0f} s{note}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,17 +1,18 @@
-"""The tracking store: MLflow, whatever stands behind it (SQLite, PostgreSQL, a server)."""
+"""The tracking store: MLflow with SQLite, PostgreSQL or a server behind it."""
 
 import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # these are read when mlflow is imported
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is gone holds nobody up for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is gone is given up after a minute
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import sqlalchemy
@@ -28,7 +29,7 @@ from bench.storage.provenance import without_password
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-#: what a store that is gone, or refuses, may raise
+#: what MLflow may raise when the store is gone or refuses
 TROUBLE = (MlflowException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError)
 BATCH = 1000  # metrics that MLflow takes at once
 
@@ -40,11 +41,11 @@ def default_uri(results: Path) -> str:
 
 @dataclass(frozen=True)
 class KnownRun:
-    """A run that the store has.
+    """A run in the store.
 
     Attributes:
-        deleted: whether somebody has thrown it away in the UI.
-        tags: what it is, by name.
+        deleted: whether somebody has deleted it in the UI.
+        tags: by name.
     """
 
     deleted: bool
@@ -52,9 +53,9 @@ class KnownRun:
 
 
 class Tracker:
-    """Writes runs to one experiment, which only the supervisor does.
+    """Writes runs to one experiment; only the supervisor does that.
 
-    Whatever is written twice is there once, so that a run that was interrupted can simply be written again.
+    What is written twice is there once, so that a run whose logging was interrupted can simply be logged again.
 
     Args:
         uri: of the tracking store: ``sqlite:///…``, ``postgresql+psycopg://…`` or a server.
@@ -67,7 +68,7 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
         self.name = without_password(uri)  # what trials note as the place they have been logged to
-        try:
+        with self.naming_trouble():
             if not uri.startswith("http"):
                 _connect(uri)
             with warnings.catch_warnings():
@@ -77,13 +78,18 @@ class Tracker:
             location = None if uri.startswith("http") else artifacts.resolve().as_uri()
             if found is None:
                 found = self._client.get_experiment(self._client.create_experiment(experiment, location))
-        except TROUBLE as error:
-            raise self.trouble(error) from None  # the cause may quote the password
         self.experiment_id, self._tags = str(found.experiment_id), dict(found.tags)
         self.experiment = f"{found.experiment_id} of {found.creation_time}"  # no other store at this place has it
 
-    def trouble(self, error: Exception) -> BenchError:
-        """What to tell a user whose store fails."""
+    @contextmanager
+    def naming_trouble(self) -> Iterator[None]:
+        """Turn what the store raises when it refuses or has gone into a ``BenchError`` that names it."""
+        try:
+            yield
+        except TROUBLE as error:
+            raise self._trouble(error) from None  # the cause may quote the password
+
+    def _trouble(self, error: Exception) -> BenchError:
         hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
         said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
         return BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}")

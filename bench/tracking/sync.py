@@ -1,47 +1,53 @@
-"""Bringing the store up to date with what lies on disk: what is missing is logged, what is there is left alone."""
+"""Bringing the store up to date with what lies on disk: what is missing is logged, what is there is left alone.
+
+MLflow, which takes seconds to import, is imported in the thread of ``BackgroundTracker`` alone.
+"""
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.results.points import Points
-from bench.storage.files import read_json, write_json
-from bench.tracking.store import TROUBLE, Tracker
+from bench.errors import BenchError
+from bench.results.points import Points, load_points
 from bench.tracking.trials import TrialRun, experiment_tags, origin, trial_runs
-from bench.trial.record import TRACKED
+
+if TYPE_CHECKING:
+    from bench.tracking.store import Tracker
 
 REPORT_FILES = ("front.svg", "report.html", "report.md", "points.csv")
 
 
-def sync(tracker: Tracker, points: Points) -> None:
+def sync(tracker: "Tracker", points: Points) -> None:
     """Log every trial, as far as the store does not have it as it is now.
 
-    The disk is the journal: beside each trial is noted which run it has, in which experiment, and what that run says. A
-    trial is logged when the note is missing, of another store, or of a run that the store does not have; when the trial
-    was run again with another end; and when its run is still running, so that somebody was killed while logging it.
-    Nothing is asked of the store for a trial that is noted as it is: ten thousand runs take ten seconds to read.
+    A note beside each trial says which run it has, in which experiment, and what that run says. A trial is logged when
+    the note is missing, or names another store or a run that the store does not have; when the trial was run again and
+    came to another end; and when its run is still running, so that its logging was interrupted. The store is not asked
+    about a trial that is noted as it is: ten thousand runs take ten seconds to read.
 
     Raises:
         BenchError: the store refuses or has gone; what is missing is logged the next time.
     """
-    try:
+    with tracker.naming_trouble():
         tracker.tag_experiment(experiment_tags(points))
         left = _left_running(tracker, points)
         for trial in trial_runs(points):
             _sync_trial(tracker, trial, left.pop(trial.tags["key"], None))
         for run_id in left.values():  # of trials that are not part of the comparison any more
             tracker.end(run_id, "KILLED")
-    except TROUBLE as error:
-        raise tracker.trouble(error) from None
 
 
-def _left_running(tracker: Tracker, points: Points) -> dict[str, str]:
+def _left_running(tracker: "Tracker", points: Points) -> dict[str, str]:
     """The runs of this results folder that were never ended, by key of their trial."""
     running = tracker.search("attributes.status = 'RUNNING' and tags.kind = 'trial'")
     return {run.tags["key"]: run_id for run_id, run in running.items() if run.tags.get("results") == origin(points)}
 
 
-def _sync_trial(tracker: Tracker, trial: TrialRun, running: str | None) -> None:
-    note = read_json(trial.folder / TRACKED) or {}
+def _sync_trial(tracker: "Tracker", trial: TrialRun, running: str | None) -> None:
+    note = trial.folder.mlflow_note()
     place = {"store": tracker.name, "experiment": tracker.experiment, "experiment_id": tracker.experiment_id}
     if running is None and {**place, "digest": trial.digest}.items() <= note.items():
         return
@@ -59,12 +65,12 @@ def _sync_trial(tracker: Tracker, trial: TrialRun, running: str | None) -> None:
         tracker.curve(run_id, trial.curve())
         tracker.upload(run_id, trial.files)
     said = {"run_id": run_id, "status": trial.tags["status"], "digest": trial.digest}
-    write_json(trial.folder / TRACKED, {**place, **said})
+    trial.folder.write_mlflow_note({**place, **said})
     if whole:  # after the note: a run that is left running is looked for, one that was ended is not
         tracker.end(run_id, "FAILED" if trial.failed else "FINISHED", ended_at)
 
 
-def sync_report(tracker: Tracker, points: Points) -> None:
+def sync_report(tracker: "Tracker", points: Points) -> None:
     """One run for the report of the comparison, whose files are replaced when it has been built again.
 
     Raises:
@@ -76,7 +82,7 @@ def sync_report(tracker: Tracker, points: Points) -> None:
         **{name: str(points.index[name]) for name in ("task", "preset")},
     }
     digest = _files_digest(files)
-    try:
+    with tracker.naming_trouble():
         reports = tracker.search("tags.kind = 'report'")
         run_id = next((run_id for run_id, run in reports.items() if named.items() <= run.tags.items()), None)
         if run_id is not None and reports[run_id].tags.get("digest") == digest:
@@ -86,8 +92,6 @@ def sync_report(tracker: Tracker, points: Points) -> None:
         tracker.end(run_id, "FINISHED")
         # last: where it is missing, all of this is done again
         tracker.describe(run_id, tags={"digest": digest}, metrics={}, params={})
-    except TROUBLE as error:
-        raise tracker.trouble(error) from None
 
 
 def _files_digest(files: list[Path]) -> str:
@@ -95,3 +99,51 @@ def _files_digest(files: list[Path]) -> str:
     for path in files:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+class BackgroundTracker:
+    """Opens the store of a comparison in a thread, and again whenever that has failed.
+
+    Importing MLflow and making its database takes ten seconds, in which the comparison goes on.
+
+    Args:
+        results: the folder of all results.
+        task: of the comparison.
+        preset: of the comparison; both name the experiment.
+        uri: of the tracking store; None for a database in the results folder.
+    """
+
+    def __init__(self, results: Path, task: str, preset: str, uri: str | None) -> None:
+        self.folder = results / task / preset
+        self._open = partial(_open_tracker, results, f"{task} {preset}", uri)
+        self._thread = ThreadPoolExecutor(1, "mlflow")
+        self._tracker: Future[Tracker] = self._thread.submit(self._open)
+        self._trouble = ""
+
+    def sync(self) -> str:
+        """Log what is new.
+
+        Returns:
+            Why nothing could be logged, the first time that it is so; else an empty string.
+        """
+        return self._tried(lambda tracker: sync(tracker, load_points(self.folder)))
+
+    def sync_report(self, points: Points) -> str:
+        """Log the report, if it is new; returns what ``sync`` does."""
+        return self._tried(lambda tracker: sync_report(tracker, points))
+
+    def _tried(self, log: Callable[["Tracker"], None]) -> str:
+        if self._tracker.done() and self._tracker.exception() is not None:
+            self._tracker = self._thread.submit(self._open)
+        before, self._trouble = self._trouble, ""
+        try:
+            log(self._tracker.result())  # MLflow has been imported there by now, and is not imported here meanwhile
+        except BenchError as error:
+            self._trouble = str(error)
+        return "" if self._trouble == before else self._trouble
+
+
+def _open_tracker(results: Path, experiment: str, uri: str | None) -> "Tracker":
+    from bench.tracking.store import Tracker, default_uri
+
+    return Tracker(uri or default_uri(results), experiment, results / "mlartifacts")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.results.points import Points
 from bench.storage.cache import content_key
-from bench.trial.record import MODEL, RECORD, read_record, trial_folder
+from bench.trial.record import MISSING, Scores, TrialFolder
 
 _VIEW = "bench"  # name of the prepared view
 # MLflow 3 opens an experiment as one of language models, unless its address says that this is training
@@ -22,12 +22,12 @@ _TRAINING = "workflowType=machine_learning"
 
 
 def experiment_address(experiment_id: str) -> str:
-    """Where the UI shows the runs of an experiment, to be put behind the address of the server."""
+    """Path of an experiment's runs in the UI, to be appended to the address of the server."""
     return f"/#/experiments/{experiment_id}/runs?{_TRAINING}&viewStateShareKey={_VIEW}"
 
 
 def run_address(experiment_id: str, run_id: str) -> str:
-    """Where the UI shows one run, to be put behind the address of the server."""
+    """Path of one run in the UI, to be appended to the address of the server."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}?{_TRAINING}"
 
 
@@ -69,7 +69,7 @@ class TrialRun:
 
     Attributes:
         name: how the UI lists it.
-        folder: of the trial.
+        folder: its files.
         tags: what filters.
         params: hyperparameters, as asked.
         metrics: what was measured, each name with its unit.
@@ -78,7 +78,7 @@ class TrialRun:
     """
 
     name: str
-    folder: Path
+    folder: TrialFolder
     tags: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -90,19 +90,19 @@ class TrialRun:
         """Names what the run says, so that a change is noticed."""
         return content_key({"tags": self.tags, "metrics": self.metrics})
 
-    def curve(self) -> list[dict[str, float]]:
+    def curve(self) -> list[Scores]:
         """The learning curve, read from the record."""
-        points = read_record(self.folder).get("curve", [])
+        points = (self.folder.record() or MISSING).curve or []
         return [{k if k == "step" else f"train_{k}": v for k, v in point.items()} for point in points]
 
     def times(self) -> tuple[float | None, float | None]:
         """When the trial started and ended (unix s), as far as its record knows."""
-        record = read_record(self.folder)
-        return record.get("started_at"), record.get("ended_at")
+        record = self.folder.record() or MISSING
+        return record.started_at, record.ended_at
 
 
 def origin(points: Points) -> str:
-    """Names the results folder among all that write to a shared store."""
+    """Names the results folder, as several may be logged to one store."""
     return f"{platform.node()}:{points.folder.resolve()}"
 
 
@@ -119,14 +119,14 @@ def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
     fields = {name: str(value) for name, value in points.index["setting"]["fields"].items()}
     own = {name: "" if pd.isna(row[name]) else str(row[name]) for name in _NAMES}
     flags = {name: "yes" if row[name] else "no" for name in ("control", "chosen")}
-    folder = trial_folder(points.folder, key)
+    folder = TrialFolder.of(points.folder, key)
     return TrialRun(
         name=" ".join(filter(None, (str(row["method"]), budget, f"seed {row['seed']}"))),
         folder=folder,
         tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": origin(points)},
         params={**json.loads(str(row["settings"])), "seed": row["seed"]},
         metrics=metric_names({**measured, **dev, **evals}),
-        files=(folder / RECORD, folder / MODEL),
+        files=(folder.record_path, folder.model_path),
         failed=row["status"] == "failed",
     )
 
@@ -137,7 +137,7 @@ def _is_metric(name: str, value: Any) -> bool:
 
 
 def metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The names in the letters that MLflow allows, whatever a task calls its breakdowns.
+    """The metrics by names that MLflow allows; tasks may name their breakdowns as they like.
 
     >>> metric_names({"dev_eer_percent/<5 dB": 8.0})
     {'dev_eer_percent/below 5 dB': 8.0}

@@ -1,9 +1,8 @@
-"""One trial up to the finished model: task -> model -> compress -> export. It is measured by another process."""
+"""A trial up to the finished model: task -> model -> compress -> export. ``verify.py`` measures it."""
 
 import json
 import platform
 import resource
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,17 +16,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
-from bench.export.model import RECIPE, WEIGHTS, OnnxModel, Predictor, export_onnx, require_plain, save_module
+from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
+from bench.plugins.method import Stage
 from bench.plugins.registry import load_method_spec, load_task, source_digest
 from bench.plugins.task import Plan, Progress, Task
 from bench.storage.cache import cached_folder, content_key
-from bench.storage.files import file_digest, write_json, write_whole
+from bench.storage.files import write_whole
 from bench.trial.guard import sealed
-from bench.trial.record import MODEL, OUTPUTS, RECORD, TRAINED
+from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.trainer import CPU, Hardware, Trainer, seed_everything, stream_seed
 from bench.widths.cost import count_macs
-
-SHIPPED = (MODEL, WEIGHTS, RECIPE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Setting:
         preset: name of its preset.
         fields: fields of the task that the user chose.
         cache: folder of prepared data and dense models.
-        data_digest: what names the prepared data.
+        data_digest: digest of the prepared data, from ``Task.prepare``.
         width_multiple: widths are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; empty for all.
         hardware: what training runs on.
@@ -55,12 +53,10 @@ class Setting:
     hardware: Hardware = CPU
 
     def build_task(self) -> Task:
-        """The task of this setting."""
         return load_task(self.task).at(self.preset, cache=Path(self.cache), **self.fields)
 
     @property
     def plan(self) -> Plan:
-        """The training effort."""
         return load_task(self.task).presets[self.preset]
 
     @cached_property
@@ -81,7 +77,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One training run: a method (or chain) with settings, and a seed."""
+    """What decides a trial: its setting, a method (or chain) with settings of its own, and a seed."""
 
     setting: Setting
     method: str
@@ -90,7 +86,7 @@ class TrialSpec:
 
     @cached_property
     def key(self) -> str:
-        """Names the trial by everything that decides its result."""
+        """Names the trial by everything that decides its result: 16 hexadecimal digits."""
         method_spec = load_method_spec(self.method)
         return content_key(
             {
@@ -111,28 +107,40 @@ def fresh_model(task: Task, seed: int) -> nn.Module:
     return task.build_model()
 
 
-def dense_checkpoint(
-    task: Task,
-    plan: Plan,
-    seed: int,
-    made_from: dict[str, object],
-    *,
-    on_progress: Callable[[int, float], None],
-    hardware: Hardware = CPU,
-) -> Path:
-    """The folder with the weights and the dev scores of the dense model, trained for ``plan.dense_steps``.
+@dataclass(frozen=True)
+class DenseModel:
+    """The trained dense model that all post-hoc trials of a seed start from.
 
-    Args:
-        task: what it is trained on.
-        plan: the effort.
-        seed: initialisation and order of the data.
-        made_from: whatever else decides the weights (digests of data and code); it names the folder.
-        on_progress: called with steps done and the loss.
-        hardware: what it is trained on.
+    Attributes:
+        folder: in the cache, with its weights.
+        dev: dev scores of its ONNX file, in the unit of the metric.
+        train_macs: MACs that its training took; None if an operator's cost is unknown.
+        train_cpu_s: CPU time that it took, s.
     """
 
+    folder: Path
+    dev: dict[str, float]
+    train_macs: int | None
+    train_cpu_s: float
+
+    def load(self, task: Task) -> nn.Module:
+        model = task.build_model()
+        model.load_state_dict(load_file(self.folder / "model.safetensors"))
+        return model
+
+
+def train_dense(setting: Setting, seed: int, report: Progress) -> DenseModel:
+    """Job: the dense model of a seed, trained for ``plan.dense_steps`` unless it is in the cache.
+
+    Args:
+        setting: decides the weights together with the seed.
+        seed: of the initialisation and the order of the data.
+        report: called with the fraction of the steps done and the loss.
+    """
+    task = setting.build_task()
+
     def build(folder: Path) -> None:
-        model = fresh_model(task, seed)
+        model, plan = fresh_model(task, seed), setting.plan
         macs = count_macs(model, task.example_input())
         trainer = Trainer(
             task,
@@ -140,8 +148,8 @@ def dense_checkpoint(
             steps=plan.dense_steps,
             seed=seed,
             dense_macs=macs,
-            hardware=hardware,
-            on_progress=on_progress,
+            hardware=setting.hardware,
+            on_progress=_telling(report, plan.dense_steps),
         )
         started = time.process_time()
         trainer.fit(model)
@@ -150,68 +158,59 @@ def dense_checkpoint(
         dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")
         (folder / "dense.json").write_text(json.dumps({"dev": dev, "curve": trainer.curve, "macs": macs, **spent}))
 
-    return cached_folder(task.cache, "dense", {**made_from, "seed": seed}, build)
+    folder = cached_folder(task.cache, "dense", {**setting.made_from, "seed": seed}, build)
+    trained = json.loads((folder / "dense.json").read_text())
+    return DenseModel(folder, *(trained[name] for name in ("dev", "train_macs", "train_cpu_s")))
 
 
-def load_dense(task: Task, folder: Path) -> nn.Module:
-    """A copy of the trained dense model."""
-    model = task.build_model()
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model
+def _telling(report: Progress, steps: int) -> Callable[[int, float], None]:
+    return lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
 
 
-Report = Callable[[int, int, float], None]
-
-
-def run_trial(spec: TrialSpec, folder: Path, report: Report) -> None:
-    """Train and compress, and leave a model in ``folder`` with what its training cost; nothing is scored here.
+def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
+    """Job: train and compress; leave the model with what its training cost, for ``audit`` to measure.
 
     A mistake of the method is a failed trial with its reason, not an exception.
 
     Args:
         spec: what to run.
-        folder: where ``trained.json``, ``model.onnx``, ``model.safetensors`` and its method_spec go, and ``trial.json``
-            if there is nothing to audit.
-        report: called with steps done, steps in all, and the loss.
+        folder: where the model and ``trained.json`` go, or ``trial.json`` if there is no model to audit.
+        report: called with the fraction of the steps done and the loss.
+
+    Raises:
+        BenchError: the machine has failed, such as its disk or its memory.
     """
-    started, started_at = time.process_time(), time.time()
-    folder.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {"method": spec.method, "settings": dict(spec.settings), "seed": spec.seed}
+    started = time.process_time()
+    folder.empty()
+    record = TrialRecord(method=spec.method, settings=dict(spec.settings), seed=spec.seed, started_at=time.time())
     try:
         _compress(spec, folder, report, record)
     except (Declined, BudgetError) as error:
-        record |= {"status": "declined", "reason": str(error)}
+        record.status, record.reason = "declined", str(error)
     except BenchError as error:
-        record |= {"status": "failed", "reason": str(error)}
+        record.status, record.reason = "failed", str(error)
     except Exception as error:
         if of_the_machine(error):
             raise BenchError(f"{type(error).__name__}: {error}") from error
-        trace = "".join(traceback.format_exception(error))
-        write_whole(folder / "traceback.txt", trace)
-        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error} (see {folder / 'traceback.txt'})"}
-    record |= {"cpu_s": time.process_time() - started, "started_at": started_at, "ended_at": time.time()}
-    record["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_json(folder / (RECORD if "status" in record else TRAINED), record)
+        trace = folder.write_traceback("".join(traceback.format_exception(error)))
+        record.status, record.reason = "failed", f"{type(error).__name__}: {error} (see {trace})"
+    record.cpu_s, record.ended_at = time.process_time() - started, time.time()
+    record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    folder.write(record)
 
 
 def of_the_machine(error: Exception) -> bool:
-    """Whether a disk or the memory is to blame, not the method; PyTorch has no exception of its own for the memory."""
+    """Whether a disk or the memory is to blame, not the method. PyTorch has no exception for the CPU's memory."""
     machine = isinstance(error, (OSError, MemoryError, torch.OutOfMemoryError))
     return machine or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _compress(spec: TrialSpec, folder: Path, report: Report, record: dict[str, Any]) -> None:
-    """Train and compress; the record says what that cost, also if it comes to nothing."""
+def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: TrialRecord) -> None:
+    """Train and compress; the record says what that cost, even if no model comes of it."""
     task, plan = spec.setting.build_task(), spec.setting.plan
     method_spec = load_method_spec(spec.method)
     method = method_spec.build(spec.settings)
-    if method.stage == "in_training":
-        model, steps, start = fresh_model(task, spec.seed), plan.total_steps, None
-    else:
-        made_from, hardware = spec.setting.made_from, spec.setting.hardware
-        progress = _training(report, plan)
-        start = dense_checkpoint(task, plan, spec.seed, made_from, on_progress=progress, hardware=hardware)
-        model, steps = load_dense(task, start), plan.finetune_steps
+    model, steps, start = _beginning(spec, task, method.stage, report)
     trainer = Trainer(
         task,
         method_spec.tuned(plan, spec.settings),
@@ -221,41 +220,42 @@ def _compress(spec: TrialSpec, folder: Path, report: Report, record: dict[str, A
         width_multiple=spec.setting.width_multiple,
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
-        on_progress=lambda done, loss: report(done, steps, loss),
+        on_progress=_telling(report, steps),
     )
     seed_everything(stream_seed(spec.seed, "method"))
-    begun = json.loads((start / "dense.json").read_text()) if start else None
-    record |= {
-        "asked_compute": method.asked_compute,
-        "budget": method.promised_budget,
-        "start": begun and begun["dev"],
-        "start_train_macs": begun and begun["train_macs"],
-        "start_cpu_s": begun and begun["train_cpu_s"],
-    }
+    record.asked_compute, record.budget = method.asked_compute, method.promised_budget
+    if start is not None:
+        record.start, record.start_train_macs, record.start_cpu_s = start.dev, start.train_macs, start.train_cpu_s
     training_started = time.process_time()
     try:
         with sealed(task, trainer, _held_out(spec)):
             result = method.compress(model, trainer)
     finally:
-        record |= {
-            "train_steps": trainer.steps_done,
-            "total_steps": trainer.steps_done + (plan.dense_steps if start else 0),
-            "train_macs": trainer.macs_done,
-            "train_cpu_s": time.process_time() - training_started,
-            "curve": trainer.curve,
-            "notes": trainer.notes,
-        }
-    record["files"] = _save(result, task, spec.seed, folder)
+        record.train_steps, record.train_macs = trainer.steps_done, trainer.macs_done
+        record.total_steps = trainer.steps_done + (0 if start is None else plan.dense_steps)
+        record.train_cpu_s = time.process_time() - training_started
+        record.curve, record.notes = trainer.curve, trainer.notes
+    _save(result, task, spec.seed, folder)
+    record.files = folder.model_digests()
+
+
+def _beginning(spec: TrialSpec, task: Task, stage: Stage, report: Progress) -> tuple[nn.Module, int, DenseModel | None]:
+    """The model that a method of this stage is given, the steps it may spend, and the dense model it starts from."""
+    plan = spec.setting.plan
+    if stage == "in_training":
+        return fresh_model(task, spec.seed), plan.total_steps, None
+    start = train_dense(spec.setting, spec.seed, report)
+    return start.load(task), plan.finetune_steps, start
 
 
 def _held_out(spec: TrialSpec) -> list[Path]:
-    """Folders that a method has no business in: all results with their caches, and those of the user's corpora."""
+    """Folders that a method may not touch: all results with their caches, and the user's corpora."""
     named = (value for value in spec.setting.build_task().identity().values() if isinstance(value, str) and value)
     return [Path(spec.setting.cache).parent, *(Path(value) for value in named if Path(value).is_dir())]
 
 
-def _save(result: object, task: Task, seed: int, folder: Path) -> dict[str, str]:
-    """Leave the model as it will be used, and what it computes now; the SHA-256 digests of its files.
+def _save(result: object, task: Task, seed: int, folder: TrialFolder) -> None:
+    """Leave the model as it will be used, and what it computes now.
 
     Raises:
         MethodError: it is no model, or not a plain one.
@@ -264,7 +264,7 @@ def _save(result: object, task: Task, seed: int, folder: Path) -> dict[str, str]
     if isinstance(result, nn.Module):
         require_plain(result, task.example_input())
         exported = export_onnx(result, task.example_input())
-        save_module(result, task, folder)
+        save_module(result, task, folder.path)
         with torch.no_grad():
             outputs = result.eval()(probe)
     elif isinstance(result, OnnxModel):
@@ -272,34 +272,10 @@ def _save(result: object, task: Task, seed: int, folder: Path) -> dict[str, str]
         outputs = Predictor(result)(probe)
     else:
         raise MethodError(f"compress() returned {type(result).__name__}, expected a torch.nn.Module or an OnnxModel")
-    write_whole(folder / MODEL, exported.data)
-    write_whole(folder / OUTPUTS, save({"outputs": outputs.contiguous()}))
-    return {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name in SHIPPED}
+    write_whole(folder.model_path, exported.data)
+    write_whole(folder.outputs_path, save({"outputs": outputs.contiguous()}))
 
 
 def probe_inputs(task: Task, seed: int) -> Tensor:
     """Eight training examples, or fewer, that the outputs of a model are compared on: (n, ...)."""
     return next(task.batches("train", stream_seed(seed, "calibration"))).inputs[:8]
-
-
-def _training(report: Report, plan: Plan) -> Callable[[int, float], None]:
-    return lambda done, loss: report(done, plan.dense_steps, loss)
-
-
-def train_dense(setting: Setting, seed: int, report: Progress) -> None:
-    """Job: train the shared dense model of a seed."""
-    plan = setting.plan
-    dense_checkpoint(
-        setting.build_task(),
-        plan,
-        seed,
-        setting.made_from,
-        on_progress=lambda done, loss: report(done / plan.dense_steps, f"loss {loss:.3f}"),
-        hardware=setting.hardware,
-    )
-
-
-def train(spec: TrialSpec, folder: Path, report: Progress) -> None:
-    """Job: train and compress; what is left in the folder is for ``audit`` to measure."""
-    shutil.rmtree(folder, ignore_errors=True)
-    run_trial(spec, folder, lambda done, steps, loss: report(done / max(1, steps), f"loss {loss:.3f}"))

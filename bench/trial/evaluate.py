@@ -1,8 +1,7 @@
-"""A finished model is read on eval once, and timed alone on the machine when everything else is done."""
+"""A chosen model is scored on eval once, and timed when nothing else runs on the machine."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,61 +9,55 @@ from torch import nn
 from bench.export.latency import BRIEF, Loaded, Run, compare_cpu_time, eager_run, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
-from bench.storage.files import read_json, write_json
 from bench.trial.compress import Setting
-from bench.trial.record import EVAL, EVAL_ITEMS, LATENCY, MODEL, save_items
+from bench.trial.record import TrialFolder
 
 
-def evaluate_model(setting: Setting, folder: Path, report: Progress) -> None:
-    """Job: score the exported file of a trial on eval, once; its scores, and those of single items, stay beside it."""
-    task, predict = setting.build_task(), Predictor(OnnxModel((folder / MODEL).read_bytes()))
+def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
+    """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
+    task, predict = setting.build_task(), Predictor(OnnxModel(folder.model_path.read_bytes()))
     items = task.item_scores(predict, "eval")
     if items is not None:
-        save_items(folder / EVAL_ITEMS, items)
-    write_json(folder / EVAL, task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
+        folder.write_item_scores(items)
+    folder.write_eval_scores(task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
 
 
 AGREED = 0.01  # spread of the repeats of a ratio, as a share of it, that needs no second look
 
 
-def time_models(setting: Setting, folders: list[Path], report: Progress) -> None:
-    """Job: time the models of trials against the dense model, one after the other, into ``latency.json`` of each."""
+def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) -> None:
+    """Job: time the models of trials against the dense model, one after the other; the latencies stay beside them.
+
+    A machine has bad moments: a model whose repeats do not agree is timed once more, after all others, and the timing
+    that agrees better stays. Which one stays depends on the spread alone, never on the ratio.
+    """
     torch.set_num_threads(1)
     task = setting.build_task()
     dense = task.build_model().eval()
     dense_file = Loaded(export_onnx(dense, task.example_input()))
+    spreads = []
     for position, folder in enumerate(folders):
         report(position / len(folders), "")
-        write_json(folder / LATENCY, latencies(task, folder, dense, dense_file))
-    for folder in folders:
-        _time_again(task, folder, dense, dense_file)
+        measured = latencies(task, folder, dense, dense_file)
+        folder.write_latencies(measured)
+        spreads.append(measured["latency_spread"])
+    for folder, spread in zip(folders, spreads, strict=True):
+        if spread > AGREED and (again := latencies(task, folder, dense, dense_file))["latency_spread"] < spread:
+            folder.write_latencies(again)
 
 
-def _time_again(task: Task, folder: Path, dense: nn.Module, dense_file: Loaded) -> None:
-    """A machine has bad moments: what does not agree with itself is timed once more, later; what agrees better stays.
+def latencies(task: Task, folder: TrialFolder, dense: nn.Module, dense_file: Loaded) -> dict[str, float]:
+    """Latencies of one trial's model (ms, and ratios to the dense model's), by the names of columns of ``points.csv``.
 
-    Which one stays depends on the spread alone, never on the ratio.
-    """
-    before = read_json(folder / LATENCY)
-    if before is None or before["latency_spread"] <= AGREED:
-        return
-    after = latencies(task, folder, dense, dense_file)
-    if after["latency_spread"] < before["latency_spread"]:
-        write_json(folder / LATENCY, after)
-
-
-def latencies(task: Task, folder: Path, dense: nn.Module, dense_file: Loaded) -> dict[str, float]:
-    """Latency of one trial's model, by the names of the columns of ``points.csv``.
-
-    The exported file at the task's unit of work and, more briefly, at its other ``timed_inputs``; then the PyTorch
-    module, where there is one, against the dense module.
+    The ONNX file at the task's unit of work and, more briefly, at its other ``timed_inputs``; then the PyTorch module,
+    where there is one, against the dense module.
     """
     example = task.example_input()
-    file = Loaded(OnnxModel((folder / MODEL).read_bytes()))
+    file = Loaded(OnnxModel(folder.model_path.read_bytes()))
     measured = asdict(measure_latency(file, dense_file, example))
     for name, inputs in task.timed_inputs().items():
         measured |= _brief(name, file.runs(inputs), dense_file.runs(inputs))
-    module = rebuilt_model(task, folder)
+    module = rebuilt_model(task, folder.path)
     if module is not None:
         measured |= _brief("eager", [eager_run(module, example)], [eager_run(dense, example)])
     return measured

@@ -1,13 +1,14 @@
-"""While a method has the floor: what it may not touch is out of its reach, and what it spends is charged.
+"""While a method runs: dev, eval and results are out of its reach, and the gradients it computes are charged.
 
 This keeps a comparison honest against mistakes and shortcuts, not against an attacker: Python has no wall inside a
-process. What counts in the end is measured by another process, from the files (``bench/trial/verify.py``).
+process. Quality and compute are measured by another process, from the files (``bench/trial/verify.py``), so that
+nothing a method replaces in its own process changes them; what training costs can be counted here alone.
 """
 
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ _CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "o
 
 
 class _Watch:
-    """Says no while it has folders to watch; Python keeps an audit hook for as long as the process lives."""
+    """An audit hook of Python, which lasts as long as the process; it refuses nothing while it has no folders."""
 
     def __init__(self) -> None:
         self.hooked = False
@@ -35,15 +36,15 @@ class _Watch:
         self.reading = False
 
     def seen(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """An event of the interpreter, before it happens.
+        """Called by the interpreter before what the event names happens.
 
         Raises:
-            MethodError: it is none that a method may cause.
+            MethodError: a method may not cause this event.
         """
         if not self.roots or self.reading:
             return
         if event in _STARTING:
-            raise MethodError(f"the method starts a process of its own ({event}), which nobody would account for")
+            raise MethodError(f"the method starts a process of its own ({event}), whose cost nobody would count")
         if event == "open" or event in _CHANGING:
             for path in arguments[:2]:
                 if isinstance(path, (str, bytes, os.PathLike)) and self._watched(os.fsdecode(path)):
@@ -61,12 +62,12 @@ _watch = _Watch()
 
 @contextmanager
 def watching(roots: Sequence[Path]) -> Iterator[None]:
-    """While this lasts, files in these folders are opened for training batches alone, and no process is started.
+    """While this lasts, only ``reading`` may open files in these folders, and no process may be started.
 
-    Python code is seen; a library in C that opens a file by its name is not.
+    What Python code opens is noticed; what a library in C opens by itself is not.
 
     Raises:
-        MethodError: from whatever tried it.
+        MethodError: in the code that tries it.
     """
     if not _watch.hooked:
         sys.addaudithook(_watch.seen)
@@ -79,7 +80,7 @@ def watching(roots: Sequence[Path]) -> Iterator[None]:
 
 
 def reading(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; what they read from the watched folders is allowed."""
+    """The same batches, which may be read from the watched folders."""
     while True:
         _watch.reading = True
         try:
@@ -91,12 +92,13 @@ def reading(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield batch
 
 
+_GRADIENT = "_engine_run_backward"  # what backward() and grad() of torch.autograd call, however they were imported
 _SCORING = ("evaluate", "item_scores", "summary", "prepare")
 
 
 @contextmanager
 def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[None]:
-    """While this lasts, dev and eval are out of reach, and whatever is spent outside ``Trainer.fit`` is charged.
+    """While this lasts, dev and eval are out of reach, and every gradient outside ``Trainer.fit`` costs a step.
 
     Args:
         task: of the trial; only its train split can be drawn from.
@@ -104,94 +106,92 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
         roots: folders that are read for training batches alone: caches, results, the user's corpora.
 
     Raises:
-        MethodError: the method reads dev or eval, touches watched files, starts processes, spends more than it has,
-            or changes the task, its plan or the engine.
+        MethodError: the method reads dev or eval, touches watched files, starts processes, spends more steps than it
+            has, or changes the task, its plan or what counts the cost of training.
     """
-    engine, before = _engine(), _state(task, trainer.plan)
+    kind, counting, before = type(task), _counting(trainer), _state(task, trainer.plan)
     with ExitStack() as stack:
-        kind = type(task)
         stack.enter_context(patch.object(kind, "batches", _only_train(kind.batches)))
-        for name in filter(lambda name: hasattr(kind, name), _SCORING):
+        for name in _SCORING:
             stack.enter_context(patch.object(kind, name, _refused(name)))
-        guards = {name: vars(kind)[name] for name in ("batches", "evaluate")}
         stack.enter_context(_charged(trainer))
         stack.enter_context(watching(roots))
+        guarded = [(kind, "batches"), (kind, "evaluate"), (torch.autograd, _GRADIENT), (_watch, "roots")]
+        guards = [vars(owner)[name] for owner, name in guarded]
         yield
-        if replaced := [name for name, guard in guards.items() if vars(kind).get(name) is not guard]:
-            raise MethodError(f"the method replaced {', '.join(replaced)} of the task {kind.__name__}")
+        for (owner, name), guard in zip(guarded, guards, strict=True):
+            if vars(owner).get(name) is not guard:
+                raise MethodError(f"the method replaced {name} of {getattr(owner, '__name__', 'the guard')}")
     after = _state(task, trainer.plan)
-    if changed := [
-        f"{name} from {before[name]!r} to {after[name]!r}" for name in before if before[name] != after[name]
-    ]:
+    if changed := [f"{n} from {before[n]!r} to {after[n]!r}" for n in before if before[n] != after[n]]:
         raise MethodError(f"the method changed the task: {', '.join(changed)}")
-    if replaced := [name for name, thing in _engine().items() if engine.get(name, thing) is not thing]:
-        raise MethodError(f"the method replaced {', '.join(replaced)}: the engine is not for methods to change")
+    if replaced := [name for name, thing in _counting(trainer).items() if counting.get(name, thing) is not thing]:
+        raise MethodError(f"the method replaced {', '.join(replaced)}: what counts the cost of training must stay")
 
 
 def _state(task: Task, plan: Plan) -> dict[str, Any]:
-    """What decides how a trial trains, by name."""
-    return {**task.identity(), **{f"plan.{f.name}": getattr(plan, f.name) for f in dataclasses.fields(plan)}}
+    """What decides how a trial trains, by name; the fields of the task are read without any code of the task."""
+    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.compare}
+    return {**fields, **{f"plan.{f.name}": getattr(plan, f.name) for f in dataclasses.fields(plan)}}
 
 
-def _only_train(batches: Any) -> Any:
+def _counting(trainer: "Trainer") -> dict[str, Any]:
+    """The functions and classes of the trainer's module, with the methods of these classes, by name."""
+    module: Any = sys.modules[type(trainer).__module__]
+    owners = [module, *(c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)]
+    found = {f"{owner.__name__}.{name}": thing for owner in owners for name, thing in vars(owner).items()}
+    return {name: thing for name, thing in found.items() if callable(thing) or isinstance(thing, property)}
+
+
+def _only_train(batches: Callable[[Task, Split, int], Iterator[Batch]]) -> Callable[..., Iterator[Batch]]:
     def guarded(self: Task, split: Split, seed: int) -> Iterator[Batch]:
         if split != "train":
             raise MethodError(f"the method asks for the {split} split: dev chooses and eval reports, neither trains")
-        found: Iterator[Batch] = batches(self, split, seed)
-        return found
+        return batches(self, split, seed)
 
     return guarded
 
 
-def _refused(name: str) -> Any:
-    def refused(*_: Any, **__: Any) -> Any:
-        raise MethodError(
-            f"the method calls {name}() of the task: models are scored by the harness, when they are done"
-        )
+def _refused(name: str) -> Callable[..., None]:
+    def refused(*_: Any, **__: Any) -> None:
+        raise MethodError(f"the method calls {name}() of the task: the harness scores models when they are done")
 
     return refused
 
 
 @contextmanager
 def _charged(trainer: "Trainer") -> Iterator[None]:
-    """A backward pass outside ``fit`` costs a training step; an optimiser step outside it needs one that was paid."""
-    taken = 0
+    """A gradient outside ``fit`` costs a training step; an optimiser step outside it needs one that was paid.
+
+    Gradients and optimiser steps are counted here as well, out of the reach of what the trainer says of itself.
+    """
+    gradients = taken = depth = 0
+    run = getattr(torch.autograd, _GRADIENT)
 
     def stepped(*_: Any) -> None:
         nonlocal taken
         taken += 1
 
-    def charging(function: Any) -> Any:
-        def charged(*arguments: Any, **options: Any) -> Any:
-            trainer.charge()
-            return function(*arguments, **options)
-
-        return charged
+    def charged(*arguments: Any, **options: Any) -> Any:
+        nonlocal gradients, depth
+        trainer.charge()
+        gradients += depth == 0  # a gradient inside another one, as of checkpointing, is part of it
+        depth += 1
+        try:
+            return run(*arguments, **options)
+        finally:
+            depth -= 1
 
     handle = register_optimizer_step_post_hook(stepped)
     before, allowed = trainer.steps_done, trainer.steps_left
     try:
-        with (
-            patch.object(torch.autograd, "backward", charging(torch.autograd.backward)),
-            patch.object(torch.autograd, "grad", charging(torch.autograd.grad)),
-        ):
+        with patch.object(torch.autograd, _GRADIENT, charged):
             yield
     finally:
         handle.remove()
     if (paid := trainer.steps_done - before) > allowed:
         raise MethodError(f"the method spent {paid} training steps, it had {allowed}")
-    if taken > paid:
-        raise MethodError(f"the method took {taken} optimiser steps, {paid} of them by the trainer's leave")
-
-
-def _engine() -> dict[str, Any]:
-    """Every function and class of the engine, and the methods of its classes, by name."""
-    found: dict[str, Any] = {}
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "bench":
-            for key, value in list(vars(module).items()):
-                if callable(value):
-                    found[f"{name}.{key}"] = value
-                if isinstance(value, type) and value.__module__ == name:
-                    found |= {f"{name}.{key}.{own}": thing for own, thing in vars(value).items() if callable(thing)}
-    return found
+    if max(taken, gradients) > paid:
+        raise MethodError(
+            f"the method took {taken} optimiser steps and {gradients} gradients, but paid for {paid} steps"
+        )

@@ -1,89 +1,333 @@
-"""What a trial leaves on disk: the names of its files, its record, the scores of single items."""
+"""What a trial leaves on disk: its record, and the folder that holds the record, the model and what was measured."""
 
 import io
+import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from bench.plugins.task import ItemScores
-from bench.storage.files import file_digest, read_json, write_whole
+from bench.storage.files import file_digest, write_json, write_whole
 
-RECORD = "trial.json"
+Number = int | float  # an int stays an int when a record that was read is written again
+Scores = dict[str, Number]
+Status = Literal["complete", "missed", "failed", "declined"]
+
+
+@dataclass
+class AuditRecord:
+    """What the audit found.
+
+    Attributes:
+        passed: whether the model is what the training process said it is.
+        cpu_s: CPU time of the audit without the evaluation, s.
+        rebuilt: whether the PyTorch module could be built again from its recipe and weights.
+        difference: largest difference to the outputs of the trained model, as a share of the largest output.
+    """
+
+    passed: bool
+    cpu_s: Number = 0.0
+    rebuilt: bool | None = None
+    difference: Number | None = None
+
+
+@dataclass
+class TrialRecord:
+    """What is known of a trial. The training process fills in the first half, the audit the second.
+
+    None stands for what is not known: a trial that failed early has trained nothing, one that failed has no scores.
+
+    Attributes:
+        status: ``complete``; ``missed`` its budget, with a model; ``failed``; ``declined``: the method cannot do what
+            was asked of it on this model. None until the audit has spoken.
+        reason: why it is not complete.
+        retry: whether the next comparison tries it again, because the machine failed and not the method.
+        method: its method spec.
+        settings: of the method, as searched.
+        seed: of the trial.
+        asked_compute: compute that the settings ask for, as a share of the dense model's MACs.
+        budget: share of the dense model's MACs that the model may cost; None if the method promises none.
+        start: dev scores of the dense model that a post-hoc method starts from.
+        start_train_macs: MACs that training this dense model took.
+        start_cpu_s: CPU time that it took, s.
+        train_steps: optimiser steps of the trial.
+        total_steps: the same with those of the dense model that it started from.
+        train_macs: MACs of the training steps, each as three forward passes; None if an operator's cost is unknown.
+        train_cpu_s: CPU time of training and compressing, s.
+        curve: learning curve: ``step``, mean ``loss`` since the point before, ``learning_rate``.
+        notes: what the method says beside the result.
+        files: SHA-256 digests of the model's files, by name.
+        cpu_s: CPU time of the whole trial with its audit, s.
+        started_at: when training began, unix s.
+        ended_at: when the audit ended, unix s.
+        peak_memory_mb: largest resident memory of the training process, MiB.
+        dense_macs: MACs of the task's dense model for one unit of work.
+        macs_ratio: MACs of the model as a share of the dense model's.
+        params: numbers stored in the model.
+        macs: MACs of the model for one unit of work.
+        effective_macs: those with a non-zero weight.
+        bops: MACs x weight bits x activation bits.
+        size_bytes: of the ONNX file.
+        dev: dev scores of the ONNX file, in the unit of the metric: the headline and its breakdowns.
+        evaluation_cpu_s: CPU time of scoring dev, s.
+        audit: what the audit found.
+    """
+
+    status: Status | None = None
+    reason: str = ""
+    retry: bool = False
+    method: str | None = None
+    settings: dict[str, Any] | None = None
+    seed: int | None = None
+    asked_compute: Number | None = None
+    budget: Number | None = None
+    start: Scores | None = None
+    start_train_macs: int | None = None
+    start_cpu_s: Number | None = None
+    train_steps: int | None = None
+    total_steps: int | None = None
+    train_macs: int | None = None
+    train_cpu_s: Number | None = None
+    curve: list[Scores] | None = None
+    notes: list[str] | None = None
+    files: dict[str, str] | None = None
+    cpu_s: Number | None = None
+    started_at: Number | None = None
+    ended_at: Number | None = None
+    peak_memory_mb: Number | None = None
+    dense_macs: int | None = None
+    macs_ratio: Number | None = None
+    params: int | None = None
+    macs: int | None = None
+    effective_macs: int | None = None
+    bops: int | None = None
+    size_bytes: int | None = None
+    dev: Scores | None = None
+    evaluation_cpu_s: Number | None = None
+    audit: AuditRecord | None = None
+
+    @property
+    def has_model(self) -> bool:
+        return self.status in ("complete", "missed")
+
+    @property
+    def effective_macs_ratio(self) -> float | None:
+        """Non-zero MACs as a share of the dense model's."""
+        return self.effective_macs / self.dense_macs if self.effective_macs is not None and self.dense_macs else None
+
+    def objectives(self, headline: str) -> tuple[float, float] | None:
+        """What a search minimises or maximises; None without a model.
+
+        Args:
+            headline: column of the metric; the order of the dev scores says nothing, as files have their names sorted.
+
+        Returns:
+            The dev score, in the unit of the metric, and non-zero MACs as a share of the dense model's.
+        """
+        if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
+            return None
+        return (self.dev or {})[headline], self.effective_macs_ratio
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has what its status promises: scores and costs where there is a model."""
+        return not self.has_model or None not in (self.dev, self.effective_macs_ratio, self.macs_ratio, self.cpu_s)
+
+    def content(self) -> dict[str, Any]:
+        """As it stands in its file: without what is not known, but for what has no value in a trial that trained."""
+        valueless = _VALUELESS if self.train_steps is not None else ()
+        content = {name: value for name, value in asdict(self).items() if value is not None or name in valueless}
+        if self.status is None:
+            del content["reason"]
+        if not self.retry:
+            del content["retry"]
+        if self.audit is not None:
+            content["audit"] = {name: value for name, value in content["audit"].items() if value is not None}
+        return content
+
+
+_VALUELESS = ("asked_compute", "budget", "start", "start_train_macs", "start_cpu_s", "train_macs")
+
+#: stands for the record of a trial that a comparison names and whose folder has none
+MISSING = TrialRecord("failed", "its record is missing or damaged", retry=True)
+
 TRAINED = "trained.json"
+RECORD = "trial.json"
 MODEL = "model.onnx"
 OUTPUTS = "outputs.safetensors"
-
-
 EVAL = "eval.json"
 EVAL_ITEMS = "eval_items.npz"
 LATENCY = "latency.json"
 TRACKED = "tracked.json"
+TRACEBACK = "traceback.txt"
+
+#: the files that are the model; the last two are written by ``save_module`` of ``bench/export/model.py``
+MODEL_FILES = (MODEL, "model.safetensors", "recipe.json")
+
+_Content = TypeVar("_Content")
+_RECORD_SHAPE = TypeAdapter(TrialRecord)
+_SCORES_SHAPE = TypeAdapter(Scores)
+_NOTE_SHAPE = TypeAdapter(dict[str, str])
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial: the one place that knows their names.
+
+    What is read and turns out damaged or of another shape counts as missing, so that it is made again.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, comparison: Path, key: str) -> "TrialFolder":
+        """Where a comparison keeps the files of the trial with this key."""
+        return cls(comparison / "trials" / key)
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / RECORD
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / MODEL
+
+    @property
+    def outputs_path(self) -> Path:
+        """What the trained model computes from the probe inputs, as safetensors."""
+        return self.path / OUTPUTS
+
+    def empty(self) -> None:
+        """Make the folder, without anything that an earlier attempt may have left."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, record: TrialRecord) -> None:
+        """Write the record: as ``trial.json`` once it has a status, as ``trained.json`` for the audit until then."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / (TRAINED if record.status is None else RECORD), record.content())
+
+    def record(self) -> TrialRecord | None:
+        """The record of a trial that has come to its end."""
+        record = _read(self.record_path, _RECORD_SHAPE)
+        return record if record is not None and record.status is not None and record.is_whole else None
+
+    def trained(self) -> TrialRecord | None:
+        """What the training process has left for the audit."""
+        return _read(self.path / TRAINED, _RECORD_SHAPE)
+
+    @property
+    def awaits_audit(self) -> bool:
+        """Whether it has trained, and has no record yet, as after an interruption."""
+        return not self.record_path.exists() and self.trained() is not None
+
+    def finished(self) -> TrialRecord | None:
+        """The record of a trial that need not be run again; None also for one that is to be tried again.
+
+        Ten thousand models are too many to read at every start, so that digests are compared where a file has changed
+        later than the record alone; chosen models are compared in any case, before they are read on eval.
+        """
+        record = self.record()
+        if record is None or record.retry:
+            return None
+        return record if not record.has_model or self._undamaged(record.files or {}) else None
+
+    def _undamaged(self, files: dict[str, str]) -> bool:
+        try:
+            recorded = self.record_path.stat().st_ctime_ns
+            changed = [name for name in files if (self.path / name).stat().st_ctime_ns > recorded]
+            return MODEL in files and all(file_digest(self.path / name) == files[name] for name in changed)
+        except OSError:
+            return False
+
+    def changed_file(self, record: TrialRecord) -> str | None:
+        """The name of a file of the model that is no longer the one of the record, or is gone; None if all are."""
+        for name, digest in (record.files or {}).items():
+            if not (self.path / name).is_file() or file_digest(self.path / name) != digest:
+                return name
+        return None
+
+    def model_digests(self) -> dict[str, str]:
+        """SHA-256 digests of the files of the model that are there, by name."""
+        return {name: file_digest(self.path / name) for name in sorted(MODEL_FILES) if (self.path / name).exists()}
+
+    def strange_files(self) -> list[str]:
+        """Names of files that a training process has no business to leave; drafts of a killed audit are removed."""
+        for draft in self.path.glob(f".{RECORD}.*.draft"):
+            draft.unlink()
+        return sorted({path.name for path in self.path.iterdir()} - {*MODEL_FILES, OUTPUTS, TRAINED})
+
+    def eval_scores(self) -> Scores | None:
+        """Scores on eval, in the unit of the metric: the headline and its breakdowns."""
+        return _read(self.path / EVAL, _SCORES_SHAPE)
+
+    def write_eval_scores(self, scores: dict[str, float]) -> None:
+        write_json(self.path / EVAL, scores)
+
+    def item_scores(self) -> ItemScores | None:
+        """Scores of the single items of eval, in double precision."""
+        try:
+            with np.load(io.BytesIO((self.path / EVAL_ITEMS).read_bytes()), allow_pickle=False) as file:
+                found = {name: file[name] for name in ("scores", "labels", "units") if name in file}
+            items = ItemScores(found["scores"].astype(np.float64), found.get("labels"), found["units"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
+        shapes = {array.shape for array in (items.scores, items.units, items.labels) if array is not None}
+        return items if shapes == {(len(items.scores),)} else None
+
+    def write_item_scores(self, items: ItemScores) -> None:
+        """Scores that are single precision by nature, as networks give them, are kept so: half the bytes."""
+        single = items.scores.astype(np.float32)
+        arrays = {"scores": single if np.array_equal(single, items.scores) else items.scores, "units": items.units}
+        if items.labels is not None:
+            arrays["labels"] = items.labels.astype(np.uint8)
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        write_whole(self.path / EVAL_ITEMS, content.getvalue())
+
+    def latencies(self) -> Scores | None:
+        """Latencies (ms) and their ratios to the dense model's, by the names of the columns of ``points.csv``."""
+        return _read(self.path / LATENCY, _SCORES_SHAPE)
+
+    def write_latencies(self, latencies: dict[str, float]) -> None:
+        write_json(self.path / LATENCY, latencies)
+
+    def mlflow_note(self) -> dict[str, str]:
+        """Which MLflow run the trial has, where, and what that run says; empty if it has not been logged."""
+        return _read(self.path / TRACKED, _NOTE_SHAPE) or {}
+
+    def write_mlflow_note(self, note: dict[str, str]) -> None:
+        write_json(self.path / TRACKED, note)
+
+    def write_traceback(self, trace: str) -> Path:
+        """Keep the traceback of an unexpected error; its path."""
+        write_whole(self.path / TRACEBACK, trace)
+        return self.path / TRACEBACK
+
+
+def _read(path: Path, shape: TypeAdapter[_Content]) -> _Content | None:
+    try:
+        return shape.validate_json(path.read_bytes(), strict=True)
+    except (OSError, ValueError):
+        return None
+
+
+# To be removed at the merge: bench/report imports these two, and the names of files above.
 
 
 def trial_folder(comparison: Path, key: str) -> Path:
-    """Where a comparison keeps the files of a trial."""
-    return comparison / "trials" / key
-
-
-def read_record(files: Path) -> dict[str, Any]:
-    """The record of a trial; one that is gone counts as failed."""
-    return read_json(files / RECORD) or {"status": "failed", "reason": "its record is missing or damaged"}
-
-
-def finished_record(files: Path) -> dict[str, Any] | None:
-    """The record of a trial that need not be run again; None also for one that the machine failed, not the method."""
-    record = read_json(files / RECORD)
-    if record is None or record.get("retry"):
-        return None
-    return record if record["status"] in ("failed", "declined") or _undamaged(files, record) else None
-
-
-def _undamaged(files: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the files of a trial are there as its record names them.
-
-    Ten thousand models are too many to read at every start, so that digests are compared where a file has changed
-    later than the record alone; chosen models are compared in any case, before they are read on eval.
-    """
-    try:
-        recorded = (files / RECORD).stat().st_ctime_ns
-        changed = [name for name in record["files"] if (files / name).stat().st_ctime_ns > recorded]
-        return all(file_digest(files / name) == record["files"][name] for name in changed)
-    except (OSError, KeyError):
-        return False
-
-
-_FIELDS = ("scores", "labels", "units")
-
-
-def save_items(path: Path, items: ItemScores) -> None:
-    """Write the scores of items, so that the file is there whole or not at all.
-
-    Scores that are single precision by nature, as networks give them, are kept so: half the bytes, no other number.
-
-    Args:
-        path: a name that ends in ``.npz``.
-        items: the scores.
-    """
-    single = items.scores.astype(np.float32)
-    arrays = {"scores": single if np.array_equal(single, items.scores) else items.scores, "units": items.units}
-    if items.labels is not None:
-        arrays["labels"] = items.labels.astype(np.uint8)
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_whole(path, content.getvalue())
+    """``TrialFolder.of`` in its place."""
+    return TrialFolder.of(comparison, key).path
 
 
 def load_items(path: Path) -> ItemScores | None:
-    """The scores of items as they were saved, in double precision; None if the file is not there or damaged."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            found = {name: file[name] for name in _FIELDS if name in file}
-        items = ItemScores(found["scores"].astype(np.float64), found.get("labels"), found["units"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    shapes = {array.shape for array in (items.scores, items.units, items.labels) if array is not None}
-    return items if shapes == {(len(items.scores),)} else None
+    """``TrialFolder.item_scores`` in its place."""
+    return TrialFolder(path.parent).item_scores()

@@ -1,4 +1,4 @@
-"""The only training loop. It owns the step budget, and is all that a method sees of the task."""
+"""The only training loop. It keeps the account of training steps, and is all that a method sees of the task."""
 
 import math
 import os
@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -25,19 +25,19 @@ from bench.widths.widths import Widths
 PASSES = 3
 
 
+@dataclass
 class Ledger:
-    """What has been spent and seen; shared by a trainer and the limited views of it."""
+    """Steps, MACs, learning curve and remarks of a training; a trainer shares it with the limited views of it."""
 
-    def __init__(self) -> None:
-        self.steps = 0
-        self.macs = 0.0
-        self.fitting = False
-        self.curve: list[dict[str, float]] = []
-        self.notes: list[str] = []
+    steps: int = 0
+    macs: float = 0.0
+    fitting: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def own_step(self, macs: float) -> Iterator[None]:
-        """A gradient that has been paid for."""
+        """Around the gradient of a step that has been paid for."""
         self.fitting = True
         try:
             yield
@@ -47,13 +47,12 @@ class Ledger:
 
 
 class Meter:
-    """Collects the learning curve, reports progress, and stops a training whose loss is no longer a number."""
+    """Collects the learning curve, reports progress, and stops a training whose loss is no longer finite."""
 
     def __init__(self, ledger: Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
         self._ledger, self._on_progress, self._every = ledger, on_progress, every
         self._losses: list[Tensor] = []
-        self._rate = 0.0
-        self._reported = time.monotonic()
+        self._rate, self._reported = 0.0, time.monotonic()
 
     def update(self, loss: Tensor, rate: float) -> None:
         """A step was taken: its loss, shape (), and its learning rate."""
@@ -82,9 +81,9 @@ class Meter:
 
 
 def step_macs(model: nn.Module, inputs: Tensor) -> float:
-    """MACs of a training step on these inputs, with hooks put aside: neither they nor random numbers notice.
+    """MACs of a training step on these inputs; hooks are not called, and no random numbers are used up.
 
-    Not a number where the model runs an operator (in a parametrization of a method) whose cost is unknown.
+    NaN where the model runs an operator (in a parametrization of a method) whose cost is unknown.
     """
     kinds = ("_forward_hooks", "_forward_pre_hooks")
     hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
@@ -113,7 +112,7 @@ def stream_seed(seed: int, stream: str) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """One stream for all that a method draws, from whichever global generator it draws."""
+    """Seed all global generators: PyTorch's, NumPy's and Python's."""
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
@@ -137,9 +136,9 @@ class Hardware:
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
 
     def make_repeatable(self) -> None:
-        """Have a GPU add up in the same order each time, where PyTorch knows how; one thread of a CPU does anyway.
+        """Make a GPU add up in the same order each time, where PyTorch can; one thread of a CPU does anyway.
 
-        See https://docs.pytorch.org/docs/stable/notes/randomness.html. It holds for the process, for good.
+        See https://docs.pytorch.org/docs/stable/notes/randomness.html. It holds for the rest of the process.
         """
         if torch.device(self.device).type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
@@ -178,14 +177,9 @@ class Trainer:
         hardware: Hardware = CPU,
         on_progress: Callable[[int, float], None] | None = None,
     ) -> None:
-        self.plan = plan
-        self._steps_left = steps
-        self._task = task
-        self._seed = seed
-        self._dense_macs = dense_macs
-        self._width_multiple = width_multiple
-        self._width_groups = tuple(width_groups)
-        self._hardware = hardware
+        self.plan, self._steps_left = plan, steps
+        self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
+        self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
         self._on_progress = on_progress or (lambda steps, loss: None)
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
@@ -214,11 +208,11 @@ class Trainer:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the result should know, in the words of the method."""
+        """Remarks of the method for the reader of the result."""
         return self._ledger.notes
 
     def note(self, text: str) -> None:
-        """Say something that belongs beside the result, such as a width that the method cannot act on."""
+        """Keep a remark for the reader of the result, such as a width that the method cannot act on."""
         if text not in self._ledger.notes:
             self._ledger.notes.append(text)
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from bench import Method, Trainer, tune
 from bench.plugins.method import RATE, MethodSpec
-from bench.results.selection import frozen_choices
 from bench.runner.study import BATCH, MethodStudy, Proposal
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
@@ -262,42 +261,3 @@ def test_the_second_objective_may_be_a_score_to_maximise(tmp_path: Path) -> None
         method_spec(), directions=("maximize", "minimize"), budgets=BUDGETS, trials=12, journal=tmp_path / "j"
     )
     assert len(run(search)) == 12
-
-
-# --- which trials are read on eval
-
-
-def test_for_every_budget_the_best_on_dev_is_chosen() -> None:
-    asked = {0: 0.5, 1: 0.25, 2: 0.125, 3: 0.0625, 4: 0.3, 5: 0.5, 6: 0.2, 7: 0.06}
-    errors = {0: 5.0, 1: 6.0, 2: 9.0, 3: 12.0, 4: 4.0, 5: 4.5, 6: 5.5, 7: 11.0}
-    # up to .5: 0, 4, 5; up to .25: 1, 6; up to .125: 2; up to .0625: 3, 7
-    assert frozen_choices(asked, errors, BUDGETS) == [2, 4, 6, 7]
-
-
-def test_above_the_largest_budget_there_is_one_more_class() -> None:
-    assert frozen_choices({0: 0.5, 1: 0.51, 2: 1.0}, {0: 5.0, 1: 4.0, 2: 3.0}, BUDGETS) == [0, 2]
-    assert frozen_choices({0: 0.9, 1: 1.0}, {0: 2.0, 1: 3.0}, (1.0,)) == [0]
-
-
-def test_rounding_does_not_move_a_trial_into_the_next_class() -> None:
-    assert frozen_choices({0: 1 - 0.9375, 1: 0.0625 * (1 + 1e-12)}, {0: 5.0, 1: 4.0}, BUDGETS) == [1]
-    assert frozen_choices({0: 1 - 0.7, 1: 0.3}, {0: 5.0, 1: 4.0}, (0.3,)) == [1]
-
-
-def test_a_failed_trial_is_chosen_only_where_all_failed() -> None:
-    asked = {0: 0.5, 1: 0.5, 2: 0.25, 3: 0.25}
-    assert frozen_choices(asked, {0: None, 1: 40.0, 2: None, 3: None}, BUDGETS) == [1, 2]
-
-
-def test_equal_errors_are_decided_by_the_number() -> None:
-    assert frozen_choices({3: 0.5, 1: 0.5, 2: 0.5}, {1: 2.0, 2: 2.0, 3: 2.0}, BUDGETS) == [1]
-    assert frozen_choices({0: 0.5, 1: 0.5}, {0: 0.0, 1: None}, BUDGETS) == [0]
-
-
-def test_scores_to_maximise_come_as_negative_errors() -> None:
-    assert frozen_choices({0: 0.5, 1: 0.5}, {0: -90.0, 1: -80.0}, BUDGETS) == [0]
-
-
-def test_a_method_that_takes_no_budget_has_one_class() -> None:
-    assert frozen_choices({0: None, 1: None, 2: None}, {0: 3.0, 1: 2.0, 2: 4.0}, BUDGETS) == [1]
-    assert frozen_choices({0: None}, {0: None}, BUDGETS) == [0]

@@ -1,3 +1,5 @@
+"""The training loop: its budget of steps, its repeatability, and what else a method may ask of it."""
+
 import itertools
 import os
 import subprocess
@@ -7,9 +9,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bench import Batch, BenchError, MethodError, Plan, Trainer
+from bench.check import Probe, ProbeNet
 from bench.trial.trainer import Hardware, stream_seed
+from bench.widths.cost import count_macs
 from tests.models import Points, mlp, randomise_norms
 
 PLAN = Points.presets["quick"]
@@ -184,16 +189,22 @@ def test_work_after_each_step_is_told_the_number_of_steps() -> None:
     assert all(changed)
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
+def rates_of(run: Trainer, schedule: str) -> list[float]:
+    """Shares of the plan's learning rate, by point of the curve."""
+    run.fit(fresh(), schedule=schedule)
+    return [point["learning_rate"] / PLAN.learning_rate for point in run.curve]
+
+
+def test_a_constant_schedule_is_constant() -> None:
+    assert rates_of(trainer(100), "constant") == [1.0] * 50  # a point of the curve for every two steps
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
 def test_schedules(schedule: str) -> None:
     run = trainer(100, plan=replace(PLAN, dense_steps=20, finetune_steps=30))  # a point of the curve at every step
-    run.fit(fresh(), schedule=schedule)
-    rates = [point["learning_rate"] / PLAN.learning_rate for point in run.curve]
+    rates = rates_of(run, schedule)
     assert [point["step"] for point in run.curve] == list(range(1, 101))
     assert max(rates) <= 1 + 1e-9
-    if schedule == "constant":
-        assert rates == [1.0] * 100
-        return
     assert rates[-1] <= 1e-3
     peak = rates.index(max(rates))
     assert max(rates) > 0.99
@@ -304,7 +315,7 @@ def test_methods_see_the_chosen_width_groups_only() -> None:
 
 GPU = """
 import os, torch
-from bench.train import Hardware
+from bench.trial.trainer import Hardware
 Hardware("cpu").make_repeatable()
 assert not torch.are_deterministic_algorithms_enabled()
 Hardware("cuda:1").make_repeatable()  # sets switches, and touches no device
@@ -317,3 +328,51 @@ assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 def test_a_gpu_is_asked_to_repeat_itself() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
     subprocess.run([sys.executable, "-c", GPU], check=True, env=environment)
+
+
+# --- what training costs
+
+
+def probe(steps: int = 10) -> tuple[Trainer, nn.Module]:
+    """A trainer and a convolutional network with known MACs."""
+    torch.manual_seed(0)
+    return Trainer(Probe(batch_size=16), Probe.presets["smoke"], steps=steps, seed=0, dense_macs=1), ProbeNet()
+
+
+def test_a_step_costs_three_passes_over_its_batch() -> None:
+    run, model = probe()
+    run.fit(model, 4)
+    one = count_macs(model, torch.zeros(1, 8, 20))
+    by_hand = 20 * (8 * 12 * 3 + 12 * 16 * 3 + 16 * 12 * 3) + 12 * 2
+    assert one == by_hand
+    assert run.macs_done == 3 * 16 * by_hand * 4
+
+
+def test_a_smaller_model_trains_for_less() -> None:
+    run, model = probe()
+    run.fit(model, 5)
+    spent = run.macs_done
+    widths = run.widths(model)
+    small = widths.keep({name: torch.arange(size // 2) for name, size in widths.sizes.items()})
+    run.fit(small, 5)
+    assert 0 < run.macs_done - spent < 0.5 * spent
+
+
+def test_counting_changes_nothing_of_what_is_trained() -> None:
+    """Hooks and parametrizations with a state must see the training batches alone."""
+    seen: list[int] = []
+
+    class Doubled(nn.Module):
+        def forward(self, weight: torch.Tensor) -> torch.Tensor:
+            return 2 * weight
+
+    run, model = probe()
+    model.get_submodule("inner").register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    parametrize.register_parametrization(model.get_submodule("back"), "weight", Doubled())
+    before = torch.get_rng_state()
+    run.fit(model, 3)
+    assert seen == [16, 16, 16]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert parametrize.is_parametrized(model.get_submodule("back"))
+    assert model.get_submodule("back").weight.shape == (12, 16, 3)
+    assert run.macs_done > 0

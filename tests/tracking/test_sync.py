@@ -15,9 +15,8 @@ from mlflow.entities import Run, ViewType
 
 from bench.errors import BenchError
 from bench.results.points import load_points
-from bench.tracking.background import BackgroundTracker
 from bench.tracking.store import Tracker, default_uri
-from bench.tracking.sync import sync, sync_report
+from bench.tracking.sync import BackgroundTracker, sync, sync_report
 from bench.tracking.trials import metric_names
 from tests.servers import ui_server
 from tests.written import Written
@@ -173,7 +172,7 @@ def test_a_trial_that_failed_and_was_run_again_has_one_run(results: Results) -> 
 LOGGING = """
 import os, signal, sys
 from pathlib import Path
-from bench.points import load_points
+from bench.results.points import load_points
 from bench.tracking.store import Tracker
 from bench.tracking.sync import sync
 uri, folder = sys.argv[1:]

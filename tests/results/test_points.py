@@ -1,0 +1,82 @@
+"""Reading a comparison: one preset with several models is several comparisons, and damage is a failed trial."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import BenchError
+from bench.results.points import load_points, select_comparison
+from tests.written import Written
+
+
+def comparison(folder: Path, model: str, dev: float, identity: str = "", date: str | None = None) -> None:
+    identity, written = identity or model, Written(folder)
+    written.index["setting"]["fields"] = {"model": model}
+    written.index["identity"] = identity
+    written.index["provenance"].update({} if date is None else {"date": date})
+    files = written.add("dense", None, dev, dev, control=True)
+    files.rename(files.with_name(identity))
+    written.index["methods"]["dense"]["trials"][0]["key"] = identity
+    written.save()
+    (folder / "comparisons").mkdir(exist_ok=True)
+    (folder / "comparisons" / f"{identity}.json").write_text(json.dumps(written.index))
+
+
+def test_an_earlier_model_of_the_preset_is_shown_again(tmp_path: Path) -> None:
+    comparison(tmp_path, "crnn", 11.0)
+    comparison(tmp_path, "transformer", 7.0)
+    assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [7.0]
+    select_comparison(tmp_path, {"model": "crnn"})
+    assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [11.0]
+
+
+def test_a_model_without_results_is_named_with_those_that_have_some(tmp_path: Path) -> None:
+    comparison(tmp_path, "crnn", 11.0)
+    with pytest.raises(BenchError, match=r"no results with model lstm.*there are: model crnn"):
+        select_comparison(tmp_path, {"model": "lstm"})
+
+
+@pytest.mark.parametrize("first", ["a", "z"])
+def test_of_several_comparisons_of_a_model_the_latest_is_shown(tmp_path: Path, first: str) -> None:
+    """Whatever the order of their files, and though another has been run since."""
+    second = {"a": "z", "z": "a"}[first]
+    comparison(tmp_path, "crnn", 11.0, first, "2026-01-31T10:00:00+00:00")
+    comparison(tmp_path, "crnn", 9.0, second, "2026-02-01T09:00:00+00:00")
+    comparison(tmp_path, "transformer", 7.0)
+    select_comparison(tmp_path, {"model": "crnn"})
+    assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [9.0]
+
+
+@pytest.mark.parametrize(("dates", "shown"), [
+    ((None, "2026-01-31T10:00:00+00:00"), 9.0), (("2026-01-31T10:00:00+00:00", None), 11.0), ((None, None), 9.0),
+    (("2026-01-31T10:00:00+00:00", "2026-01-31T10:00:00+00:00"), 9.0),
+])  # fmt: skip
+def test_a_comparison_without_a_date_counts_as_the_oldest(
+    tmp_path: Path, dates: tuple[str | None, str | None], shown: float
+) -> None:
+    comparison(tmp_path, "crnn", 11.0, "a", dates[0])
+    comparison(tmp_path, "crnn", 9.0, "b", dates[1])
+    select_comparison(tmp_path, {"model": "crnn"})
+    assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [shown]
+
+
+@pytest.mark.parametrize("content", ['{"status": "banana"}', "[1, 2]", '{"status": "complete", "dev": 3}', "{", ""])
+def test_a_trial_whose_record_is_damaged_has_failed(tmp_path: Path, content: str) -> None:
+    written = Written(tmp_path)
+    files = written.add("dense", None, 10.0, 12.0, control=True)
+    (files / "trial.json").write_text(content)
+    points = load_points(written.save())
+    (row,) = points.table.to_dict("records")
+    assert (row["status"], row["reason"]) == ("failed", "its record is missing or damaged")
+    assert row["eval_eer_percent"] is None and points.eval_scores == {} and list(points.dev_scores.values()) == [{}]
+
+
+@pytest.mark.parametrize("name", ["eval.json", "latency.json", "tracked.json"])
+@pytest.mark.parametrize("content", ["[1, 2]", '{"eer_percent": "low", "latency_ms": "short", "run_id": 3}', "{"])
+def test_a_damaged_file_beside_the_record_counts_as_missing(tmp_path: Path, name: str, content: str) -> None:
+    written = Written(tmp_path)
+    (written.add("dense", None, 10.0, 12.0, control=True) / name).write_text(content)
+    column = {"eval.json": "eval_eer_percent", "latency.json": "latency_ms", "tracked.json": "run_id"}[name]
+    table = load_points(written.save()).table
+    assert table[column].isna().all() and (table["status"] == "complete").all()

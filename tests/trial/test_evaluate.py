@@ -1,0 +1,118 @@
+"""A chosen model is read on eval once, and timed; what does not agree with itself is timed again."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import Batch, ItemScores, Metric, Plan, Predict, Split, Task
+from bench.export.latency import Loaded
+from bench.export.model import OnnxModel, export_onnx, save_module
+from bench.results.points import COLUMNS
+from bench.trial.compress import Setting
+from bench.trial.evaluate import evaluate_model, latencies, time_models
+from bench.trial.record import TrialFolder
+from tasks.antispoof import Antispoof
+from tests.models import Points
+
+NAMES = {name for name in COLUMNS if name.startswith("latency_")}
+
+
+@dataclass(frozen=True)
+class Plain(Task):
+    """A task as somebody may have written it before there were items."""
+
+    metric = Metric("accuracy", unit="percent", direction="maximize")
+    presets: ClassVar[dict[str, Plan]] = {}
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(3, 2)
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        yield Batch(torch.ones(4, 3), torch.ones(4))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(batch.inputs).sum()
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        return {self.metric.column: float(len(predict(next(self.batches(split, 0)).inputs)))}
+
+    def example_input(self) -> Tensor:
+        return torch.zeros(1, 3)
+
+
+class Itemised(Plain):
+    """The same with items; counts how often it predicts."""
+
+    predicted: ClassVar[list[int]] = []
+
+    def item_scores(self, predict: Predict, split: Split) -> ItemScores:
+        self.predicted.append(1)
+        outputs = predict(next(self.batches(split, 0)).inputs)
+        return ItemScores(outputs[:, 0].double().numpy(), None, np.arange(len(outputs)))
+
+
+def read_on_eval(task: Task, path: Path) -> TrialFolder:
+    folder, setting = TrialFolder(path), SimpleNamespace(build_task=lambda: task)
+    folder.model_path.write_bytes(export_onnx(task.build_model(), task.example_input()).data)
+    evaluate_model(setting, folder, lambda fraction, note: None)  # type: ignore[arg-type]
+    return folder
+
+
+def test_eval_is_read_once_without_items(tmp_path: Path) -> None:
+    folder = read_on_eval(Plain(), tmp_path)
+    assert folder.eval_scores() == {"accuracy_percent": 4.0} and folder.item_scores() is None
+
+
+def test_eval_is_read_once_with_items(tmp_path: Path) -> None:
+    folder = read_on_eval(Itemised(), tmp_path)
+    items = folder.item_scores()
+    assert items is not None and folder.eval_scores() == {"accuracy_percent": items.headline}
+    assert Itemised.predicted == [1]
+
+
+def test_timed_trials_have_all_columns_and_no_more(tmp_path: Path) -> None:
+    setting = Setting("antispoof", "smoke")
+    task = setting.build_task()
+    assert isinstance(task, Antispoof)
+    small = replace(task, width=4).build_model()
+    module, integer = TrialFolder(tmp_path / "module"), TrialFolder(tmp_path / "integer")
+    for folder, model in ((module, task.build_model()), (integer, small)):
+        folder.empty()
+        folder.model_path.write_bytes(export_onnx(model, task.example_input()).data)
+    save_module(task.build_model(), task, module.path)
+    time_models(setting, [module, integer], lambda fraction, note: None)
+    timed: list[dict[str, Any]] = [folder.latencies() or {} for folder in (module, integer)]
+    assert set(timed[0]) == NAMES
+    assert NAMES - set(timed[1]) == {"latency_eager_ms", "latency_eager_ratio"}
+    assert timed[1]["latency_ratio"] < 0.85 and timed[1]["latency_utterance_ratio"] < 0.85
+    for row in timed:
+        assert row["latency_chunk_ms"] < row["latency_ms"]
+
+
+def test_eager_is_the_compressed_module_against_the_dense_one(tmp_path: Path) -> None:
+    task, folder = Points(hidden=1024), TrialFolder(tmp_path)
+    save_module(task.build_model(), task, tmp_path)
+    folder.model_path.write_bytes(export_onnx(task.build_model(), task.example_input()).data)
+    dense = nn.Sequential(*(task.build_model() for _ in range(1)), nn.Linear(2, 4096), nn.Linear(4096, 2048))
+    timed = latencies(task, folder, dense, Loaded(OnnxModel(folder.model_path.read_bytes())))
+    assert set(timed) == {name for name in NAMES if "chunk" not in name and "utterance" not in name}
+    assert timed["latency_eager_ratio"] < 0.7 < timed["latency_ratio"]
+
+
+@pytest.mark.parametrize(("spreads", "kept"), [((0.05, 0.004), 0.004), ((0.05, 0.08), 0.05), ((0.009, 0.001), 0.009)])
+def test_what_does_not_agree_is_timed_again_and_the_better_agreement_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spreads: tuple[float, float], kept: float
+) -> None:
+    told = iter(spreads)
+    monkeypatch.setattr("bench.trial.evaluate.latencies", lambda *_: {"latency_spread": next(told)})
+    setting = Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
+    time_models(setting, [TrialFolder(tmp_path)], lambda fraction, note: None)
+    assert json.loads((tmp_path / "latency.json").read_text()) == {"latency_spread": kept}
