@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchaudio.models import Conformer, DeepSpeech, Wav2Letter
 
 from bench import BenchError
-from bench.export.attention import PlainAttention
+from bench.export.model import PlainAttention
 from bench.export.costs import file_costs
 from bench.export.model import Predictor, export_onnx
 from bench.widths.cost import count_macs

@@ -1,11 +1,12 @@
 """A finished model on disk: the ONNX file that is scored, the weights and the recipe that build the module again."""
 
 import contextlib
+import inspect
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import onnxruntime
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.functional import linear, multi_head_attention_forward
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import MethodError
-from bench.export.attention import PlainAttention
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
+from bench.widths.flexible import attend, heads_of
 from bench.widths.removal import kept_channels
 from bench.widths.widths import Widths
 
@@ -82,6 +85,51 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class PlainAttention(TorchFunctionMode):
+    """While it is active, ``nn.MultiheadAttention`` computes by the operators of ``FlexibleAttention``.
+
+    PyTorch's own form is traced through ``Tensor.unflatten``, which the exporter writes with the length of the example
+    as a constant, and leaves some sixty nodes about shapes for each layer. It stays in use for what it alone can do.
+    """
+
+    _signature = inspect.signature(multi_head_attention_forward)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is multi_head_attention_forward:
+            call = self._signature.bind(*args, **(kwargs or {}))
+            call.apply_defaults()
+            if not _is_odd(call.arguments):
+                return _attention(call.arguments)
+        return func(*args, **(kwargs or {}))
+
+
+def _is_odd(call: Mapping[str, Any]) -> bool:
+    return (
+        call["training"]
+        or call["in_proj_weight"] is None
+        or call["query"].dim() != 3
+        or call["add_zero_attn"]
+        or any(call[name] is not None for name in ("bias_k", "static_k", "static_v"))
+    )
+
+
+def _attention(call: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+    """What ``multi_head_attention_forward`` computes for a query of shape (T, B, E) in eval mode."""
+    query, count, features, mask = call["query"], call["num_heads"], call["embed_dim_to_check"], call["attn_mask"]
+    heads = heads_of((query, call["key"], call["value"]), [call["in_proj_weight"]], call["in_proj_bias"], (count, -1))
+    if mask is not None and mask.dim() == 3:
+        mask = mask.reshape(-1, count, *mask.shape[1:])
+    masks, needed = (mask, call["key_padding_mask"]), call["need_weights"]
+    mixed, weights = attend(heads, (features // count) ** -0.5, masks, dropout=0.0, need_weights=needed)
+    mixed = mixed.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], features)
+    result = linear(mixed, call["out_proj_weight"], call["out_proj_bias"])
+    if weights is None or not needed:
+        return result, None
+    return result, weights.mean(1) if call["average_attn_weights"] else weights
 
 
 class Predictor:
