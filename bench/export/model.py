@@ -123,11 +123,11 @@ def _attention(call: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
     heads = heads_of((query, call["key"], call["value"]), [call["in_proj_weight"]], call["in_proj_bias"], (count, -1))
     if mask is not None and mask.dim() == 3:
         mask = mask.reshape(-1, count, *mask.shape[1:])
-    masks, needed = (mask, call["key_padding_mask"]), call["need_weights"]
-    mixed, weights = attend(heads, (features // count) ** -0.5, masks, dropout=0.0, need_weights=needed)
+    masks, scale = (mask, call["key_padding_mask"]), (features // count) ** -0.5
+    mixed, weights = attend(heads, scale, masks, dropout=0.0, need_weights=True)
     mixed = mixed.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], features)
     result = linear(mixed, call["out_proj_weight"], call["out_proj_bias"])
-    if weights is None or not needed:
+    if weights is None or not call["need_weights"]:
         return result, None
     return result, weights.mean(1) if call["average_attn_weights"] else weights
 
