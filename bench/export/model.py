@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from bench.errors import MethodError
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
-from bench.widths.flexible import attend, heads_of
+from bench.widths.flexible import attend, heads_of, unfused_attention
 from bench.widths.removal import kept_channels
 from bench.widths.widths import Widths
 
@@ -59,7 +59,7 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     example = torch.cat([example_input, example_input])  # a batch of one could be frozen as a constant
     free = {0: "batch", example.dim() - 1: "time"}
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _plain_attention():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), unfused_attention(), PlainAttention():
         warnings.simplefilter("ignore")  # it announces that it will be replaced
         torch.onnx.export(
             model.eval(),
@@ -73,18 +73,6 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
         )
     onnx.checker.check_model(onnx.load_from_string(buffer.getvalue()))
     return OnnxModel(buffer.getvalue())
-
-
-@contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention as operators of its own: the fused kernel of eval mode has no counterpart in ONNX."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with PlainAttention():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class PlainAttention(TorchFunctionMode):

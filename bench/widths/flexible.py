@@ -5,7 +5,8 @@ compute the same, from the same parameters under the same names, and stay right 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -135,6 +136,17 @@ def _additive(mask: Tensor | None, queries: Tensor) -> Tensor | None:
     if mask is None or mask.dtype != torch.bool:
         return mask
     return torch.zeros_like(mask, dtype=queries.dtype).masked_fill(mask, float("-inf"))
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """While this lasts, attention runs as operators of its own; the fused kernel of eval mode hides its products."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class FlexibleAttention(nn.MultiheadAttention):

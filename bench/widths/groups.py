@@ -102,7 +102,7 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
         prepare=lambda trace: _join_heads(model, trace),
     )
     modules = dict(model.named_modules())
-    for product in trace.products:  # a gate can only be attached to a layer that is known
+    for product in trace.products.values():  # a gate can only be attached to a layer that is known
         if product.axis is not None and not isinstance(modules[split_name(product.weight)[0]], CONSUMERS):
             trace.atoms.pin(product.read)
     order = {name: i for i, name in enumerate(modules)}
@@ -115,7 +115,7 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
     for index, (roots, group) in enumerate(found):
         group_of[np.isin(everything, roots)] = index
         groups.append(_named(group, names, "model." if isinstance(model, Selection) else ""))
-    return Graph(tuple(groups), tuple(trace.products), trace.norms, group_of)
+    return Graph(tuple(groups), tuple(trace.products.values()), trace.norms, group_of)
 
 
 def split_name(tensor: str) -> tuple[str, str]:
@@ -152,7 +152,7 @@ def _alike(trace: Trace) -> list[Labels]:
 
     for axis in (axis for own in trace.axes.values() for axis in own):
         note(axis.atoms, axis.tensor, axis.number)
-    for i, product in enumerate(trace.products):
+    for i, product in enumerate(trace.products.values()):
         note(product.read, "read", i)
         note(product.made, "made", i)
     alike: dict[tuple[tuple[str, int, int], ...], list[int]] = defaultdict(list)
@@ -166,8 +166,8 @@ def _alike(trace: Trace) -> list[Labels]:
 def _group(trace: Trace, roots: Labels, order: dict[str, int]) -> Group:
     parts = [part for own in trace.axes.values() for axis in own if (part := _part(trace, axis, roots))]
     by_place = {(part.tensor, part.axis): part for part in parts}
-    read = {(p.weight, p.axis) for p in trace.products if p.axis is not None}
-    made = {(p.weight, _made_axis(p)) for p in trace.products if p.weight}
+    read = {(p.weight, p.axis) for p in trace.products.values() if p.axis is not None}
+    made = {(p.weight, _made_axis(p)) for p in trace.products.values() if p.weight}
     consumers, producers = (
         tuple(sorted((_member(by_place[at]) for at in places & by_place.keys()), key=lambda m: order[m.layer]))
         for places in (read, made)
