@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from bench.errors import BenchError
 
+#: weights of an attention layer that make queries, keys and values: one for all, or one for each
+PROJECTIONS = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+
 #: changes what a weight is multiplied with: features (B, T, n), or for a recurrent weight its columns (rows, n)
 InputGate = Callable[[Tensor], Tensor]
 
@@ -169,7 +172,8 @@ class FlexibleAttention(nn.MultiheadAttention):
         if attn_mask is not None and attn_mask.dim() == 3:
             raise BenchError("an attention mask of shape (B x heads, T, S) does not survive the removal of heads")
         inputs = self._time_first((query, key, value))
-        heads = heads_of(inputs, self._projections(), self.in_proj_bias, (-1, self.head_dim))
+        weights = [self.get_parameter(name) for name in self.projections()]
+        heads = heads_of(inputs, weights, self.in_proj_bias, (-1, self.head_dim))
         dropout = self.dropout if self.training else 0.0
         masks = attn_mask, key_padding_mask
         mixed, attention = attend(heads, self.head_dim**-0.5, masks, dropout=dropout, need_weights=need_weights)
@@ -180,26 +184,25 @@ class FlexibleAttention(nn.MultiheadAttention):
 
     def reset_parameters(self) -> None:
         """Initialise the projections anew, as PyTorch's layer does."""
-        for weight in self._projections():
+        for weight in map(self.get_parameter, self.projections()):
             bound = math.sqrt(6 / sum(weight.shape))
             nn.init.uniform_(weight, -bound, bound)
         if self.in_proj_bias is not None:
             nn.init.zeros_(self.in_proj_bias)
 
-    def _projections(self) -> list[Tensor]:
-        packed = self.in_proj_weight is not None
-        return [self.in_proj_weight] if packed else [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+    def projections(self) -> list[str]:
+        """The names of the weights that make queries, keys and values: three, or one for all."""
+        return [PROJECTIONS[0]] if self.in_proj_weight is not None else PROJECTIONS[1:]
 
     def _time_first(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Each input as (T, B, n), behind the gate of its weight; what is one tensor before is one behind it."""
-        packed = self.in_proj_weight is not None
-        names = ["in_proj_weight"] * 3 if packed else ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
         done: dict[tuple[int, str], Tensor] = {}
-        for name, x in zip(names, inputs, strict=True):
-            if (id(x), name) not in done:
+        places = [(id(x), name) for x, name in zip(inputs, self.projections() * 3, strict=False)]
+        for place, x in zip(places, inputs, strict=True):
+            if place not in done:
                 batch_first = x if self.batch_first else x.transpose(0, 1)
-                done[id(x), name] = self.gates.get(name, _same)(batch_first).transpose(0, 1)
-        return [done[id(x), name] for name, x in zip(names, inputs, strict=True)]
+                done[place] = self.gates.get(place[1], _same)(batch_first).transpose(0, 1)
+        return [done[place] for place in places]
 
 
 _FLEXIBLE: dict[type[nn.Module], type[nn.Module]] = {

@@ -252,7 +252,7 @@ def layer_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     for vector in (weight, bias):
         if isinstance(vector, Tensor) and len(shape) == 1:
             join_vector(tracer, vector, channels[0].numpy())
-    tracer.trace.norms[tracer.layers[-1][0]] = channels[0].numpy()
+    tracer.trace.norms.add(tracer.layers[-1][0])
     tracer.label(out[0], labels)
 
 

@@ -85,15 +85,6 @@ Handler = Callable[["Tracer", Any, Any, tuple[Any, ...], dict[str, Any]], None]
 
 
 @dataclass(eq=False)
-class Axis:
-    """One axis of a parameter or buffer, or of the model's input; ``atoms`` are the channels along it, (length,)."""
-
-    tensor: str
-    number: int
-    atoms: Labels
-
-
-@dataclass(eq=False)
 class Product:
     """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel.
 
@@ -118,15 +109,15 @@ class Trace:
 
     Attributes:
         atoms: the channels, as they were joined.
-        axes: of every parameter and buffer, and of the input.
+        axes: the channels along every axis of a parameter or buffer, and of the input, (length,).
         products: by weight and channels; the same weights used again (by every step of a recurrence) add up.
-        norms: the channels of each LayerNorm, by the name of the layer.
+        norms: names of the layers that normalise over channels.
     """
 
     atoms: Atoms
-    axes: dict[str, list[Axis]]
+    axes: dict[tuple[str, int], Labels]
     products: dict[tuple[str, bytes, bytes], Product] = field(default_factory=dict)
-    norms: dict[str, Labels] = field(default_factory=dict)
+    norms: set[str] = field(default_factory=set)
 
     def add(self, product: Product) -> None:
         """Remember a product."""
@@ -227,17 +218,17 @@ def follow(
     """
     atoms = Atoms()
     tensors = {n: t for n, t in (*model.named_parameters(), *model.named_buffers()) if t.dim()}
-    axes = {n: [Axis(n, i, atoms.new(length)) for i, length in enumerate(t.shape)] for n, t in tensors.items()}
+    axes = {(n, i): atoms.new(length) for n, t in tensors.items() for i, length in enumerate(t.shape)}
     trace = Trace(atoms, axes)
     prepare(trace)
     tracer = Tracer(trace, handlers)
     for name, tensor in tensors.items():
-        tracer.label(tensor, WeightView(name, [along(axis.atoms, axis.number, tensor.shape) for axis in axes[name]]))
+        tracer.label(tensor, WeightView(name, [along(axes[name, i], i, tensor.shape) for i in range(tensor.dim())]))
     x = example_input.clone()
     entries = all_alike(PINNED, x.shape)
     if input_axis is not None:
-        axes[INPUT] = [Axis(INPUT, input_axis, atoms.new(x.shape[input_axis]))]
-        entries = along(axes[INPUT][0].atoms, input_axis, x.shape)
+        axes[INPUT, input_axis] = atoms.new(x.shape[input_axis])
+        entries = along(axes[INPUT, input_axis], input_axis, x.shape)
     tracer.label(x, entries)
     with _named_layers(model, tracer.layers), _single_operators(), tracer:
         outputs = model(x)
