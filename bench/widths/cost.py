@@ -26,10 +26,11 @@ _FREE = set(
     native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm native_layer_norm native_group_norm
     max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d constant_pad_nd cumsum sort topk
     _softmax _safe_softmax _log_softmax glu cat stack copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding
-    index index_select index_put gather tril triu repeat flip roll fill zero empty empty_like zeros zeros_like ones
-    ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones reflection_pad1d
-    reflection_pad2d replication_pad1d bernoulli native_dropout upsample_nearest1d upsample_nearest2d squeeze item
-    _local_scalar_dense fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask
+    index index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros
+    zeros_like ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones
+    reflection_pad1d reflection_pad2d replication_pad1d bernoulli native_dropout upsample_nearest1d
+    upsample_nearest2d squeeze item _local_scalar_dense fake_quantize_per_channel_affine_cachemask
+    fake_quantize_per_tensor_affine_cachemask
     """.split()
 )
 

@@ -170,7 +170,10 @@ class FlexibleAttention(nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """Attention as PyTorch's layer computes it; arguments and results have the same shapes."""
         if attn_mask is not None and attn_mask.dim() == 3:
-            raise BenchError("an attention mask of shape (B x heads, T, S) does not survive the removal of heads")
+            raise BenchError(
+                f"an attention mask of shape {tuple(attn_mask.shape)}, one for each head, does not survive the removal "
+                "of heads: give one of shape (T, S) for all of them"
+            )
         inputs = self._time_first((query, key, value))
         weights = [self.get_parameter(name) for name in self.projections()]
         heads = heads_of(inputs, weights, self.in_proj_bias, (-1, self.head_dim))

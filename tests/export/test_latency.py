@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.export import latency as interleaved
-from bench.export.latency import Compared, Effort, Loaded, compare_cpu_time, measure_latency, call_times_ms
+from bench.export.latency import Compared, Effort, Loaded, call_times_ms, compare_cpu_time, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, save_module
 from bench.plugins.task import Task
 from bench.results.points import COLUMNS
