@@ -90,19 +90,12 @@ class PlainAttention(TorchFunctionMode):
         if func is multi_head_attention_forward:
             call = self._signature.bind(*args, **(kwargs or {}))
             call.apply_defaults()
-            if not _is_odd(call.arguments):
-                return _attention(call.arguments)
+            asked = call.arguments
+            odd = [asked[n] for n in ("training", "add_zero_attn")] + [asked["in_proj_weight"] is None]
+            odd += [asked[name] is not None for name in ("bias_k", "static_k", "static_v")]
+            if asked["query"].dim() == 3 and not any(odd):
+                return _attention(asked)
         return func(*args, **(kwargs or {}))
-
-
-def _is_odd(call: Mapping[str, Any]) -> bool:
-    return (
-        call["training"]
-        or call["in_proj_weight"] is None
-        or call["query"].dim() != 3
-        or call["add_zero_attn"]
-        or any(call[name] is not None for name in ("bias_k", "static_k", "static_v"))
-    )
 
 
 def _attention(call: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:

@@ -86,13 +86,7 @@ class Graph:
 
 def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None = None) -> Graph:
     """Follow a model of flexible layers once, and sort its channels into groups. The outputs are no group."""
-    trace = follow(
-        model,
-        example_input,
-        input_axis=input_axis,
-        handlers=HANDLERS,
-        prepare=lambda trace: _join_heads(model, trace),
-    )
+    trace = follow(model, example_input, input_axis, HANDLERS)
     modules, products = dict(model.named_modules()), tuple(trace.products.values())
     for product in products:  # a gate can only be attached to a layer that is known
         if product.axis is not None and not isinstance(modules[product.weight.rpartition(".")[0]], CONSUMERS):
@@ -109,16 +103,6 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
             group_of[trace.axes[part.tensor, part.axis][part.positions.numpy()]] = index
     named = (replace(group, name=name) for group, name in zip(groups, names, strict=True))
     return Graph(tuple(named), products, group_of)
-
-
-def _join_heads(model: nn.Module, trace: Trace) -> None:
-    """All rows of the projections that belong to one head of an attention layer are one channel."""
-    for name, module in model.named_modules():
-        if isinstance(module, FlexibleAttention):
-            rows = [trace.axes[f"{name}.{weight}".lstrip("."), 0] for weight in module.projections()]
-            by_head = np.concatenate(rows).reshape(3, -1, module.head_dim)
-            for head in range(by_head.shape[1]):
-                trace.atoms.join_all(by_head[:, head].ravel())
 
 
 def _alike(trace: Trace) -> list[Labels]:

@@ -159,17 +159,16 @@ def _activation_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor
     a, b = (tracer.activation(x) for x in (left, right))
     a, b = (x if x.dim() == 3 else x[None] for x in (a, b))
     macs = a.shape[1] * a.shape[2] * b.shape[2]
-    if is_constant(roots_of(tracer, a), (1, 2)) and is_constant(roots_of(tracer, b), (1, 2)):
-        heads = [x[:, 0, 0].contiguous().numpy() for x in (a, b)]
-        tracer.trace.atoms.join(*heads)
-        made = np.where(heads[0] == NONE, heads[1], heads[0])
-        tracer.trace.add(Product(macs, "", np.array([NONE]), made))
-        tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
-        return
-    for labels in (a, b):
-        pin(tracer, labels)
-    tracer.trace.add(Product(macs, "", np.array([NONE]), np.full(a.shape[0], PINNED)))
-    tracer.label(out, all_alike(PINNED, out.shape))
+    if all(is_constant(roots_of(tracer, labels), (1, 2)) for labels in (a, b)):
+        made, others = (along_dim(labels, 0) for labels in (a, b))
+        tracer.trace.atoms.join(made, others)
+        made = np.where(made == NONE, others, made)
+    else:
+        for labels in (a, b):
+            pin(tracer, labels)
+        made = np.full(a.shape[0], PINNED)
+    tracer.trace.add(Product(macs, "", np.array([NONE]), made))
+    tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
 
 
 def _axis_of(view: WeightView, inner: int, outer: int) -> int:
@@ -191,8 +190,9 @@ _MOVES = """
 _RESHAPES = "view _unsafe_view".split()
 _COPIES = "clone detach lift_fresh _to_copy".split()
 #: results that have nothing to do with the channels of the operands
-_FRESH = "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty".split()
-_SOFTMAXES = "_softmax _log_softmax _safe_softmax".split()
+_FRESH = """
+    zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty bernoulli
+""".split()
 #: neighbours in space or time are mixed, channel by channel
 _SPATIAL = """
     max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest1d upsample_nearest2d
@@ -209,10 +209,7 @@ def move(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
         for i, tensor in enumerate(_as_list(out)):
             tracer.label(tensor, WeightView(view.name, [_as_list(m)[i] for m in moved]))
         return
-    if isinstance(first, Tensor):
-        labels: Any = tracer.activation(first)
-    else:
-        labels = [tracer.activation(tensor) for tensor in first]
+    labels: Any = tracer.activation(first) if isinstance(first, Tensor) else [tracer.activation(x) for x in first]
     for tensor, label in zip(_as_list(out), _as_list(_moved(func, labels, args[1:], kwargs)), strict=True):
         tracer.label(tensor, label)
 
@@ -257,29 +254,19 @@ def layer_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
 
 
 def reduction(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
-    """What is summed or averaged must be of one channel; channels that are averaged with others must stay."""
+    """Sums, means, softmaxes: channels that are mixed with others must stay."""
     labels = tracer.activation(args[0])
     names = [argument.name for argument in func._schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}.get("dim")
-    dims = list(range(labels.dim())) if given in (None, []) else [given] if isinstance(given, int) else list(given)
-    dims = [dim % labels.dim() for dim in dims]
-    roots = roots_of(tracer, labels)
-    if not is_constant(roots, dims):
+    dims = list(range(labels.dim())) if given in (None, []) else [given] if isinstance(given, int) else given
+    if not is_constant(roots_of(tracer, labels), [dim % labels.dim() for dim in dims]):
         pin(tracer, labels)
         labels = all_alike(PINNED, labels.shape)
     for result in _as_list(out):
         reduced = labels
         for dim in dims if result.shape != labels.shape else ():
             reduced = reduced.narrow(dim, 0, 1)
-        tracer.label(result, reduced.reshape(result.shape) if reduced.shape != result.shape else reduced)
-
-
-def softmax(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
-    """A missing channel changes all others, unless the sum goes over time."""
-    labels = tracer.activation(args[0])
-    if not is_constant(roots_of(tracer, labels), [args[1] % labels.dim()]):
-        pin(tracer, labels)
-    tracer.label(out, labels)
+        tracer.label(result, reduced.reshape(result.shape))
 
 
 def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
@@ -307,10 +294,6 @@ def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) ->
     tracer.label(out, along(along_dim(view.labels[1], 1), out.dim() - 1, out.shape))
 
 
-def fresh(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
-    """No channels."""
-
-
 def _moved(func: Any, labels: Any, args: Any, kwargs: Any) -> Any:
     name = func._overloadpacket.__name__
     if name in _COPIES:
@@ -325,9 +308,8 @@ def _as_list(value: Any) -> list[Any]:
 #: by name of the operator, or of a tag that PyTorch gives it
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys([*_MOVES, *_RESHAPES, *_COPIES], move),
-    **dict.fromkeys([*_FRESH, "bernoulli"], fresh),
-    **dict.fromkeys(["reduction", "cumsum"], reduction),
-    **dict.fromkeys(_SOFTMAXES, softmax),
+    **dict.fromkeys(_FRESH, lambda *_: None),
+    **dict.fromkeys(["reduction", "cumsum", "_softmax", "_log_softmax", "_safe_softmax"], reduction),
     **dict.fromkeys(_SPATIAL, spatial),
     **dict.fromkeys(_NORMS, batch_norm),
     **dict.fromkeys(["mm", "addmm", "bmm", "baddbmm"], product),

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import BenchError
-from bench.widths.flexible import unfused_attention
+from bench.widths.flexible import FlexibleAttention, unfused_attention
 
 Labels = NDArray[np.int64]
 
@@ -196,22 +196,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return isinstance(labels, WeightView) or bool((labels != NONE).any())
 
 
-def follow(
-    model: nn.Module,
-    example_input: Tensor,
-    *,
-    input_axis: int | None,
-    handlers: Mapping[str, Handler],
-    prepare: Callable[[Trace], None],
-) -> Trace:
-    """Run a model once, in eval mode, and say what became of every channel.
+def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, handlers: Mapping[str, Handler]) -> Trace:
+    """Let a model of flexible layers compute once, in eval mode, and say what became of every channel.
 
     Args:
-        model: it has flexible layers only.
+        model: of flexible layers.
         example_input: one unit of work.
         input_axis: axis of the input whose entries are channels; None pins the whole input.
-        handlers: what each operator does to the channels of its operands, by name.
-        prepare: called before the run, to join channels that belong together by the nature of their layer.
+        handlers: what each operator does to the channels of its operands, by name of the operator or one of its tags.
 
     Raises:
         BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
@@ -220,7 +212,7 @@ def follow(
     tensors = {n: t for n, t in (*model.named_parameters(), *model.named_buffers()) if t.dim()}
     axes = {(n, i): atoms.new(length) for n, t in tensors.items() for i, length in enumerate(t.shape)}
     trace = Trace(atoms, axes)
-    prepare(trace)
+    _join_heads(model, trace)
     tracer = Tracer(trace, handlers)
     for name, tensor in tensors.items():
         tracer.label(tensor, WeightView(name, [along(axes[name, i], i, tensor.shape) for i in range(tensor.dim())]))
@@ -235,6 +227,16 @@ def follow(
     for output in _tensors(outputs):
         atoms.pin(tracer.activation(output).contiguous().numpy())
     return trace
+
+
+def _join_heads(model: nn.Module, trace: Trace) -> None:
+    """All rows of the projections that belong to one head of an attention layer are one channel."""
+    for name, module in model.named_modules():
+        if isinstance(module, FlexibleAttention):
+            rows = [trace.axes[f"{name}.{weight}".lstrip("."), 0] for weight in module.projections()]
+            by_head = np.concatenate(rows).reshape(3, -1, module.head_dim)
+            for head in range(by_head.shape[1]):
+                trace.atoms.join_all(by_head[:, head].ravel())
 
 
 def all_alike(label: int, shape: Iterable[int]) -> Tensor:
