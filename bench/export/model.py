@@ -32,6 +32,8 @@ from bench.widths.widths import Widths
 #: the last opset of PyTorch's exporter that keeps batch and time free without tracing through torch.export
 OPSET = 17
 
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
@@ -40,7 +42,7 @@ class OnnxModel:
     data: bytes
 
     def session(self, *, optimized: bool = True) -> onnxruntime.InferenceSession:
-        """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it runs the graph node by node."""
+        """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it computes node by node."""
         options = onnxruntime.SessionOptions()
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -123,9 +125,6 @@ class Predictor:
         """Outputs for a batch of inputs."""
         output = self._session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})[0]
         return torch.from_numpy(np.asarray(output))
-
-
-logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:

@@ -71,7 +71,7 @@ def _formula(func: Any) -> Callable[..., int] | None:
 
 
 def _recurrent_layer(sequence: Tensor, from_input: Tensor, from_hidden: Tensor, *_: Any, **__: Any) -> int:
-    """One direction of an LSTM layer, which oneDNN runs as one operator: (T, B, I) through (4H, I) and (4H, H)."""
+    """One direction of an LSTM layer, which oneDNN computes by one operator: (T, B, I) through (4H, I) and (4H, H)."""
     return sequence.shape[0] * sequence.shape[1] * (from_input.numel() + from_hidden.numel())
 
 
@@ -82,7 +82,7 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     mode and left in the mode it was in.
 
     Raises:
-        BenchError: the model runs an operator whose cost is unknown; the message names it.
+        BenchError: the model uses an operator whose cost is unknown; the message names it.
     """
     modes = {module: module.training for module in model.modules()}
     counter = _MacCounter()

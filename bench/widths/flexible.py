@@ -143,7 +143,7 @@ def _additive(mask: Tensor | None, queries: Tensor) -> Tensor | None:
 
 @contextmanager
 def unfused_attention() -> Iterator[None]:
-    """While this lasts, attention runs as operators of its own; the fused kernel of eval mode hides its products."""
+    """While this lasts, attention computes by separate operators; the fused kernel of eval mode hides its products."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,4 +1,4 @@
-"""Gates on the features of a model while it runs: attached where they are consumed, and gone without a trace."""
+"""Gates on the features of a model: attached to the layers that consume them, for as long as a context lasts."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence

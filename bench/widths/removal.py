@@ -30,21 +30,8 @@ def kept_channels(model: nn.Module) -> list[Kept]:
     return [dict(step) for step in model.__dict__.get(_ATTRIBUTE, [])]
 
 
-def remember(small: nn.Module, before: nn.Module, dead: Mapping[str, Tensor]) -> nn.Module:
-    """Note on the smaller model what it was made from.
-
-    Args:
-        small: the model after the cut.
-        before: the model before it.
-        dead: by group a mask of the channels that went, (size,).
-    """
-    step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
-    small.__dict__[_ATTRIBUTE] = [*kept_channels(before), *([step] if step else [])]
-    return small
-
-
 def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Attributes) -> nn.Module:
-    """A copy of a model without some channels.
+    """A copy of a model without some channels, which remembers the channels that it kept.
 
     Args:
         model: of flexible layers.
@@ -68,6 +55,8 @@ def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor
     for (tensor, axis), positions in cuts.items():
         if tensor == INPUT:
             small = _narrowed(small, axis, torch.cat(positions), groups)
+    step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
+    small.__dict__[_ATTRIBUTE] = [*kept_channels(model), *([step] if step else [])]
     return small
 
 
@@ -112,8 +101,8 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
 
 def _narrowed(model: nn.Module, axis: int, dead: Tensor, groups: Sequence[Group]) -> nn.Module:
     """The model behind a selection of the input; a model that selects already selects less."""
-    part = next(part for group in groups for part in group.parts if part.tensor == INPUT)
-    live = part.positions[~torch.isin(part.positions, dead)]
+    bands = torch.cat([part.positions for group in groups for part in group.parts if part.tensor == INPUT])
+    live = bands[~torch.isin(bands, dead)].sort().values
     if not isinstance(model, Selection):
         return Selection(model, axis, live)
     return Selection(model.model, axis, model.indices[torch.isin(model.indices, live)])

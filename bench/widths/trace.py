@@ -1,6 +1,6 @@
-"""Follows channels through one run of a model: which weights make them, which read them, which share them.
+"""Follows channels through one pass of a model: which weights make them, which read them, which share them.
 
-Beside every tensor of the run goes a tensor of the same shape that says for each element which channel it belongs to.
+Beside every tensor goes a tensor of the same shape that says for each element which channel it belongs to.
 Whatever moves elements (a view, a concatenation, a flip) moves these labels in the same way, so that any wiring is
 followed by the operators themselves. Where elements of two tensors meet, their channels are joined: they can only be
 kept or removed together.
@@ -127,7 +127,7 @@ class Trace:
 
 
 class WeightView:
-    """A parameter or buffer as the run sees it: for each of its axes the channels, in the shape of the view."""
+    """A parameter or buffer as an operator sees it: for each of its axes the channels, in the shape of the view."""
 
     def __init__(self, name: str, labels: list[Tensor]) -> None:
         self.name, self.labels = name, labels
@@ -286,7 +286,7 @@ def _named_layers(model: nn.Module, layers: list[tuple[str, str]]) -> Iterator[N
 
 @contextmanager
 def _single_operators() -> Iterator[None]:
-    """Let recurrences and attention run as the products that they consist of, instead of one fused operator."""
+    """Let recurrences and attention compute by the products that they consist of, not by one fused operator."""
     mkldnn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:

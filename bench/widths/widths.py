@@ -13,7 +13,7 @@ from bench.widths.cost import Sizes, count_macs, largest_within, product_costs, 
 from bench.widths.flexible import make_flexible
 from bench.widths.gating import Gate, Live, batch_axes, gated
 from bench.widths.groups import Group, build_graph
-from bench.widths.removal import Attributes, find_attributes, remember, without
+from bench.widths.removal import Attributes, find_attributes, without
 
 
 class Widths:
@@ -135,8 +135,7 @@ class Widths:
 
     def keep(self, indices: Mapping[str, Tensor]) -> nn.Module:
         """The physically smaller model, a copy; in eval mode it equals the model gated with the same channels."""
-        dead = self._dead(indices)
-        return remember(without(self.model, self._all, dead, self._attributes), self.model, dead)
+        return without(self.model, self._all, self._dead(indices), self._attributes)
 
     def gate(self, gates: Mapping[str, Gate], live: Mapping[str, Live] | None = None) -> AbstractContextManager[None]:
         """While this context lasts, the features of the named groups pass through gates where they are consumed.
