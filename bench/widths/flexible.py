@@ -94,8 +94,7 @@ def heads_of(
     """Queries, keys and values of each head, (B, heads, T, head_dim).
 
     Args:
-        inputs: query, key and value, (T, B, ...): the order in which PyTorch's own layer is exported, so that runtimes
-            fuse the same operators.
+        inputs: query, key and value, (T, B, ...): in this order runtimes find the operators that they fuse.
         weights: of the three projections, (E, ...), or all of them in one, (3 E, ...).
         bias: of the three projections, (3 E,).
         split: (heads, head_dim); one of them may be -1.
@@ -117,12 +116,11 @@ def attend(
     """What each head gathers, (B, heads, T, head_dim), and with which weights, (B, heads, T, S), if they are needed.
 
     Args:
-        heads: queries, keys and values of each head, (B, heads, T or S, head_dim).
+        heads: queries, keys and values, (B, heads, T or S, head_dim).
         scale: of their products.
-        masks: of pairs, (T, S) or (B, heads, T, S), and of keys, (B, S): what is added to the scores, or True for what
-            is hidden.
+        masks: of pairs, (T, S) or (B, heads, T, S), and of keys, (B, S): added to the scores, or True where hidden.
         dropout: share of the weights that is dropped.
-        need_weights: ONNX needs them always, since it has no single operator for attention.
+        need_weights: without them one operator does it all, except in ONNX, which has none.
     """
     q, k, v = heads
     pairs, keys = (_additive(mask, q) for mask in masks)
@@ -208,6 +206,8 @@ class FlexibleAttention(nn.MultiheadAttention):
         return [done[place] for place in places]
 
 
+#: attribute of a layer -> the option that sets it
+_UNKNOWN = {"proj_size": "proj_size", "bias_k": "add_bias_kv", "add_zero_attn": "add_zero_attn"}
 _FLEXIBLE: dict[type[nn.Module], type[nn.Module]] = {
     nn.GRU: FlexibleGRU,
     nn.LSTM: FlexibleLSTM,
@@ -226,21 +226,15 @@ def make_flexible(model: nn.Module) -> None:
         BenchError: a layer uses an option that the flexible form does not have; the message names the layer.
     """
     for name, module in model.named_modules():
-        if type(module) in _FLEXIBLE:
-            _refuse_options(name, module)
-            module.__class__ = _FLEXIBLE[type(module)]
-            if isinstance(module, FlexibleAttention):
-                module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
-
-
-def _refuse_options(name: str, module: nn.Module) -> None:
-    option = None
-    if isinstance(module, nn.RNNBase) and module.proj_size:
-        option = "proj_size"
-    if isinstance(module, nn.MultiheadAttention) and (module.bias_k is not None or module.add_zero_attn):
-        option = "add_bias_kv" if module.bias_k is not None else "add_zero_attn"
-    if option:
-        raise BenchError(f"the width graph does not know {type(module).__name__} with {option} (layer {name!r})")
+        if type(module) not in _FLEXIBLE:
+            continue
+        for attribute, option in _UNKNOWN.items():
+            if isinstance(value := getattr(module, attribute, None), Tensor) or value:
+                kind = type(module).__name__
+                raise BenchError(f"the width graph does not know {kind} with {option} (layer {name!r})")
+        module.__class__ = _FLEXIBLE[type(module)]
+        if isinstance(module, FlexibleAttention):
+            module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
 
 
 def _same(x: Tensor) -> Tensor:

@@ -48,19 +48,14 @@ def _input_shapes(model: nn.Module, batch: Tensor) -> dict[str, torch.Size]:
 @contextmanager
 def gated(
     model: nn.Module,
-    batch_axes: Mapping[str, int],
+    axes: Mapping[str, int],
     groups: Sequence[Group],
     gates: Mapping[str, Gate],
     live: Mapping[str, Live],
 ) -> Iterator[None]:
     """While this lasts, gates act on the consumers of groups, and LayerNorms take statistics over what is alive.
 
-    Args:
-        model: of flexible layers.
-        batch_axes: the axis of the examples in each layer's input.
-        groups: of the model.
-        gates: by name of the group.
-        live: by name of the group.
+    ``axes`` says for each layer which axis of its input is the batch; gates and live are by name of the group.
     """
     consumers, norms = defaultdict(list), defaultdict(list)
     for group in groups:
@@ -71,9 +66,9 @@ def gated(
                 norms[part.layer].append((part, live[group.name]))
     with ExitStack() as stack:
         for name, own in consumers.items():
-            _attach(model.get_submodule(name), own, batch_axes.get(name, 0), stack)
+            _attach(model.get_submodule(name), own, axes.get(name, 0), stack)
         for name, alive in norms.items():
-            hook = _live_statistics(alive, batch_axes.get(name, 0))
+            hook = _live_statistics(alive, axes.get(name, 0))
             stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
         yield
 

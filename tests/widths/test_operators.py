@@ -174,6 +174,11 @@ class Ranked(nn.Module):
         (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm '1'"),
         (nn.Sequential(nn.LSTM(4, 6, proj_size=3)), (1, 7, 4), "LSTM with proj_size.*'0'"),
         (nn.Sequential(nn.MultiheadAttention(4, 2, add_bias_kv=True)), (1, 7, 4), "Attention with add_bias_kv.*'0'"),
+        (
+            nn.Sequential(nn.MultiheadAttention(4, 2, add_zero_attn=True)),
+            (1, 7, 4),
+            "Attention with add_zero_attn.*'0'",
+        ),
     ],
 )
 def test_an_unknown_operator_is_named(model: nn.Module, shape: tuple[int, ...], named: str) -> None:
