@@ -1,1 +1,1 @@
-"""The deployment format: the ONNX file of a finished model, what it costs, how fast it runs."""
+"""The deployment format: the ONNX file of a finished model, what it costs, how fast it is."""

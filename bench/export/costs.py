@@ -1,10 +1,8 @@
 """What the exported file costs, read from its graph: the same counting for every method, whatever made the file."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -12,123 +10,6 @@ from onnx import helper, numpy_helper
 
 from bench.errors import BenchError
 from bench.export.model import OnnxModel
-
-#: operators that move values without changing them
-_MOVES = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast")
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A weight in the file.
-
-    Attributes:
-        size: number of its elements.
-        nonzero: how many of them are not zero (not the zero point, if they are integers).
-        bits: of one element.
-    """
-
-    size: int
-    nonzero: int
-    bits: int
-
-
-class Graph:
-    """The nodes of an exported model, with the shapes that its tensors have for an input of a given shape.
-
-    Args:
-        model: the file.
-        input_shape: of its input.
-        wanted: names of the operators whose operands' shapes will be asked for.
-    """
-
-    def __init__(self, model: OnnxModel, input_shape: tuple[int, ...], wanted: Iterable[str]) -> None:
-        loaded = onnx.load_from_string(model.data)
-        self.nodes = loaded.graph.node
-        self.weights = {tensor.name: tensor for tensor in loaded.graph.initializer}
-        self.weights |= {node.output[0]: node.attribute[0].t for node in self.nodes if _is_constant(node)}
-        self._makers = {output: node for node in self.nodes for output in node.output}
-        self._shapes = self._measured(loaded, input_shape, set(wanted))
-
-    def _measured(self, loaded: Any, input_shape: tuple[int, ...], wanted: set[str]) -> dict[str, tuple[int, ...]]:
-        """Shapes from one run: inference by rules stops at the first length that the graph itself computes."""
-        source = loaded.graph.input[0]
-        zeros = np.zeros(input_shape, helper.tensor_dtype_to_np_dtype(source.type.tensor_type.elem_type))
-        shapes = {name: tuple(tensor.dims) for name, tensor in self.weights.items()} | {source.name: input_shape}
-        there = {"", *shapes, *(output.name for output in loaded.graph.output)}
-        for node in self.nodes:
-            if node.op_type in wanted:
-                new = [name for name in dict.fromkeys((*node.input, *node.output[:1])) if name not in there]
-                loaded.graph.output.extend(onnx.ValueInfoProto(name=name) for name in new)
-                there.update(new)
-        session = OnnxModel(loaded.SerializeToString()).session(optimized=False)
-        values = session.run(None, {source.name: zeros})
-        return shapes | {o.name: value.shape for o, value in zip(session.get_outputs(), values, strict=True)}
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of an operand or the first result of a wanted operator."""
-        return self._shapes[name]
-
-    def maker(self, name: str) -> Any:
-        """The node that computes a tensor, or None."""
-        return self._makers.get(name)
-
-    def stored(self, name: str, zero_point: str = "") -> Stored | None:
-        """The weight behind an operand; None if it is computed from the input."""
-        if name in self.weights:
-            return _stored(self.weights[name], self.weights.get(zero_point))
-        maker = self.maker(name)
-        if maker is not None and maker.op_type in _MOVES:
-            return self.stored(maker.input[0])
-        if maker is not None and maker.op_type == "DequantizeLinear":
-            return self.stored(maker.input[0], *maker.input[2:3])
-        if maker is not None and maker.op_type == "Mul" and maker.input[1] in self.weights:  # integers times a scale
-            return self.stored(maker.input[0])
-        return None
-
-    def bits(self, name: str) -> int:
-        """Bits of an operand: as stored; of an activation 8 behind a quantise-dequantise pair, else 32."""
-        weight = self.stored(name)
-        if weight is not None:
-            return weight.bits
-        maker = self.maker(name)
-        return 8 if maker is not None and maker.op_type == "DequantizeLinear" else 32
-
-
-def _is_constant(node: Any) -> bool:
-    """Whether a node is numbers that a model carries along, as an initializer is.
-
-    All alike they say nothing: the zeros of a first state, the ones of a norm without weights.
-    """
-    if node.op_type != "Constant" or node.attribute[0].name != "value" or not node.attribute[0].t.dims:
-        return False
-    values = numpy_helper.to_array(node.attribute[0].t)
-    return bool((values != values.flat[0]).any())
-
-
-def _stored(tensor: Any, zero_point: Any) -> Stored:
-    values = numpy_helper.to_array(tensor)
-    zero = np.zeros(1, values.dtype) if zero_point is None else numpy_helper.to_array(zero_point)
-    if zero.ndim == 2:  # (directions, gates H) of an LSTM whose weights are (directions, columns, gates H)
-        zero = zero[:, None]
-    elif zero.size > 1:  # one for each channel, whose axis is the one of this length
-        axis = values.shape.index(zero.size)
-        zero = zero.reshape([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
-    return Stored(values.size, int(np.count_nonzero(values != zero)), _bits(tensor.data_type))
-
-
-@lru_cache
-def _bits(data_type: int) -> int:
-    name = onnx.TensorProto.DataType.Name(data_type)
-    return 4 if name in ("INT4", "UINT4") else helper.tensor_dtype_to_np_dtype(data_type).itemsize * 8
-
-
-@dataclass(frozen=True)
-class Work:
-    """MACs of one node, those with a non-zero weight, and MACs x weight bits x activation bits."""
-
-    macs: int
-    effective: int
-    bops: int
 
 
 @dataclass(frozen=True)
@@ -153,104 +34,18 @@ _LINEAR = _Form(3, 5, (1, 2, 4, 5, 6, 7), integer=True)
 _CONVOLUTIONS = {"Conv": _Form(), "ConvInteger": _INTEGER, "QLinearConv": _LINEAR}
 _PRODUCTS = {
     **_CONVOLUTIONS,
-    "ConvTranspose": _Form(),
-    "Gemm": _Form(),
-    "MatMul": _Form(),
-    "Einsum": _Form(),
-    "MatMulInteger": _INTEGER,
-    "DynamicQuantizeMatMul": _INTEGER,
+    **dict.fromkeys(("ConvTranspose", "Gemm", "MatMul", "Einsum"), _Form()),
+    **dict.fromkeys(("MatMulInteger", "DynamicQuantizeMatMul"), _INTEGER),
     "MatMulIntegerToFloat": _Form(1, 5, (2, 3, 4, 5), integer=True),
     "QLinearMatMul": _LINEAR,
     "QGemm": _Form(3, 5, (1, 2, 4, 5, 7, 8), integer=True),
 }
 #: recurrent layers, and where they find the zero points of W (from the input) and R (from the hidden state)
-_RECURRENT: dict[str, tuple[int | None, int | None]] = {
-    "GRU": (None, None),
-    "LSTM": (None, None),
-    "RNN": (None, None),
-    "DynamicQuantizeLSTM": (9, 11),
-}
-#: every operator with a formula
-COSTLY = {*_PRODUCTS, *_RECURRENT}
-
-
-def work(node: Any, graph: Graph) -> Work:
-    """Cost of a node whose operator is in ``COSTLY``."""
-    return _recurrent(node, graph) if node.op_type in _RECURRENT else _product(node, graph)
-
-
-def scales(node: Any, graph: Graph) -> list[str]:
-    """Operands that are scales or zero points of the quantisation, and no weights."""
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        return list(node.input[1:])
-    if node.op_type == "DynamicQuantizeLSTM":
-        return list(node.input[8:])
-    if node.op_type == "Mul":  # with the scale of an activation, behind an integer product, or with stored integers
-        makers = [graph.maker(name) for name in node.input]
-        return list(node.input) if any(m is not None and _is_scaled(m, graph) for m in makers) else []
-    form = _PRODUCTS.get(node.op_type, _Form())
-    return [node.input[place] for place in form.scales if place < len(node.input)]
-
-
-def _is_scaled(maker: Any, graph: Graph) -> bool:
-    return maker.op_type == "DynamicQuantizeLinear" or (maker.op_type == "Cast" and maker.input[0] in graph.weights)
-
-
-def _operand(node: Any, place: int | None) -> str:
-    return node.input[place] if place is not None and place < len(node.input) else ""
-
-
-def _product(node: Any, graph: Graph) -> Work:
-    form = _PRODUCTS[node.op_type]
-    left, right = node.input[0], _operand(node, form.weight)
-    # a matrix may also stand to the left; a product of two activations, as in attention, has no weight
-    weight = graph.stored(right, _operand(node, form.zero_point)) or graph.stored(left)
-    macs = _macs(node, graph, left, right)
-    effective = macs if weight is None else round(macs * weight.nonzero / weight.size)
-    return Work(macs, effective, macs * (64 if form.integer else graph.bits(left) * graph.bits(right)))
-
-
-def _macs(node: Any, graph: Graph, left: str, right: str) -> int:
-    if node.op_type in _CONVOLUTIONS:  # (out, in / groups, *kernel) at each position of the result
-        return prod(graph.shape(node.output[0])) * prod(graph.shape(right)[1:])
-    if node.op_type == "ConvTranspose":  # (in, out / groups, *kernel) at each position of the input
-        return prod(graph.shape(left)) * prod(graph.shape(right)[1:])
-    if node.op_type == "Einsum":
-        return _einsum(node, [graph.shape(name) for name in node.input])
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return prod(graph.shape(node.output[0])) * graph.shape(left)[0 if transposed else -1]
-
-
-def _einsum(node: Any, shapes: list[tuple[int, ...]]) -> int:
-    """Product of the lengths of all indices; those that only one side has and the result has not are summed before."""
-    equation = next(a.s.decode() for a in node.attribute if a.name == "equation").replace(" ", "")
-    operands, _, result = equation.partition("->")
-    sides = operands.split(",")
-    if len(sides) == 1:
-        return 0
-    if len(sides) > 2 or "." in equation or not result:
-        raise BenchError(
-            f"cannot count the MACs of einsum {equation!r}: write it as products of two operands with all indices named"
-        )
-    sizes = {i: size for side, shape in zip(sides, shapes, strict=True) for i, size in zip(side, shape, strict=True)}
-    shared = set(sides[0]) & set(sides[1])
-    return prod(sizes[index] for index in shared | set(result)) if shared - set(result) else 0
-
-
-def _recurrent(node: Any, graph: Graph) -> Work:
-    """(T, B, I) through W (directions, gates H, I) and R (directions, gates H, H): all elements work at each step."""
-    steps = prod(graph.shape(node.input[0])[:2])
-    macs = effective = bops = 0
-    for name, zero in zip(node.input[1:3], _RECURRENT[node.op_type], strict=True):
-        weight = graph.stored(name, _operand(node, zero))
-        size = prod(graph.shape(name)) if weight is None else weight.size
-        macs += steps * size
-        effective += steps * (size if weight is None else weight.nonzero)
-        bops += steps * size * (64 if node.op_type == "DynamicQuantizeLSTM" else 32 * graph.bits(name))
-    return Work(macs, effective, bops)
-
-
-#: operators of ONNX without multiply-accumulates worth the name
+_RECURRENT = {**dict.fromkeys(("GRU", "LSTM", "RNN"), (None, None)), "DynamicQuantizeLSTM": (9, 11)}
+_COSTLY = {*_PRODUCTS, *_RECURRENT}
+#: operators that move values without changing them
+_MOVES = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast")
+#: operators without multiply-accumulates worth the name
 _FREE = set(
     """
     Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Clip Sign Relu LeakyRelu Sigmoid Tanh Erf Softmax
@@ -290,27 +85,179 @@ def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:
     Raises:
         BenchError: the file has an operator whose cost is unknown; the message names it.
     """
-    graph = Graph(model, input_shape, COSTLY)
-    macs = effective = bops = 0
+    graph = OnnxGraph(model, input_shape)
+    works = []
     for node in graph.nodes:
-        if node.op_type in COSTLY:
-            cost = work(node, graph)
-            macs += cost.macs
-            effective += cost.effective
-            bops += cost.bops
+        if node.op_type in _COSTLY:
+            works.append(_recurrent_work(node, graph) if node.op_type in _RECURRENT else _product_work(node, graph))
         elif node.op_type not in _FREE:
             raise BenchError(
                 f"cannot count the MACs of ONNX operator {node.op_type!r}: add its formula to bench/export/costs.py"
             )
+    macs, effective, bops = (sum(column) for column in zip((0, 0, 0), *works, strict=True))
     return Costs(_stored_weights(graph), macs, effective, bops, len(model.data))
 
 
-def _stored_weights(graph: Graph) -> int:
+class Weight(NamedTuple):
+    """A weight in the file: its elements, how many are not zero (not the zero point, if integers), bits of each."""
+
+    size: int
+    nonzero: int
+    bits: int
+
+
+class OnnxGraph:
+    """The nodes of an exported model, with the shapes that tensors have for an input of a given shape.
+
+    Attributes:
+        nodes: in the order of the file.
+        constants: numbers in the file, by name: initializers, and nodes that are as good.
+        makers: the node that computes a tensor, by its name.
+        shapes: of the operands and the first result of every operator that costs.
+    """
+
+    def __init__(self, model: OnnxModel, input_shape: tuple[int, ...]) -> None:
+        loaded = onnx.load_from_string(model.data)
+        self.nodes = loaded.graph.node
+        self.constants = {tensor.name: tensor for tensor in loaded.graph.initializer}
+        self.constants |= {node.output[0]: node.attribute[0].t for node in self.nodes if _is_constant(node)}
+        self.makers = {output: node for node in self.nodes for output in node.output}
+        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(tensor.dims) for name, tensor in self.constants.items()}
+        self._measure(loaded, input_shape)
+
+    def _measure(self, loaded: Any, input_shape: tuple[int, ...]) -> None:
+        """Shapes from one pass: inference by rules stops at the first length that the graph itself computes."""
+        source = loaded.graph.input[0]
+        self.shapes[source.name] = input_shape
+        there = {"", *self.shapes, *(output.name for output in loaded.graph.output)}
+        names = [name for node in self.nodes if node.op_type in _COSTLY for name in (*node.input, node.output[0])]
+        new = [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in there]
+        loaded.graph.output.extend(new)
+        session = OnnxModel(loaded.SerializeToString()).session(optimized=False)
+        zeros = np.zeros(input_shape, helper.tensor_dtype_to_np_dtype(source.type.tensor_type.elem_type))
+        values = session.run(None, {source.name: zeros})
+        self.shapes |= {o.name: value.shape for o, value in zip(session.get_outputs(), values, strict=True)}
+
+    def weight(self, name: str, zero_point: str = "") -> Weight | None:
+        """The weight behind an operand; None if it is computed from the input."""
+        if name in self.constants:
+            return _weight(self.constants[name], self.constants.get(zero_point))
+        maker = self.makers.get(name)
+        if maker is None:
+            return None
+        if maker.op_type == "DequantizeLinear":
+            return self.weight(maker.input[0], *maker.input[2:3])
+        scaled = maker.op_type == "Mul" and maker.input[1] in self.constants  # integers times a scale
+        return self.weight(maker.input[0]) if scaled or maker.op_type in _MOVES else None
+
+    def bits(self, name: str) -> int:
+        """Bits of an operand: as stored; of an activation 8 behind a quantise-dequantise pair, else 32."""
+        if (weight := self.weight(name)) is not None:
+            return weight.bits
+        return 8 if name in self.makers and self.makers[name].op_type == "DequantizeLinear" else 32
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether a node is numbers that a model carries along, as an initializer is.
+
+    All alike they say nothing: the zeros of a first state, the ones of a norm without weights.
+    """
+    if node.op_type != "Constant" or node.attribute[0].name != "value" or not node.attribute[0].t.dims:
+        return False
+    values = numpy_helper.to_array(node.attribute[0].t)
+    return bool((values != values.flat[0]).any())
+
+
+def _weight(tensor: Any, zero_point: Any) -> Weight:
+    values = numpy_helper.to_array(tensor)
+    zero = np.zeros(1, values.dtype) if zero_point is None else numpy_helper.to_array(zero_point)
+    if zero.ndim == 2:  # (directions, gates H) of an LSTM whose weights are (directions, columns, gates H)
+        zero = zero[:, None]
+    elif zero.size > 1:  # one for each channel, whose axis is the one of this length
+        axis = values.shape.index(zero.size)
+        zero = zero.reshape([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
+    packed = onnx.TensorProto.DataType.Name(tensor.data_type) in ("INT4", "UINT4")
+    return Weight(values.size, int(np.count_nonzero(values != zero)), 4 if packed else values.dtype.itemsize * 8)
+
+
+#: MACs of one node, those with a non-zero weight, and MACs x weight bits x activation bits
+Work = tuple[int, int, int]
+
+
+def _operand(node: Any, place: int | None) -> str:
+    return node.input[place] if place is not None and place < len(node.input) else ""
+
+
+def _product_work(node: Any, graph: OnnxGraph) -> Work:
+    form = _PRODUCTS[node.op_type]
+    left, right = node.input[0], _operand(node, form.weight)
+    # a matrix may also stand to the left; a product of two activations, as in attention, has no weight
+    weight = graph.weight(right, _operand(node, form.zero_point)) or graph.weight(left)
+    macs = _product_macs(node, graph, left, right)
+    effective = macs if weight is None else round(macs * weight.nonzero / weight.size)
+    return macs, effective, macs * (64 if form.integer else graph.bits(left) * graph.bits(right))
+
+
+def _product_macs(node: Any, graph: OnnxGraph, left: str, right: str) -> int:
+    if node.op_type in _CONVOLUTIONS:  # (out, in / groups, *kernel) at each position of the result
+        return prod(graph.shapes[node.output[0]]) * prod(graph.shapes[right][1:])
+    if node.op_type == "ConvTranspose":  # (in, out / groups, *kernel) at each position of the input
+        return prod(graph.shapes[left]) * prod(graph.shapes[right][1:])
+    if node.op_type == "Einsum":
+        return _einsum_macs(node, [graph.shapes[name] for name in node.input])
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return prod(graph.shapes[node.output[0]]) * graph.shapes[left][0 if transposed else -1]
+
+
+def _einsum_macs(node: Any, shapes: list[tuple[int, ...]]) -> int:
+    """Product of the lengths of all indices; those that only one side has and the result has not are summed before."""
+    equation = next(a.s.decode() for a in node.attribute if a.name == "equation").replace(" ", "")
+    operands, _, result = equation.partition("->")
+    sides = operands.split(",")
+    if len(sides) == 1:
+        return 0
+    if len(sides) > 2 or "." in equation or not result:
+        raise BenchError(
+            f"cannot count the MACs of einsum {equation!r}: write it as products of two operands with all indices named"
+        )
+    sizes = {i: size for side, shape in zip(sides, shapes, strict=True) for i, size in zip(side, shape, strict=True)}
+    shared = set(sides[0]) & set(sides[1])
+    return prod(sizes[index] for index in shared | set(result)) if shared - set(result) else 0
+
+
+def _recurrent_work(node: Any, graph: OnnxGraph) -> Work:
+    """(T, B, I) through W (directions, gates H, I) and R (directions, gates H, H): all elements work at each step."""
+    steps = prod(graph.shapes[node.input[0]][:2])
+    macs = effective = bops = 0
+    for name, zero in zip(node.input[1:3], _RECURRENT[node.op_type], strict=True):
+        weight = graph.weight(name, _operand(node, zero))
+        size = prod(graph.shapes[name]) if weight is None else weight.size
+        macs += steps * size
+        effective += steps * (size if weight is None else weight.nonzero)
+        bops += steps * size * (64 if node.op_type == "DynamicQuantizeLSTM" else 32 * graph.bits(name))
+    return macs, effective, bops
+
+
+def _stored_weights(graph: OnnxGraph) -> int:
     """Elements of the weights and biases; scales, zero points and shape constants are none."""
-    skipped = {name for node in graph.nodes for name in scales(node, graph)}
-    used = {name for node in graph.nodes for name in node.input}
-    return sum(
-        prod(tensor.dims)
-        for name, tensor in graph.weights.items()
-        if name in used and name not in skipped and len(tensor.dims) > 0 and tensor.data_type != onnx.TensorProto.INT64
-    )
+    skipped = {name for node in graph.nodes for name in _scales(node, graph)}
+    used = {name for node in graph.nodes for name in node.input} - skipped
+    tensors = [tensor for name, tensor in graph.constants.items() if name in used and tensor.dims]
+    return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type != onnx.TensorProto.INT64)
+
+
+def _scales(node: Any, graph: OnnxGraph) -> list[str]:
+    """Operands that are scales or zero points of the quantisation, and no weights."""
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return list(node.input[1:])
+    if node.op_type == "DynamicQuantizeLSTM":
+        return list(node.input[8:])
+    if node.op_type == "Mul":  # with the scale of an activation, behind an integer product, or with stored integers
+        makers = [graph.makers[name] for name in node.input if name in graph.makers]
+        return list(node.input) if any(_is_scaled(maker, graph) for maker in makers) else []
+    form = _PRODUCTS.get(node.op_type, _Form())
+    return [node.input[place] for place in form.scales if place < len(node.input)]
+
+
+def _is_scaled(maker: Any, graph: OnnxGraph) -> bool:
+    return maker.op_type == "DynamicQuantizeLinear" or (maker.op_type == "Cast" and maker.input[0] in graph.constants)

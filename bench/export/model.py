@@ -1,11 +1,12 @@
 """A finished model on disk: the ONNX file that is scored, the weights and the recipe that build the module again."""
 
 import contextlib
+import inspect
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,22 @@ import onnxruntime
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.functional import linear, multi_head_attention_forward
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import MethodError
-from bench.export.attention import PlainAttention
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
+from bench.widths.flexible import attend, heads_of, unfused_attention
 from bench.widths.removal import kept_channels
 from bench.widths.widths import Widths
 
 #: the last opset of PyTorch's exporter that keeps batch and time free without tracing through torch.export
 OPSET = 17
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,7 @@ class OnnxModel:
     data: bytes
 
     def session(self, *, optimized: bool = True) -> onnxruntime.InferenceSession:
-        """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it runs the graph node by node."""
+        """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it computes node by node."""
         options = onnxruntime.SessionOptions()
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -56,7 +61,7 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     example = torch.cat([example_input, example_input])  # a batch of one could be frozen as a constant
     free = {0: "batch", example.dim() - 1: "time"}
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _plain_attention():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), unfused_attention(), PlainAttention():
         warnings.simplefilter("ignore")  # it announces that it will be replaced
         torch.onnx.export(
             model.eval(),
@@ -72,16 +77,42 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     return OnnxModel(buffer.getvalue())
 
 
-@contextlib.contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention as operators of its own: the fused kernel of eval mode has no counterpart in ONNX."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with PlainAttention():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+class PlainAttention(TorchFunctionMode):
+    """While it is active, ``nn.MultiheadAttention`` computes by the operators of ``FlexibleAttention``.
+
+    PyTorch's own form is traced through ``Tensor.unflatten``, which the exporter writes with the length of the example
+    as a constant, and leaves some sixty nodes about shapes for each layer. It stays in use for what it alone can do.
+    """
+
+    _signature = inspect.signature(multi_head_attention_forward)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is multi_head_attention_forward:
+            call = self._signature.bind(*args, **(kwargs or {}))
+            call.apply_defaults()
+            asked = call.arguments
+            odd = [asked[n] for n in ("training", "add_zero_attn")] + [asked["in_proj_weight"] is None]
+            odd += [asked[name] is not None for name in ("bias_k", "static_k", "static_v")]
+            if asked["query"].dim() == 3 and not any(odd):
+                return _attention(asked)
+        return func(*args, **(kwargs or {}))
+
+
+def _attention(call: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+    """What ``multi_head_attention_forward`` computes for a query of shape (T, B, E) in eval mode."""
+    query, count, features, mask = call["query"], call["num_heads"], call["embed_dim_to_check"], call["attn_mask"]
+    heads = heads_of((query, call["key"], call["value"]), [call["in_proj_weight"]], call["in_proj_bias"], (count, -1))
+    if mask is not None and mask.dim() == 3:
+        mask = mask.reshape(-1, count, *mask.shape[1:])
+    masks, scale = (mask, call["key_padding_mask"]), (features // count) ** -0.5
+    mixed, weights = attend(heads, scale, masks, dropout=0.0, need_weights=True)
+    mixed = mixed.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], features)
+    result = linear(mixed, call["out_proj_weight"], call["out_proj_bias"])
+    if weights is None or not call["need_weights"]:
+        return result, None
+    return result, weights.mean(1) if call["average_attn_weights"] else weights
 
 
 class Predictor:
@@ -94,9 +125,6 @@ class Predictor:
         """Outputs for a batch of inputs."""
         output = self._session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})[0]
         return torch.from_numpy(np.asarray(output))
-
-
-logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from bench.export.latency import BRIEF, Loaded, Run, compare_cpu_time, eager_run, measure_latency
+from bench.export.latency import BRIEF, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
 from bench.trial.compress import Setting
@@ -56,13 +56,13 @@ def latencies(task: Task, folder: TrialFolder, dense: nn.Module, dense_file: Loa
     file = Loaded(OnnxModel(folder.model_path.read_bytes()))
     measured = asdict(measure_latency(file, dense_file, example))
     for name, inputs in task.timed_inputs().items():
-        measured |= _brief(name, file.runs(inputs), dense_file.runs(inputs))
+        measured |= _brief(name, file.calls(inputs), dense_file.calls(inputs))
     module = rebuilt_model(task, folder.path)
     if module is not None:
-        measured |= _brief("eager", [eager_run(module, example)], [eager_run(dense, example)])
+        measured |= _brief("eager", [eager_call(module, example)], [eager_call(dense, example)])
     return measured
 
 
-def _brief(name: str, runs: Sequence[Run], dense_runs: Sequence[Run]) -> dict[str, float]:
-    compared = compare_cpu_time(runs, dense_runs, BRIEF)
+def _brief(name: str, calls: Sequence[Call], dense_calls: Sequence[Call]) -> dict[str, float]:
+    compared = compare_cpu_time(calls, dense_calls, BRIEF)
     return {f"latency_{name}_ms": compared.cpu_ms, f"latency_{name}_ratio": compared.ratio}

@@ -1,8 +1,8 @@
 """What widths cost: MACs counted, as a function of the widths, and the largest model within a budget."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,25 +14,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError, BudgetError
+from bench.widths.flexible import unfused_attention
 from bench.widths.groups import Graph
 from bench.widths.trace import Labels
 
-#: operators that are neither elementwise nor views and yet cost no multiply-accumulates worth the name
-_CHEAP = set(
+#: what PyTorch's tags say of operators without multiply-accumulates worth the name
+_FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view}
+#: the others without any
+_FREE = set(
     """
     native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm native_layer_norm native_group_norm
-    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d constant_pad_nd mean sum std var
-    var_mean amax amin max min argmax argmin any all cumsum sort topk linalg_vector_norm _softmax _safe_softmax
-    _log_softmax glu cat stack clone copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding index
-    index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros zeros_like
-    ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones reflection_pad1d
-    reflection_pad2d replication_pad1d lift_fresh bernoulli native_dropout upsample_nearest1d upsample_nearest2d
-    set squeeze unsqueeze transpose t item _local_scalar_dense fake_quantize_per_channel_affine_cachemask
+    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d constant_pad_nd cumsum sort topk
+    _softmax _safe_softmax _log_softmax glu cat stack copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding
+    index index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros
+    zeros_like ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones
+    reflection_pad1d reflection_pad2d replication_pad1d bernoulli native_dropout upsample_nearest1d
+    upsample_nearest2d squeeze item _local_scalar_dense fake_quantize_per_channel_affine_cachemask
     fake_quantize_per_tensor_affine_cachemask
     """.split()
 )
-
-Formula = Callable[..., int]
 
 
 class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -54,7 +54,7 @@ class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @cache  # a recurrent layer calls the same few operators at every time step
-def _formula(func: Any) -> Formula | None:
+def _formula(func: Any) -> Callable[..., int] | None:
     """What counts the MACs of an operator; None if it is free."""
     packet = func._overloadpacket
     if packet.__name__ == "mkldnn_rnn_layer":
@@ -62,7 +62,7 @@ def _formula(func: Any) -> Formula | None:
     if packet in flop_registry:
         flops = flop_registry[packet]
         return lambda *args, **kwargs: int(flops(*args, **kwargs)) // 2
-    if func.is_view or torch.Tag.pointwise in func.tags or packet.__name__.removesuffix("_") in _CHEAP:
+    if func.is_view or _FREE_TAGS & set(func.tags) or packet.__name__.removesuffix("_") in _FREE:
         return None
     raise BenchError(
         f"cannot count the MACs of operator {packet}: it is neither in PyTorch's table of formulas "
@@ -71,7 +71,7 @@ def _formula(func: Any) -> Formula | None:
 
 
 def _recurrent_layer(sequence: Tensor, from_input: Tensor, from_hidden: Tensor, *_: Any, **__: Any) -> int:
-    """One direction of an LSTM layer, which oneDNN runs as one operator: (T, B, I) through (4H, I) and (4H, H)."""
+    """One direction of an LSTM layer, which oneDNN computes by one operator: (T, B, I) through (4H, I) and (4H, H)."""
     return sequence.shape[0] * sequence.shape[1] * (from_input.numel() + from_hidden.numel())
 
 
@@ -82,36 +82,24 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     mode and left in the mode it was in.
 
     Raises:
-        BenchError: the model runs an operator whose cost is unknown; the message names it.
+        BenchError: the model uses an operator whose cost is unknown; the message names it.
     """
     modes = {module: module.training for module in model.modules()}
     counter = _MacCounter()
-    fastpath = torch.backends.mha.get_fastpath_enabled()  # fused attention would hide its products from the counter
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        with torch.no_grad(), unfused_attention(), sdpa_kernel(SDPBackend.MATH), counter:
             model.eval()(example_input)
     finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
         for module, mode in modes.items():
             module.training = mode
     return counter.macs
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How many entries of an axis are live: ``fixed`` plus ``repeats[name]`` for each channel of a group."""
-
-    fixed: int
-    repeats: Mapping[str, int]
-
-    def live(self, sizes: Mapping[str, Any]) -> Any:
-        """The live entries for these group sizes."""
-        return self.fixed + sum(count * sizes[name] for name, count in self.repeats.items())
+#: live entries of an axis: so many for each channel of a group, and last those of no group, under ""
+Extent = dict[str, int]
 
 
-@dataclass(frozen=True)
-class ProductCost:
+class ProductCost(NamedTuple):
     """A product costs ``unit`` MACs for every pair of a live input and a live output."""
 
     unit: int
@@ -120,7 +108,11 @@ class ProductCost:
 
     def macs(self, sizes: Mapping[str, Any]) -> Any:
         """MACs of the product for these group sizes."""
-        return self.unit * self.inputs.live(sizes) * self.outputs.live(sizes)
+        inputs, outputs = (
+            sum(count * sizes[name] if name else count for name, count in extent.items())
+            for extent in (self.inputs, self.outputs)
+        )
+        return self.unit * inputs * outputs
 
 
 def product_costs(graph: Graph) -> tuple[ProductCost, ...]:
@@ -134,7 +126,7 @@ def _extent(graph: Graph, atoms: Labels) -> Extent:
         graph.groups[index].name: int(count) // graph.groups[index].size
         for index, count in zip(*np.unique(owners[owners >= 0], return_counts=True), strict=True)
     }
-    return Extent(int((owners < 0).sum()), repeats)
+    return {**repeats, "": int((owners < 0).sum())}
 
 
 Sizes = dict[str, int]
@@ -184,16 +176,17 @@ def largest_within(
             f"{macs(smallest):,} ({macs(smallest) / macs(full):.4f} of the dense one); ask for a larger budget"
         )
     units = _ranked_units(scores, smallest, multiple)
-    taken = _longest_prefix(units, smallest, macs, limit)
-    sizes = _with_units(smallest, units[:taken])
+    counts = range(1, len(units) + 1)
+    taken = bisect_right(counts, limit, key=lambda count: macs(_grown(smallest, units[:count])))
+    sizes = _grown(smallest, units[:taken])
     blocked: set[str] = set()
     for unit in units[taken:]:  # a group's units come in order: what is behind one that does not fit does not fit
-        if unit.group not in blocked:
-            grown = sizes | {unit.group: sizes[unit.group] + unit.amount}
-            if macs(grown) <= limit:
-                sizes = grown
-            else:
-                blocked.add(unit.group)
+        if unit.group in blocked:
+            continue
+        if macs(grown := _grown(sizes, [unit])) <= limit:
+            sizes = grown
+        else:
+            blocked.add(unit.group)
     return sizes
 
 
@@ -205,19 +198,8 @@ def _ranked_units(scores: Mapping[str, Tensor], smallest: Sizes, multiple: int) 
     return sorted(units, key=lambda unit: -unit.score)
 
 
-def _with_units(sizes: Sizes, units: list[Unit]) -> Sizes:
+def _grown(sizes: Sizes, units: list[Unit]) -> Sizes:
     grown = dict(sizes)
     for unit in units:
         grown[unit.group] += unit.amount
     return grown
-
-
-def _longest_prefix(units: list[Unit], smallest: Sizes, macs: Callable[[Sizes], int], limit: float) -> int:
-    low, high = 0, len(units)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if macs(_with_units(smallest, units[:middle])) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return low

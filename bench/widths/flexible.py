@@ -5,14 +5,18 @@ compute the same, from the same parameters under the same names, and stay right 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.errors import BenchError
+
+#: weights of an attention layer that make queries, keys and values: one for all, or one for each
+PROJECTIONS = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
 
 #: changes what a weight is multiplied with: features (B, T, n), or for a recurrent weight its columns (rows, n)
 InputGate = Callable[[Tensor], Tensor]
@@ -22,8 +26,6 @@ class _Recurrence(nn.RNNBase):
     """Layer by layer and direction by direction, each with the hidden size that its weights have."""
 
     gates: Mapping[str, InputGate] = {}
-    _scan: ClassVar[Callable[..., Any]]
-    states: ClassVar[int] = 1  # an LSTM has two
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Outputs like those of PyTorch's layer; the last hidden states come as a list where their sizes differ.
@@ -34,56 +36,118 @@ class _Recurrence(nn.RNNBase):
         """
         features = input if self.batch_first else input.transpose(0, 1)
         directions = ("", "_reverse") if self.bidirectional else ("",)
-        last: list[tuple[Tensor, ...]] = []
+        last: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             outputs = []
             for direction in directions:
-                output, state = self._direction(features, f"l{layer}{direction}", hx, len(last))
+                output, *state = self._direction(features, f"l{layer}{direction}", hx, len(last))
                 outputs.append(output)
                 last.append(state)
             features = torch.cat(outputs, -1)
             if layer + 1 < self.num_layers:
                 features = functional.dropout(features, self.dropout, self.training)
-        states = [_stacked([state[i] for state in last]) for i in range(self.states)]
+        states = [_stacked(list(own)) for own in zip(*last, strict=True)]
         return (features if self.batch_first else features.transpose(0, 1)), states[0] if len(states) == 1 else states
 
-    def _direction(self, features: Tensor, name: str, hx: Any, index: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _direction(self, features: Tensor, name: str, hx: Any, index: int) -> list[Tensor]:
+        """Outputs (B, T, H), then the last state or, of an LSTM, the last two, (1, B, H)."""
         weights = [getattr(self, f"weight_ih_{name}"), getattr(self, f"weight_hh_{name}")]
-        zeros = features.new_zeros(1, features.shape[0], weights[1].shape[1])
-        given = (hx,) if self.states == 1 else hx
-        state = [zeros] * self.states if hx is None else [h[index : index + 1] for h in given]
+        start: Any = features.new_zeros(1, features.shape[0], weights[1].shape[1])
+        if self.mode == "LSTM":
+            start = [start, start] if hx is None else [h[index : index + 1] for h in hx]
+        elif hx is not None:
+            start = hx[index : index + 1]
         features = self.gates.get(f"weight_ih_{name}", _same)(features)
         weights[1] = self.gates.get(f"weight_hh_{name}", _same)(weights[1])
         if self.bias:
             weights += [getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")]
         backwards = name.endswith("_reverse")
         steps = features.flip(1) if backwards else features
-        start = state[0] if self.states == 1 else state
-        output, *ends = self._scan_function()(steps, start, weights, self.bias, 1, 0.0, self.training, False, True)
-        return (output.flip(1) if backwards else output), tuple(ends)
+        output, *ends = _SCANS[self.mode](steps, start, weights, self.bias, 1, 0.0, self.training, False, True)
+        return [output.flip(1) if backwards else output, *ends]
 
-    def _scan_function(self) -> Callable[..., Any]:
-        return type(self)._scan
+
+#: one layer, one direction: (B, T, C) and (1, B, H) -> (B, T, H) and the last states
+_SCANS: dict[str, Callable[..., Any]] = {
+    "GRU": torch.gru,
+    "LSTM": torch.lstm,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
 
 
 class FlexibleGRU(_Recurrence, nn.GRU):
     """``nn.GRU``, each layer and direction with a hidden size of its own."""
 
-    _scan = staticmethod(torch.gru)
-
 
 class FlexibleLSTM(_Recurrence, nn.LSTM):
     """``nn.LSTM`` without projections, each layer and direction with a hidden size of its own."""
-
-    _scan = staticmethod(torch.lstm)
-    states = 2
 
 
 class FlexibleRNN(_Recurrence, nn.RNN):
     """``nn.RNN``, each layer and direction with a hidden size of its own."""
 
-    def _scan_function(self) -> Callable[..., Any]:
-        return torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+
+def heads_of(
+    inputs: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor | None, split: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of each head, (B, heads, T, head_dim).
+
+    Args:
+        inputs: query, key and value, (T, B, ...): in this order runtimes find the operators that they fuse.
+        weights: of the three projections, (E, ...), or all of them in one, (3 E, ...).
+        bias: of the three projections, (3 E,).
+        split: (heads, head_dim); one of them may be -1.
+    """
+    if len(weights) == 1 and inputs[0] is inputs[1] and inputs[1] is inputs[2]:
+        packed = functional.linear(inputs[0], weights[0], bias)
+        packed = packed.reshape(packed.shape[0], packed.shape[1], 3, *split).permute(2, 1, 3, 0, 4)
+        return packed[0], packed[1], packed[2]
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    parts = zip(inputs, weights if len(weights) == 3 else weights[0].chunk(3), biases, strict=True)
+    projected = [functional.linear(*part) for part in parts]
+    q, k, v = (p.reshape(p.shape[0], p.shape[1], *split).permute(1, 2, 0, 3) for p in projected)
+    return q, k, v
+
+
+def attend(
+    heads: Sequence[Tensor], scale: float, masks: Sequence[Tensor | None], *, dropout: float, need_weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """What each head gathers, (B, heads, T, head_dim), and with which weights, (B, heads, T, S), if they are needed.
+
+    Args:
+        heads: queries, keys and values, (B, heads, T or S, head_dim).
+        scale: of their products.
+        masks: of pairs, (T, S) or (B, heads, T, S), and of keys, (B, S): added to the scores, or True where hidden.
+        dropout: share of the weights that is dropped.
+        need_weights: without them one operator does it all, except in ONNX, which has none.
+    """
+    q, k, v = heads
+    pairs, keys = (_additive(mask, q) for mask in masks)
+    keys = None if keys is None else keys[:, None, None]
+    mask = keys if pairs is None else pairs if keys is None else pairs + keys
+    if not need_weights and not torch.onnx.is_in_onnx_export():
+        return functional.scaled_dot_product_attention(q, k, v, mask, dropout), None
+    scores = (q @ k.transpose(-2, -1)) * scale
+    weights = functional.softmax(scores if mask is None else scores + mask, -1)
+    return (functional.dropout(weights, dropout) if dropout else weights) @ v, weights
+
+
+def _additive(mask: Tensor | None, queries: Tensor) -> Tensor | None:
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=queries.dtype).masked_fill(mask, float("-inf"))
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """While this lasts, attention computes by separate operators; the fused kernel of eval mode hides its products."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class FlexibleAttention(nn.MultiheadAttention):
@@ -103,17 +167,17 @@ class FlexibleAttention(nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attention as PyTorch's layer computes it; arguments and results have the same shapes."""
-        batch_first = [x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)]
-        q, k, v = self._heads(self._gated(batch_first))
-        mask = _added(_additive(attn_mask, q), _additive(key_padding_mask, q, keys=True))
+        if attn_mask is not None and attn_mask.dim() == 3:
+            raise BenchError(
+                f"an attention mask of shape {tuple(attn_mask.shape)}, one for each head, does not survive the removal "
+                "of heads: give one of shape (T, S) for all of them"
+            )
+        inputs = self._time_first((query, key, value))
+        weights = [self.get_parameter(name) for name in self.projections()]
+        heads = heads_of(inputs, weights, self.in_proj_bias, (-1, self.head_dim))
         dropout = self.dropout if self.training else 0.0
-        attention = None
-        if need_weights or torch.onnx.is_in_onnx_export():  # which has no operator for all of it
-            scores = (q @ k.transpose(-2, -1)) * self.head_dim**-0.5
-            attention = functional.softmax(scores if mask is None else scores + mask, -1)
-            mixed = (functional.dropout(attention, dropout) if dropout else attention) @ v
-        else:
-            mixed = functional.scaled_dot_product_attention(q, k, v, mask, dropout)
+        masks = attn_mask, key_padding_mask
+        mixed, attention = attend(heads, self.head_dim**-0.5, masks, dropout=dropout, need_weights=need_weights)
         output = self.out_proj(mixed.permute(2, 0, 1, 3).reshape(mixed.shape[2], mixed.shape[0], -1))
         if attention is not None and average_attn_weights:
             attention = attention.mean(1)
@@ -121,48 +185,29 @@ class FlexibleAttention(nn.MultiheadAttention):
 
     def reset_parameters(self) -> None:
         """Initialise the projections anew, as PyTorch's layer does."""
-        for weight in self._projections():
-            bound = math.sqrt(6 / sum(self.in_proj_weight.shape if self._packed else weight.shape))
+        for weight in map(self.get_parameter, self.projections()):
+            bound = math.sqrt(6 / sum(weight.shape))
             nn.init.uniform_(weight, -bound, bound)
         if self.in_proj_bias is not None:
             nn.init.zeros_(self.in_proj_bias)
 
-    def _projections(self) -> tuple[Tensor, ...]:
-        if self._packed:
-            return self.in_proj_weight.chunk(3)
-        return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+    def projections(self) -> list[str]:
+        """The names of the weights that make queries, keys and values: three, or one for all."""
+        return [PROJECTIONS[0]] if self.in_proj_weight is not None else PROJECTIONS[1:]
 
-    def _heads(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of each head, (B, heads, T, head_dim), by way of (T, B, ...).
-
-        That is the order in which PyTorch's own layer is exported, so that runtimes fuse the same operators.
-        """
-        query, key, value = inputs
-        if self._packed and query is key and key is value:
-            packed = functional.linear(query.transpose(0, 1), self.in_proj_weight, self.in_proj_bias)
-            packed = packed.reshape(packed.shape[0], packed.shape[1], 3, -1, self.head_dim).permute(2, 1, 3, 0, 4)
-            return packed[0], packed[1], packed[2]
-        biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        rows = zip(inputs, self._projections(), biases, strict=True)
-        projected = [functional.linear(x.transpose(0, 1), weight, bias) for x, weight, bias in rows]
-        q, k, v = (p.reshape(p.shape[0], p.shape[1], -1, self.head_dim).permute(1, 2, 0, 3) for p in projected)
-        return q, k, v
-
-    def _gated(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Each input (B, T, n) behind the gate of its weight; what is one tensor before is one tensor behind it."""
-        names = ["in_proj_weight"] * 3 if self._packed else ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    def _time_first(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Each input as (T, B, n), behind the gate of its weight; what is one tensor before is one behind it."""
         done: dict[tuple[int, str], Tensor] = {}
-        for name, x in zip(names, inputs, strict=True):
-            key = (x.data_ptr(), name)  # time first, three equal arguments have become three views
-            if key not in done:
-                done[key] = self.gates.get(name, _same)(x)
-        return [done[x.data_ptr(), name] for name, x in zip(names, inputs, strict=True)]
-
-    @property
-    def _packed(self) -> bool:
-        return self.in_proj_weight is not None
+        places = [(id(x), name) for x, name in zip(inputs, self.projections() * 3, strict=False)]
+        for place, x in zip(places, inputs, strict=True):
+            if place not in done:
+                batch_first = x if self.batch_first else x.transpose(0, 1)
+                done[place] = self.gates.get(place[1], _same)(batch_first).transpose(0, 1)
+        return [done[place] for place in places]
 
 
+#: attribute of a layer -> the option that sets it
+_UNKNOWN = {"proj_size": "proj_size", "bias_k": "add_bias_kv", "add_zero_attn": "add_zero_attn"}
 _FLEXIBLE: dict[type[nn.Module], type[nn.Module]] = {
     nn.GRU: FlexibleGRU,
     nn.LSTM: FlexibleLSTM,
@@ -181,21 +226,15 @@ def make_flexible(model: nn.Module) -> None:
         BenchError: a layer uses an option that the flexible form does not have; the message names the layer.
     """
     for name, module in model.named_modules():
-        if type(module) in _FLEXIBLE:
-            _refuse_options(name, module)
-            module.__class__ = _FLEXIBLE[type(module)]
-            if isinstance(module, FlexibleAttention):
-                module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
-
-
-def _refuse_options(name: str, module: nn.Module) -> None:
-    option = None
-    if isinstance(module, nn.RNNBase) and module.proj_size:
-        option = "proj_size"
-    if isinstance(module, nn.MultiheadAttention) and (module.bias_k is not None or module.add_zero_attn):
-        option = "add_bias_kv" if module.bias_k is not None else "add_zero_attn"
-    if option:
-        raise BenchError(f"the width graph does not know {type(module).__name__} with {option} (layer {name!r})")
+        if type(module) not in _FLEXIBLE:
+            continue
+        for attribute, option in _UNKNOWN.items():
+            if isinstance(value := getattr(module, attribute, None), Tensor) or value:
+                kind = type(module).__name__
+                raise BenchError(f"the width graph does not know {kind} with {option} (layer {name!r})")
+        module.__class__ = _FLEXIBLE[type(module)]
+        if isinstance(module, FlexibleAttention):
+            module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
 
 
 def _same(x: Tensor) -> Tensor:
@@ -205,21 +244,6 @@ def _same(x: Tensor) -> Tensor:
 def _stacked(states: list[Tensor]) -> Any:
     """(layers x directions, B, H) as usual, or the list of (1, B, H) where the sizes differ."""
     return torch.cat(states) if len({s.shape[-1] for s in states}) == 1 else states
-
-
-def _additive(mask: Tensor | None, queries: Tensor, keys: bool = False) -> Tensor | None:
-    """A mask as something to add to the scores (B, heads, T, S): minus infinity where it says True."""
-    if mask is None:
-        return None
-    if mask.dim() == 3:
-        raise BenchError("an attention mask of shape (B x heads, T, S) does not survive the removal of heads")
-    if mask.dtype == torch.bool:
-        mask = torch.zeros_like(mask, dtype=queries.dtype).masked_fill(mask, float("-inf"))
-    return mask[:, None, None] if keys else mask
-
-
-def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    return second if first is None else first if second is None else first + second
 
 
 class Selection(nn.Module):

@@ -1,16 +1,15 @@
-"""Gates on the features of a model while it runs: attached where they are consumed, and gone without a trace."""
+"""Gates on the features of a model: attached to the layers that consume them, for as long as a context lasts."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import lru_cache, partial, reduce
-from typing import Any
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from bench.widths.flexible import RECURRENT, FlexibleAttention
-from bench.widths.groups import Group, Member
+from bench.widths.groups import Group, Part
 
 #: (features (B, n, ...), channels (n,)) -> features of the same shape; ``channels`` says which channel of the group
 #: stands at each of the n positions, so that coefficients c of shape (B, size) apply as ``c[:, channels]``
@@ -19,114 +18,105 @@ Gate = Callable[[Tensor, Tensor], Tensor]
 #: channels (n,) -> how far each of them is alive, 0 to 1, shape (B, n) or (1, n)
 Live = Callable[[Tensor], Tensor]
 
-GatedMember = tuple[Member, Gate]
+GatedPart = tuple[Part, Gate]
 
 
 def batch_axes(model: nn.Module, example_input: Tensor) -> dict[str, int]:
-    """Which axis of each layer's input the examples of a batch lie along; 0 unless two runs show another."""
-    shapes: list[dict[str, torch.Size]] = []
-    for examples in (2, 3):
-        seen: dict[str, torch.Size] = {}
-
-        def look(name: str, seen: dict[str, torch.Size], module: nn.Module, inputs: Any) -> None:
-            if inputs and isinstance(inputs[0], Tensor):
-                seen.setdefault(name, inputs[0].shape)
-
-        hooks = [module.register_forward_pre_hook(partial(look, name, seen)) for name, module in model.named_modules()]
-        with torch.no_grad():
-            model(torch.cat([example_input] * examples))
-        for hook in hooks:
-            hook.remove()
-        shapes.append(seen)
+    """Which axis of each layer's input the examples of a batch lie along; 0 unless two batches show another."""
+    two, three = (_input_shapes(model, torch.cat([example_input] * examples)) for examples in (2, 3))
     return {
-        name: next((i for i, (a, b) in enumerate(zip(two, shapes[1][name], strict=True)) if 3 * a == 2 * b), 0)
-        for name, two in shapes[0].items()
-        if len(two) == len(shapes[1].get(name, ()))
+        name: next((i for i, (a, b) in enumerate(zip(shape, three[name], strict=True)) if 3 * a == 2 * b), 0)
+        for name, shape in two.items()
+        if len(shape) == len(three.get(name, ()))
     }
 
 
-@dataclass(frozen=True)
-class Wiring:
-    """Where gates can be attached to a model.
+def _input_shapes(model: nn.Module, batch: Tensor) -> dict[str, torch.Size]:
+    seen: dict[str, torch.Size] = {}
 
-    Attributes:
-        model: of flexible layers.
-        norms: for each LayerNorm the groups it goes over: group, positions (n,), channels (n,).
-        batch_axes: the axis of the examples in each layer's input.
+    def look(name: str, module: nn.Module, inputs: tuple[object, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            seen.setdefault(name, inputs[0].shape)
+
+    with ExitStack() as stack, torch.no_grad():
+        for name, module in model.named_modules():
+            stack.callback(module.register_forward_pre_hook(partial(look, name)).remove)
+        model(batch)
+    return seen
+
+
+@contextmanager
+def gated(
+    model: nn.Module,
+    axes: Mapping[str, int],
+    groups: Sequence[Group],
+    gates: Mapping[str, Gate],
+    live: Mapping[str, Live],
+) -> Iterator[None]:
+    """While this lasts, gates act on the consumers of groups, and LayerNorms take statistics over what is alive.
+
+    ``axes`` says for each layer which axis of its input is the batch; gates and live are by name of the group.
     """
-
-    model: nn.Module
-    norms: Mapping[str, Sequence[tuple[Group, Tensor, Tensor]]]
-    batch_axes: Mapping[str, int]
-
-    @contextmanager
-    def gated(self, groups: Sequence[Group], gates: Mapping[str, Gate], live: Mapping[str, Live]) -> Iterator[None]:
-        """Gates on the consumers of groups, and LayerNorms that take statistics over what is alive, by group."""
-        parts: dict[str, list[GatedMember]] = {}
-        for group in groups:
-            for member in group.consumers if group.name in gates else ():
-                parts.setdefault(member.layer, []).append((member, gates[group.name]))
-        with ExitStack() as stack:
-            for name, own in parts.items():
-                self._attach(name, own, stack)
-            for name, carried in self.norms.items():
-                alive = [(positions, channels, live[g.name]) for g, positions, channels in carried if g.name in live]
-                if alive:
-                    hook = _live_statistics(alive, self.batch_axes.get(name, 0))
-                    stack.callback(self.model.get_submodule(name).register_forward_hook(hook).remove)
-            yield
-
-    def _attach(self, name: str, parts: Sequence[GatedMember], stack: ExitStack) -> None:
-        layer = self.model.get_submodule(name)
-        if isinstance(layer, (*RECURRENT, FlexibleAttention)):  # these gate by themselves
-            weights = {member.parameter for member, _ in parts}
-            layer.gates = {w: _weight_gate([part for part in parts if part[0].parameter == w]) for w in weights}
-            stack.callback(delattr, layer, "gates")
-        else:
-            channel_axis = -1 if isinstance(layer, nn.Linear) else 1
-            hook = _hook(parts, self.batch_axes.get(name, 0), channel_axis)
-            stack.callback(layer.register_forward_pre_hook(hook).remove)
+    consumers, norms = defaultdict(list), defaultdict(list)
+    for group in groups:
+        for part in group.consumers if group.name in gates else ():
+            consumers[part.layer].append((part, gates[group.name]))
+        for part in group.parts if group.name in live else ():
+            if part.parameter == "weight" and isinstance(model.get_submodule(part.layer), nn.LayerNorm):
+                norms[part.layer].append((part, live[group.name]))
+    with ExitStack() as stack:
+        for name, own in consumers.items():
+            _attach(model.get_submodule(name), own, axes.get(name, 0), stack)
+        for name, alive in norms.items():
+            hook = _live_statistics(alive, axes.get(name, 0))
+            stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
+        yield
 
 
-def _hook(parts: Sequence[GatedMember], batch_axis: int, channel_axis: int) -> Callable[..., tuple[Tensor, ...]]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (reduce(lambda x, part: _applied(x, part, batch_axis, channel_axis), parts, inputs[0]), *inputs[1:])
-
-    return hook
-
-
-def _weight_gate(parts: Sequence[GatedMember]) -> Callable[[Tensor], Tensor]:
-    """For layers that gate by themselves: features (B, T, n), or columns of a recurrent weight (rows, n)."""
-    return lambda x: reduce(lambda x, part: _applied(x, part, 0, -1), parts, x)
-
-
-def _applied(x: Tensor, part: GatedMember, batch_axis: int, channel_axis: int) -> Tensor:
-    member, gate = part
-    positions, channels = _placed(member, x.device)
-    axes = (batch_axis, channel_axis)
-    features = x.movedim(axes, (0, 1))
-    if len(positions) == features.shape[1]:
-        features = gate(features, channels)
+def _attach(layer: nn.Module, parts: Sequence[GatedPart], batch_axis: int, stack: ExitStack) -> None:
+    if isinstance(layer, (*RECURRENT, FlexibleAttention)):  # these gate by themselves
+        weights = {part.parameter for part, _ in parts}
+        layer.gates = {w: _through([own for own in parts if own[0].parameter == w], 0, -1) for w in weights}
+        stack.callback(delattr, layer, "gates")
     else:
-        features = features.index_copy(1, positions, gate(features[:, positions], channels))
-    return features.movedim((0, 1), axes)
+        gate = _through(parts, batch_axis, -1 if isinstance(layer, nn.Linear) else 1)
+        hook = layer.register_forward_pre_hook(lambda module, inputs: (gate(inputs[0]), *inputs[1:]))
+        stack.callback(hook.remove)
+
+
+def _through(parts: Sequence[GatedPart], batch_axis: int, channel_axis: int) -> Callable[[Tensor], Tensor]:
+    """What sends features, or the columns of a recurrent weight (rows, n), through the gates of its parts."""
+    axes = (batch_axis, channel_axis)
+
+    def through(x: Tensor) -> Tensor:
+        for part, gate in parts:
+            positions, channels = _placed(part, x.device)
+            features = x.movedim(axes, (0, 1))
+            if len(positions) == features.shape[1]:
+                features = gate(features, channels)
+            else:
+                features = features.index_copy(1, positions, gate(features[:, positions], channels))
+            x = features.movedim((0, 1), axes)
+        return x
+
+    return through
 
 
 @lru_cache(maxsize=1024)
-def _placed(member: Member, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Positions and channels of a member on the device that the model is on."""
-    return member.positions.to(device), member.channels.to(device)
+def _placed(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Positions and channels on the device that the model is on."""
+    return part.positions.to(device), part.channels.to(device)
 
 
 def _live_statistics(
-    alive: Sequence[tuple[Tensor, Tensor, Live]], batch_axis: int
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    alive: Sequence[tuple[Part, Live]], batch_axis: int
+) -> Callable[[nn.LayerNorm, tuple[Tensor, ...], Tensor], Tensor]:
     """A LayerNorm as it will be once the dead features are gone: they do not count in mean and variance."""
 
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        assert isinstance(module, nn.LayerNorm)
+    def hook(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0].movedim(batch_axis, 0)
-        weights = [(positions.to(x.device), of(channels.to(x.device))) for positions, channels, of in alive]
+        placed = [(*_placed(part, x.device), of) for part, of in alive]
+        weights = [(positions, of(channels)) for positions, channels, of in placed]
         examples = max(len(w) for _, w in weights)
         counts = x.new_ones(examples, x.shape[-1])
         for positions, weight in weights:

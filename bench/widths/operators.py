@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.widths.trace import NONE, PINNED, Handler, Labels, Product, Tracer, WeightView, along, compact, is_constant
+from bench.widths.trace import (
+    NONE,
+    PINNED,
+    Handler,
+    Labels,
+    Product,
+    Tracer,
+    WeightView,
+    all_alike,
+    along,
+    compact,
+    is_constant,
+)
 
 
 def joined(tracer: Tracer, left: Tensor, right: Tensor) -> Tensor:
@@ -33,7 +45,7 @@ def _without_bystander(labels: Tensor, other: Tensor) -> Tensor:
     for dim in range(other.dim()):
         if is_constant(other, [dim]) or (dim - offset >= 0 and labels.shape[dim - offset] > 1):
             continue
-        return torch.full((1,), NONE).expand(labels.shape)
+        return all_alike(NONE, labels.shape)
     return labels
 
 
@@ -49,17 +61,13 @@ def matching_axis(tracer: Tracer, labels: Tensor | None, view: WeightView) -> Te
         pairs = np.unique(np.stack(np.broadcast_arrays(one, other)).reshape(2, -1), axis=1)
         if len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]:
             return label
-    return torch.full((1,), NONE).expand(view.labels[0].shape)
-
-
-def axis_atoms(tracer: Tracer, view: WeightView, dim: int) -> Labels:
-    """The channels of an axis of a weight that is seen whole."""
-    return along_dim(view.labels[dim], dim)
+    return all_alike(NONE, view.labels[0].shape)
 
 
 def along_dim(labels: Tensor, dim: int) -> Labels:
     """The labels along one dimension, at the first place of all others, (length,)."""
-    atoms: Labels = labels.movedim(dim, 0).flatten(1)[:, 0].contiguous().numpy() if labels.dim() > 1 else labels.numpy()
+    place: Any = (slice(None), *[0] * (labels.dim() - 1))
+    atoms: Labels = labels.movedim(dim, 0)[place].contiguous().numpy()
     return atoms
 
 
@@ -95,10 +103,11 @@ def convolution(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) 
     view, labels = tracer.of(weight), tracer.activation(x)
     if not isinstance(view, WeightView) or (transposed and groups > 1):
         raise BenchError("the width graph knows convolutions with a weight of their own, transposed ones ungrouped")
-    rows, columns = (axis_atoms(tracer, view, dim) for dim in (0, 1))
+    rows, columns = (along_dim(view.labels[dim], dim) for dim in (0, 1))
     made, read = (columns, rows) if transposed else (rows, columns)
     pin_across_space(tracer, labels)
-    per_channel = compact(labels).flatten(2).movedim(1, 0).flatten(1).numpy()  # (C, n)
+    repeated = [0, *range(2, labels.dim())]
+    per_channel = compact(labels, repeated).flatten(2).movedim(1, 0).flatten(1).numpy()  # (C, n)
     positions = (x if transposed else out).numel() // (x if transposed else out).shape[1]
     unit = positions * prod(weight.shape[2:])
     if groups == 1:
@@ -150,17 +159,16 @@ def _activation_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor
     a, b = (tracer.activation(x) for x in (left, right))
     a, b = (x if x.dim() == 3 else x[None] for x in (a, b))
     macs = a.shape[1] * a.shape[2] * b.shape[2]
-    if is_constant(roots_of(tracer, a), (1, 2)) and is_constant(roots_of(tracer, b), (1, 2)):
-        heads = [x[:, 0, 0].contiguous().numpy() for x in (a, b)]
-        tracer.trace.atoms.join(*heads)
-        made = np.where(heads[0] == NONE, heads[1], heads[0])
-        tracer.trace.add(Product(macs, "", np.array([NONE]), made))
-        tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
-        return
-    for labels in (a, b):
-        pin(tracer, labels)
-    tracer.trace.add(Product(macs, "", np.array([NONE]), np.full(a.shape[0], PINNED)))
-    tracer.label(out, torch.full((1,), PINNED).expand(out.shape))
+    if all(is_constant(roots_of(tracer, labels), (1, 2)) for labels in (a, b)):
+        made, others = (along_dim(labels, 0) for labels in (a, b))
+        tracer.trace.atoms.join(made, others)
+        made = np.where(made == NONE, others, made)
+    else:
+        for labels in (a, b):
+            pin(tracer, labels)
+        made = np.full(a.shape[0], PINNED)
+    tracer.trace.add(Product(macs, "", np.array([NONE]), made))
+    tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
 
 
 def _axis_of(view: WeightView, inner: int, outer: int) -> int:
@@ -175,24 +183,20 @@ def _axis_of(view: WeightView, inner: int, outer: int) -> int:
 
 #: operators that only move elements: the labels are moved by the same operator
 _MOVES = """
-    permute transpose transpose_ t expand squeeze unsqueeze slice select split split_with_sizes unsafe_split
-    unsafe_chunk chunk unbind cat stack flip roll repeat clone alias detach lift_fresh index_select index narrow unfold
-    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d contiguous squeeze_ unsqueeze_ t_ tile
+    permute transpose transpose_ t t_ expand squeeze squeeze_ unsqueeze unsqueeze_ slice select split split_with_sizes
+    unsafe_split unbind cat stack flip roll repeat alias index_select index unfold reflection_pad1d reflection_pad2d
+    replication_pad1d replication_pad2d
 """.split()
-_RESHAPES = "view _unsafe_view reshape flatten _reshape_alias".split()
-#: results that have nothing to do with channels: sizes, constants
+_RESHAPES = "view _unsafe_view".split()
+_COPIES = "clone detach lift_fresh _to_copy".split()
+#: results that have nothing to do with the channels of the operands
 _FRESH = """
-    arange zeros ones full empty zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty
-    scalar_tensor rand randn rand_like randn_like bernoulli
+    zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty bernoulli
 """.split()
-#: results that depend on all elements along some dimensions, which must therefore be of one channel
-_REDUCTIONS = "mean sum amax amin max min std var var_mean prod linalg_vector_norm cumsum argmax any all".split()
-_SOFTMAXES = "_softmax _log_softmax _safe_softmax".split()
 #: neighbours in space or time are mixed, channel by channel
 _SPATIAL = """
-    max_pool1d max_pool2d max_pool2d_with_indices max_pool3d avg_pool1d avg_pool2d _adaptive_avg_pool2d
-    adaptive_avg_pool1d adaptive_max_pool2d upsample_nearest1d upsample_nearest2d upsample_bilinear2d upsample_linear1d
-    constant_pad_nd
+    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest1d upsample_nearest2d
+    upsample_bilinear2d upsample_linear1d constant_pad_nd
 """.split()
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit cudnn_batch_norm".split()
 
@@ -205,10 +209,7 @@ def move(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
         for i, tensor in enumerate(_as_list(out)):
             tracer.label(tensor, WeightView(view.name, [_as_list(m)[i] for m in moved]))
         return
-    if isinstance(first, Tensor):
-        labels: Any = tracer.activation(first)
-    else:
-        labels = [tracer.activation(tensor) for tensor in first]
+    labels: Any = tracer.activation(first) if isinstance(first, Tensor) else [tracer.activation(x) for x in first]
     for tensor, label in zip(_as_list(out), _as_list(_moved(func, labels, args[1:], kwargs)), strict=True):
         tracer.label(tensor, label)
 
@@ -248,33 +249,24 @@ def layer_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     for vector in (weight, bias):
         if isinstance(vector, Tensor) and len(shape) == 1:
             join_vector(tracer, vector, channels[0].numpy())
-    tracer.trace.norms[tracer.layers[-1][0]] = channels[0].numpy()
+    tracer.trace.norms.add(tracer.layers[-1][0])
     tracer.label(out[0], labels)
 
 
 def reduction(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
-    """What is summed or averaged must be of one channel; channels that are averaged with others must stay."""
+    """Sums, means, softmaxes: channels that are mixed with others must stay."""
     labels = tracer.activation(args[0])
-    given = args[1] if len(args) > 1 else kwargs.get("dim")
-    dims = list(range(labels.dim())) if given in (None, []) else [given] if isinstance(given, int) else list(given)
-    dims = [dim % labels.dim() for dim in dims]
-    roots = roots_of(tracer, labels)
-    if not is_constant(roots, dims):
+    names = [argument.name for argument in func._schema.arguments]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}.get("dim")
+    dims = list(range(labels.dim())) if given in (None, []) else [given] if isinstance(given, int) else given
+    if not is_constant(roots_of(tracer, labels), [dim % labels.dim() for dim in dims]):
         pin(tracer, labels)
-        labels = torch.full((1,), PINNED).expand(labels.shape)
+        labels = all_alike(PINNED, labels.shape)
     for result in _as_list(out):
         reduced = labels
         for dim in dims if result.shape != labels.shape else ():
             reduced = reduced.narrow(dim, 0, 1)
-        tracer.label(result, reduced.reshape(result.shape) if reduced.shape != result.shape else reduced)
-
-
-def softmax(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
-    """A missing channel changes all others, unless the sum goes over time."""
-    labels = tracer.activation(args[0])
-    if not is_constant(roots_of(tracer, labels), [args[1] % labels.dim()]):
-        pin(tracer, labels)
-    tracer.label(out, labels)
+        tracer.label(result, reduced.reshape(result.shape))
 
 
 def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
@@ -299,31 +291,25 @@ def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) ->
     view = tracer.of(args[0])
     if not isinstance(view, WeightView):
         raise BenchError("the width graph knows embeddings from a table of parameters only")
-    tracer.label(out, along(axis_atoms(tracer, view, 1), out.dim() - 1, out.shape))
-
-
-def fresh(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
-    """No channels."""
+    tracer.label(out, along(along_dim(view.labels[1], 1), out.dim() - 1, out.shape))
 
 
 def _moved(func: Any, labels: Any, args: Any, kwargs: Any) -> Any:
     name = func._overloadpacket.__name__
-    if name in _RESHAPES:
-        return labels.reshape(args[0])
-    if name in ("clone", "contiguous", "detach", "alias", "lift_fresh", "_to_copy"):
+    if name in _COPIES:
         return labels
-    return func(labels, *args, **kwargs)
+    return labels.reshape(args[0]) if name in _RESHAPES else func(labels, *args, **kwargs)
 
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+#: by name of the operator, or of a tag that PyTorch gives it
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys([*_MOVES, *_RESHAPES, "_to_copy"], move),
-    **dict.fromkeys(_FRESH, fresh),
-    **dict.fromkeys(_REDUCTIONS, reduction),
-    **dict.fromkeys(_SOFTMAXES, softmax),
+    **dict.fromkeys([*_MOVES, *_RESHAPES, *_COPIES], move),
+    **dict.fromkeys(_FRESH, lambda *_: None),
+    **dict.fromkeys(["reduction", "cumsum", "_softmax", "_log_softmax", "_safe_softmax"], reduction),
     **dict.fromkeys(_SPATIAL, spatial),
     **dict.fromkeys(_NORMS, batch_norm),
     **dict.fromkeys(["mm", "addmm", "bmm", "baddbmm"], product),

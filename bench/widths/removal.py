@@ -1,15 +1,17 @@
 """The physically smaller model: rows and columns cut out of every parameter and buffer that carries a dead channel."""
 
 import copy
+import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
 from bench.widths.flexible import RECURRENT, FlexibleAttention, Selection
-from bench.widths.groups import CONVOLUTIONS, Group, split_name
+from bench.widths.groups import CONVOLUTIONS, Group
 from bench.widths.trace import INPUT
 
 #: the plain attribute that a model carries its history in; a copy of the model carries it as well
@@ -17,6 +19,10 @@ _ATTRIBUTE = "_kept_channels"
 
 #: by name of the group the channels that stayed, for those groups that lost any
 Kept = dict[str, list[int]]
+#: (module, attribute) -> the group whose size the number is
+Attributes = dict[tuple[str, str], str]
+
+COMBINATIONS = 200  # of attributes and groups to try
 
 
 def kept_channels(model: nn.Module) -> list[Kept]:
@@ -24,29 +30,14 @@ def kept_channels(model: nn.Module) -> list[Kept]:
     return [dict(step) for step in model.__dict__.get(_ATTRIBUTE, [])]
 
 
-def remember(small: nn.Module, before: nn.Module, dead: Mapping[str, Tensor]) -> nn.Module:
-    """Note on the smaller model what it was made from.
-
-    Args:
-        small: the model after the cut.
-        before: the model before it.
-        dead: by group a mask of the channels that went, (size,).
-    """
-    step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
-    small.__dict__[_ATTRIBUTE] = [*kept_channels(before), *([step] if step else [])]
-    return small
-
-
-def without(
-    model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Mapping[tuple[str, str], str]
-) -> nn.Module:
-    """A copy of a model without some channels.
+def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Attributes) -> nn.Module:
+    """A copy of a model without some channels, which remembers the channels that it kept.
 
     Args:
         model: of flexible layers.
         groups: of the model.
         dead: for each group a mask over its channels, (size,), true for what goes.
-        attributes: numbers that containers keep of a width, (module, attribute) -> group.
+        attributes: numbers that modules keep of a width.
     """
     small = copy.deepcopy(model)
     cuts: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
@@ -64,11 +55,13 @@ def without(
     for (tensor, axis), positions in cuts.items():
         if tensor == INPUT:
             small = _narrowed(small, axis, torch.cat(positions), groups)
+    step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
+    small.__dict__[_ATTRIBUTE] = [*kept_channels(model), *([step] if step else [])]
     return small
 
 
 def _cut(model: nn.Module, tensor: str, axis: int, dead: Tensor) -> None:
-    layer, own = split_name(tensor)
+    layer, _, own = tensor.rpartition(".")
     module = model.get_submodule(layer)
     old = getattr(module, own)
     live = torch.ones(old.shape[axis], dtype=torch.bool)
@@ -108,8 +101,39 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
 
 def _narrowed(model: nn.Module, axis: int, dead: Tensor, groups: Sequence[Group]) -> nn.Module:
     """The model behind a selection of the input; a model that selects already selects less."""
-    part = next(part for group in groups for part in group.parts if part.tensor == INPUT)
-    live = part.positions[~torch.isin(part.positions, dead)]
+    bands = torch.cat([part.positions for group in groups for part in group.parts if part.tensor == INPUT])
+    live = bands[~torch.isin(bands, dead)].sort().values
     if not isinstance(model, Selection):
         return Selection(model, axis, live)
     return Selection(model.model, axis, model.indices[torch.isin(model.indices, live)])
+
+
+def find_attributes(model: nn.Module, groups: Sequence[Group], holds: Callable[[Attributes], bool]) -> Attributes:
+    """Which numbers have to follow which group, so that removal does what masking does.
+
+    Most models need none. Some slice or reshape by a number of their own; which group it belongs to cannot be read
+    off the number, so it is tried.
+
+    Args:
+        model: of flexible layers.
+        groups: of the model.
+        holds: whether removal equals masking with these attributes.
+
+    Raises:
+        BenchError: it does so with none of them.
+    """
+    if holds({}):
+        return {}
+    candidates = {
+        (name, attribute): [group.name for group in groups if group.size == value]
+        for name, module in model.named_modules()
+        if not type(module).__module__.startswith(("torch.nn", "bench.widths"))
+        for attribute, value in vars(module).items()
+        if type(value) is int and any(group.size == value for group in groups)
+    }
+    tries = itertools.product(*([None, *owners] for owners in candidates.values()))
+    for chosen in itertools.islice(tries, COMBINATIONS):
+        attributes = {place: owner for place, owner in zip(candidates, chosen, strict=True) if owner is not None}
+        if attributes and holds(attributes):
+            return attributes
+    raise BenchError(f"the width graph cannot follow what {type(model).__name__} does between its layers")

@@ -1,13 +1,13 @@
-"""Follows channels through one run of a model: which weights make them, which read them, which share them.
+"""Follows channels through one pass of a model: which weights make them, which read them, which share them.
 
-Beside every tensor of the run goes a tensor of the same shape that says for each element which channel it belongs to.
+Beside every tensor goes a tensor of the same shape that says for each element which channel it belongs to.
 Whatever moves elements (a view, a concatenation, a flip) moves these labels in the same way, so that any wiring is
 followed by the operators themselves. Where elements of two tensors meet, their channels are joined: they can only be
 kept or removed together.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench.errors import BenchError
+from bench.widths.flexible import FlexibleAttention, unfused_attention
 
 Labels = NDArray[np.int64]
 
@@ -32,15 +34,14 @@ class Atoms:
     """Numbered entries of axes, joined into sets. Entries 0 (no channel) and 1 (pinned) are there from the start."""
 
     def __init__(self) -> None:
-        self._parent = np.arange(2, dtype=np.int64)
+        self._parent = np.array([NONE, PINNED], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._parent)
 
     def new(self, count: int) -> Labels:
         """Numbers for ``count`` entries of their own, shape (count,)."""
-        start = len(self._parent)
-        fresh = np.arange(start, start + count, dtype=np.int64)
+        fresh = np.arange(len(self), len(self) + count, dtype=np.int64)
         self._parent = np.concatenate([self._parent, fresh])
         return fresh
 
@@ -84,15 +85,6 @@ Handler = Callable[["Tracer", Any, Any, tuple[Any, ...], dict[str, Any]], None]
 
 
 @dataclass(eq=False)
-class Axis:
-    """One axis of a parameter or buffer, or of the model's input; ``atoms`` are the channels along it, (length,)."""
-
-    tensor: str
-    number: int
-    atoms: Labels
-
-
-@dataclass(eq=False)
 class Product:
     """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel.
 
@@ -113,30 +105,29 @@ class Product:
 
 @dataclass
 class Trace:
-    """What one run of a model has shown."""
+    """What one pass of a model has shown.
+
+    Attributes:
+        atoms: the channels, as they were joined.
+        axes: the channels along every axis of a parameter or buffer, and of the input, (length,).
+        products: by weight and channels; the same weights used again (by every step of a recurrence) add up.
+        norms: names of the layers that normalise over channels.
+    """
 
     atoms: Atoms
-    axes: dict[str, list[Axis]]
-    products: list[Product] = field(default_factory=list)
-    norms: dict[str, Labels] = field(default_factory=dict)
+    axes: dict[tuple[str, int], Labels]
+    products: dict[tuple[str, bytes, bytes], Product] = field(default_factory=dict)
+    norms: set[str] = field(default_factory=set)
 
     def add(self, product: Product) -> None:
-        """Remember a product; the same weights used again (by every step of a recurrence) add up."""
-        for known in self.products:
-            if (
-                known.weight == product.weight
-                and known.made.shape == product.made.shape
-                and known.read.shape == product.read.shape
-                and (known.made == product.made).all()
-                and (known.read == product.read).all()
-            ):
-                known.unit += product.unit
-                return
-        self.products.append(product)
+        """Remember a product."""
+        known = self.products.setdefault((product.weight, product.read.tobytes(), product.made.tobytes()), product)
+        if known is not product:
+            known.unit += product.unit
 
 
 class WeightView:
-    """A parameter or buffer as the run sees it: for each of its axes the channels, in the shape of the view."""
+    """A parameter or buffer as an operator sees it: for each of its axes the channels, in the shape of the view."""
 
     def __init__(self, name: str, labels: list[Tensor]) -> None:
         self.name, self.labels = name, labels
@@ -164,7 +155,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def of(self, tensor: Tensor) -> Tensor | WeightView:
         """What the elements of a tensor are; no channels unless something was said."""
         known = self._known.get(id(tensor))
-        return known[1] if known else torch.full((1,), NONE).expand(tensor.shape)
+        return known[1] if known else all_alike(NONE, tensor.shape)
 
     def activation(self, tensor: Tensor) -> Tensor:
         """The labels of a tensor that is used as features, even if it is a parameter."""
@@ -174,23 +165,22 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         varying = [label for label in labels.labels if not is_constant(label, range(label.dim()))]
         if len(varying) > 1:
             raise BenchError(f"the width graph cannot tell which axis of {labels.name!r} are its channels")
-        return varying[0] if varying else torch.full((1,), NONE).expand(tensor.shape)
+        return varying[0] if varying else all_alike(NONE, tensor.shape)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
-        handler = self._handlers.get(name)
-        if handler is None and torch.Tag.pointwise in func.tags:
-            handler = self._handlers["pointwise"]
-        if handler is None and not any(self._has_channels(x) for x in _tensors(args)):
-            return out
+        names = (name, *(tag.name for tag in func.tags))
+        handler = next((self._handlers[n] for n in names if n in self._handlers), None)
         if handler is None:
-            raise BenchError(
-                f"the width graph does not know the operator {name} (in layer {self._layer()}); "
-                "it can be taught in bench/widths/operators.py"
-            )
+            if any(self._has_channels(x) for x in _tensors(args)):
+                raise BenchError(
+                    f"the width graph does not know the operator {name} (in layer {self._layer()}); "
+                    "it can be taught in bench/widths/operators.py"
+                )
+            return out
         try:
             handler(self, func, out, args, kwargs or {})
         except BenchError as error:
@@ -206,52 +196,52 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return isinstance(labels, WeightView) or bool((labels != NONE).any())
 
 
-def follow(
-    model: nn.Module,
-    example_input: Tensor,
-    *,
-    input_axis: int | None,
-    handlers: Mapping[str, Handler],
-    prepare: Callable[[Trace], None],
-) -> Trace:
-    """Run a model once, in eval mode, and say what became of every channel.
+def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, handlers: Mapping[str, Handler]) -> Trace:
+    """Let a model of flexible layers compute once, in eval mode, and say what became of every channel.
 
     Args:
-        model: it has flexible layers only.
+        model: of flexible layers.
         example_input: one unit of work.
         input_axis: axis of the input whose entries are channels; None pins the whole input.
-        handlers: what each operator does to the channels of its operands, by name.
-        prepare: called before the run, to join channels that belong together by the nature of their layer.
+        handlers: what each operator does to the channels of its operands, by name of the operator or one of its tags.
 
     Raises:
         BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
     """
     atoms = Atoms()
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    axes = {
-        name: [Axis(name, i, atoms.new(length)) for i, length in enumerate(tensor.shape)]
-        for name, tensor in tensors.items()
-        if tensor.dim()
-    }
+    tensors = {n: t for n, t in (*model.named_parameters(), *model.named_buffers()) if t.dim()}
+    axes = {(n, i): atoms.new(length) for n, t in tensors.items() for i, length in enumerate(t.shape)}
     trace = Trace(atoms, axes)
-    prepare(trace)
+    _join_heads(model, trace)
     tracer = Tracer(trace, handlers)
-    for name, own in axes.items():
-        tracer.label(tensors[name], WeightView(name, [along(a.atoms, a.number, tensors[name].shape) for a in own]))
+    for name, tensor in tensors.items():
+        tracer.label(tensor, WeightView(name, [along(axes[name, i], i, tensor.shape) for i in range(tensor.dim())]))
     x = example_input.clone()
-    entries = PINNED * torch.ones(1, dtype=torch.long).expand(x.shape)
+    entries = all_alike(PINNED, x.shape)
     if input_axis is not None:
-        axes[INPUT] = [Axis(INPUT, input_axis, atoms.new(x.shape[input_axis]))]
-        entries = along(axes[INPUT][0].atoms, input_axis, x.shape)
+        axes[INPUT, input_axis] = atoms.new(x.shape[input_axis])
+        entries = along(axes[INPUT, input_axis], input_axis, x.shape)
     tracer.label(x, entries)
-    with ExitStack() as stack:
-        _name_layers(model, tracer.layers, stack)
-        _as_single_operators(stack)
-        stack.enter_context(tracer)
+    with _named_layers(model, tracer.layers), _single_operators(), tracer:
         outputs = model(x)
-    for output in _tensors((outputs,)):
+    for output in _tensors(outputs):
         atoms.pin(tracer.activation(output).contiguous().numpy())
     return trace
+
+
+def _join_heads(model: nn.Module, trace: Trace) -> None:
+    """All rows of the projections that belong to one head of an attention layer are one channel."""
+    for name, module in model.named_modules():
+        if isinstance(module, FlexibleAttention):
+            rows = [trace.axes[f"{name}.{weight}".lstrip("."), 0] for weight in module.projections()]
+            by_head = np.concatenate(rows).reshape(3, -1, module.head_dim)
+            for head in range(by_head.shape[1]):
+                trace.atoms.join_all(by_head[:, head].ravel())
+
+
+def all_alike(label: int, shape: Iterable[int]) -> Tensor:
+    """The same label for every element of a tensor of this shape."""
+    return torch.full((), label).expand(torch.Size(shape))
 
 
 def along(atoms: Labels, dim: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
@@ -276,37 +266,31 @@ def is_constant(labels: Tensor, dims: Any) -> bool:
 
 
 def _tensors(values: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += _tensors(value)
-        elif isinstance(value, dict):
-            found += _tensors(value.values())
-    return found
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _name_layers(model: nn.Module, layers: list[tuple[str, str]], stack: ExitStack) -> None:
-    for name, module in model.named_modules():
-        entry = (name, type(module).__name__.removeprefix("Flexible"))
+@contextmanager
+def _named_layers(model: nn.Module, layers: list[tuple[str, str]]) -> Iterator[None]:
+    """While this lasts, ``layers`` holds the names and types of the layers at work, the innermost last."""
 
-        def enter(module: nn.Module, inputs: Any, entry: tuple[str, str] = entry) -> None:
-            layers.append(entry)
+    def leave(*_: Any) -> None:
+        del layers[-1]
 
-        def leave(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            layers.pop()
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            entry = (name, type(module).__name__.removeprefix("Flexible"))
+            stack.callback(module.register_forward_pre_hook(lambda *_, entry=entry: layers.append(entry)).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        yield
 
-        stack.callback(module.register_forward_pre_hook(enter).remove)
-        stack.callback(module.register_forward_hook(leave).remove)
 
-
-def _as_single_operators(stack: ExitStack) -> None:
-    """Let recurrences and attention run as the products that they consist of, instead of one fused operator."""
-    fastpath, mkldnn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+@contextmanager
+def _single_operators() -> Iterator[None]:
+    """Let recurrences and attention compute by the products that they consist of, not by one fused operator."""
+    mkldnn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
-    stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
-    stack.callback(torch._C._set_mkldnn_enabled, mkldnn)
-    stack.enter_context(torch.no_grad())
-    stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    try:
+        with unfused_attention(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(mkldnn)

@@ -5,16 +5,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.widths.cost import Sizes, count_macs, largest_within, product_costs, smallest_sizes
 from bench.widths.flexible import make_flexible
-from bench.widths.gating import Gate, Live, Wiring, batch_axes
-from bench.widths.groups import Attributes, Graph, Group, build_graph, find_attributes
-from bench.widths.removal import remember, without
+from bench.widths.gating import Gate, Live, batch_axes, gated
+from bench.widths.groups import Group, build_graph
+from bench.widths.removal import Attributes, find_attributes, without
 
 
 class Widths:
@@ -47,10 +46,9 @@ class Widths:
         plain = copy.deepcopy(model).cpu()
         graph = build_graph(plain, example_input.cpu(), input_axis)
         self.groups: tuple[Group, ...] = graph.groups
-        self._full: Sizes = {group.name: group.size for group in self.groups}
         self._all = self.groups
         self._costs = product_costs(graph)
-        self._wiring = Wiring(self.model, _norm_groups(graph), batch_axes(plain, example_input.cpu()))
+        self._batch_axes = batch_axes(plain, example_input.cpu())
         counted = count_macs(plain, example_input.cpu())
         if self.macs(self.sizes) != counted:
             raise BenchError(
@@ -94,7 +92,7 @@ class Widths:
         Groups that are not named keep all their channels.
         """
         self._known(sizes)
-        live = {**self._full, **sizes}
+        live = {**{group.name: group.size for group in self._all}, **sizes}
         return sum(cost.macs(live) for cost in self._costs)
 
     @property
@@ -112,7 +110,7 @@ class Widths:
         for group in self.groups:
             sums = []
             for part in group.parts:
-                if "weight" in part.tensor.rpartition(".")[2] and part.tensor in parameters:
+                if "weight" in part.parameter and part.tensor in parameters:
                     weight = parameters[part.tensor].detach().abs().pow(p)[..., None]
                     powers = weight.movedim(part.axis, 0).flatten(1).sum(1)[part.positions]
                     sums.append(powers.new_zeros(group.size).index_add(0, part.channels.to(powers.device), powers))
@@ -137,8 +135,7 @@ class Widths:
 
     def keep(self, indices: Mapping[str, Tensor]) -> nn.Module:
         """The physically smaller model, a copy; in eval mode it equals the model gated with the same channels."""
-        dead = self._dead(indices)
-        return remember(without(self.model, self._all, dead, self._attributes), self.model, dead)
+        return without(self.model, self._all, self._dead(indices), self._attributes)
 
     def gate(self, gates: Mapping[str, Gate], live: Mapping[str, Live] | None = None) -> AbstractContextManager[None]:
         """While this context lasts, the features of the named groups pass through gates where they are consumed.
@@ -152,19 +149,12 @@ class Widths:
                 gate that takes features away says so here; all count unless given.
         """
         self._known({**gates, **(live or {})})
-        return self._wiring.gated(self.groups, gates, live or {})
+        return gated(self.model, self._batch_axes, self.groups, gates, live or {})
 
     def mask(self, indices: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """While this context lasts, the model computes as if it had these channels only, as ``keep`` would leave it."""
-        alive = {name: (~dead).float() for name, dead in self._dead(indices).items() if name in self.sizes}
-
-        def gate(mask: Tensor) -> Gate:
-            return lambda x, channels: x * mask.to(x)[channels].view(1, -1, *[1] * (x.dim() - 2))
-
-        return self.gate(
-            {name: gate(mask) for name, mask in alive.items()},
-            {name: lambda channels, mask=mask: mask[channels][None] for name, mask in alive.items()},  # type: ignore[misc]
-        )
+        alive = {name: _alive(dead) for name, dead in self._dead(indices).items() if name in self.sizes}
+        return self.gate({n: gate for n, (gate, _) in alive.items()}, {n: live for n, (_, live) in alive.items()})
 
     @torch.no_grad()
     def scale(self, factors: Mapping[str, Tensor]) -> None:
@@ -225,13 +215,9 @@ class Widths:
                 raise BenchError(f"no width group is called {name!r}; there are: {', '.join(self.sizes)}")
 
 
-def _norm_groups(graph: Graph) -> dict[str, list[tuple[Group, Tensor, Tensor]]]:
-    """For each LayerNorm the groups it goes over: group, positions (n,), channels (n,)."""
-    found: dict[str, list[tuple[Group, Tensor, Tensor]]] = {}
-    for name, atoms in graph.norms.items():
-        owners = graph.group_of[atoms]
-        for index in np.unique(owners[owners >= 0]):
-            group = graph.groups[index]
-            part = next(p for p in group.parts if p.tensor.rpartition(".")[0] == name)
-            found.setdefault(name, []).append((group, part.positions, part.channels))
-    return found
+def _alive(dead: Tensor) -> tuple[Gate, Live]:
+    mask = (~dead).float()
+    return (
+        lambda x, channels: x * mask.to(x)[channels].view(1, -1, *[1] * (x.dim() - 2)),
+        lambda channels: mask[channels][None],
+    )

@@ -20,7 +20,7 @@ from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 from methods._integer import _Calibration, _converted, quantized
 from methods.quantization_aware import QuantizationAware
-from tests.test_measure_recurrent import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
+from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
 
 
 def conv_net() -> nn.Module:

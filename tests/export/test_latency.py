@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.export import latency as interleaved
-from bench.export.latency import Compared, Effort, Loaded, compare_cpu_time, measure_latency, run_times_ms
+from bench.export.latency import Compared, Effort, Loaded, call_times_ms, compare_cpu_time, measure_latency
 from bench.export.model import Predictor, export_onnx
 from bench.plugins.task import Task
 from tasks.antispoof import Antispoof
@@ -99,9 +99,9 @@ def test_spread_is_the_range_of_ten_repeats_over_their_median(
 
 def test_single_runs_are_timed_one_by_one() -> None:
     machine = Machine()
-    times = run_times_ms(machine.run(1.0, interruption_ms=9), total_ms=100, clock=lambda: machine.seconds)
+    times = call_times_ms(machine.run(1.0, interruption_ms=9), total_ms=100, clock=lambda: machine.seconds)
     assert sorted(set(times.round(6))) == [1, 10] and (times > 5).mean() == pytest.approx(1 / 19, abs=0.02)
-    assert len(run_times_ms(machine.run(500), clock=lambda: machine.seconds)) == 20  # however long one takes
+    assert len(call_times_ms(machine.run(500), clock=lambda: machine.seconds)) == 20  # however long one takes
 
 
 def stack(layers: int) -> Loaded:

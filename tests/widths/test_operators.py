@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench import BenchError, Widths
 from bench.widths.cost import count_macs
-from tests.test_widths import close, inputs, masks, random_choice
+from tests.widths.test_widths import close, inputs, masks, random_choice
 
 
 class Net(nn.Module):
@@ -64,6 +64,26 @@ def halves(net: nn.Module, x: Tensor) -> Tensor:
     return net.b(y[:, :3] * y[:, 3:].sigmoid())
 
 
+def scaled_residual(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.c((y + net.scale * net.b(y.relu())).relu())
+
+
+def with_scale(net: nn.Module) -> nn.Module:
+    net.scale = nn.Parameter(torch.tensor(0.5))
+    return net
+
+
+def normalised_over_space(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.b(y / (1 + y.norm(dim=(2, 3), keepdim=True)))
+
+
+def normalised_over_channels(net: nn.Module, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.b(y / (1 + y.norm(dim=1, keepdim=True)))
+
+
 #: what networks do between layers; some of it the graph cannot follow
 WIRINGS: dict[str, Callable[[], nn.Module]] = {
     "the same twice": lambda: Net(doubled, a=conv(2, 5), b=conv(10, 2)),
@@ -84,6 +104,9 @@ WIRINGS: dict[str, Callable[[], nn.Module]] = {
     "residual around a concatenation": lambda: Net(
         around_concatenation, a=conv(2, 6), b=conv(2, 4), c=conv(10, 10), d=conv(10, 2)
     ),
+    "residual with a learned scale": lambda: with_scale(Net(scaled_residual, a=conv(2, 6), b=conv(6, 6), c=conv(6, 2))),
+    "divided by the norm over space": lambda: Net(normalised_over_space, a=conv(2, 5), b=conv(5, 2)),
+    "divided by the norm over channels": lambda: Net(normalised_over_channels, a=conv(2, 5), b=conv(5, 2)),
     "residual around the input": lambda: Net(lambda s, x: s.b(x + s.a(x)), a=conv(2, 2), b=conv(2, 3)),
     "features that are outputs too": lambda: Net(shown, a=conv(2, 5), b=conv(5, 2)),
     "a layer that is not used": lambda: Net(lambda s, x: s.b(s.a(x)), a=conv(2, 5), b=conv(5, 2), c=nn.Linear(7, 7)),
@@ -97,6 +120,8 @@ FOLLOWED = {
     "one layer twice",
     "dense block",
     "residual around a concatenation",
+    "residual with a learned scale",
+    "divided by the norm over space",
 }
 
 
@@ -118,3 +143,62 @@ def test_what_the_graph_cannot_follow_is_refused_and_never_cut_wrongly(wiring: s
         with torch.no_grad():
             assert close(small(x), gated)
         assert widths.macs({n: len(kept) for n, kept in indices.items()}) == count_macs(small, widths.example_input)
+
+
+class Scaled(nn.Module):
+    """A parameter of its own, which meets the channels element by element."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def test_parameters_of_somebodys_own_layer_are_cut_too() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.Linear(5, 2))
+    small = Widths(model, torch.zeros(1, 3)).keep({"0": torch.tensor([4, 1])})
+    assert torch.equal(small[1].scale, model[1].scale[[1, 4]])
+
+
+class Ranked(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sort(1).values
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "named"),
+    [
+        (nn.Sequential(nn.Linear(3, 5), Ranked(), nn.Linear(5, 2)), (1, 3), "operator sort.*Ranked '1'"),
+        (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm '1'"),
+        (nn.Sequential(nn.LSTM(4, 6, proj_size=3)), (1, 7, 4), "LSTM with proj_size.*'0'"),
+        (nn.Sequential(nn.MultiheadAttention(4, 2, add_bias_kv=True)), (1, 7, 4), "Attention with add_bias_kv.*'0'"),
+        (
+            nn.Sequential(nn.MultiheadAttention(4, 2, add_zero_attn=True)),
+            (1, 7, 4),
+            "Attention with add_zero_attn.*'0'",
+        ),
+    ],
+)
+def test_an_unknown_operator_is_named(model: nn.Module, shape: tuple[int, ...], named: str) -> None:
+    with pytest.raises(BenchError, match=named):
+        Widths(model, torch.zeros(shape))
+
+
+class Similarity(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(4, 6)
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(x)
+        return self.head((y @ y.transpose(1, 2)).relu())
+
+
+def test_products_outside_layers_are_counted_and_what_they_mix_stays() -> None:
+    model = Similarity()
+    widths = Widths(model, torch.zeros(1, 7, 4))
+    assert widths.macs({}) == count_macs(model, torch.zeros(1, 7, 4)) == 7 * 4 * 6 + 7 * 7 * 6 + 7 * 7 * 2
+    assert widths.sizes == {}  # no gate can be put where the features are summed over

@@ -10,10 +10,8 @@ from torch.nn.functional import glu, multi_head_attention_forward
 from torch.utils.flop_counter import FlopCounterMode
 from torchaudio.models import Conformer, DeepSpeech, Wav2Letter
 
-from bench import BenchError
-from bench.export.attention import PlainAttention
 from bench.export.costs import file_costs
-from bench.export.model import Predictor, export_onnx
+from bench.export.model import PlainAttention, Predictor, export_onnx
 from bench.widths.cost import count_macs
 
 
@@ -233,73 +231,6 @@ def test_pytorchs_own_counter_agrees(name: str) -> None:
     with PlainAttention(), FlopCounterMode(display=False) as flops:
         model(x)
     assert count_macs(model, x) * 2 == flops.get_total_flops()
-
-
-def test_zeros_in_a_recurrent_layer_lower_the_effective_macs() -> None:
-    model, _, macs = built("crnn")
-    with torch.no_grad():
-        model.rnn.weight_ih_l0[:, :3] = 0
-        model.rnn.weight_hh_l1.view(-1)[:100] = 0
-    costs = file_costs(export_onnx(model, torch.zeros(1, 4, 40)), (1, 4, 40))
-    assert costs.macs == macs(40)
-    assert costs.effective_macs == macs(40) - 20 * (3 * 36 + 100)
-    assert costs.bops == macs(40) * 1024
-
-
-@pytest.mark.parametrize(
-    ("equation", "macs"), [("bit,bjt->bij", 4 * 4 * 9), ("bit,bit->bi", 4 * 9), ("bit,bit->bit", 0), ("bit->bti", 0)]
-)
-def test_einsum(equation: str, macs: int) -> None:
-    class Model(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.einsum(equation, *[x] * (1 + equation.count(",")))
-
-    assert count_macs(Model(), torch.zeros(1, 4, 9)) == macs
-    assert file_costs(export_onnx(Model(), torch.zeros(1, 4, 5)), (1, 4, 9)).macs == macs
-
-
-def test_an_einsum_of_unknown_cost_is_named() -> None:
-    class Model(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.einsum("bit,bjt,bkt->bijk", x, x, x)
-
-    with pytest.raises(BenchError, match="bit,bjt,bkt->bijk"):
-        file_costs(export_onnx(Model(), torch.zeros(1, 4, 5)), (1, 4, 5))
-
-
-ATTENTION = {
-    "plain": {},
-    "weights of each head": {"average_attn_weights": False},
-    "no weights": {"need_weights": False},
-    "pairs": {"attn_mask": torch.ones(7, 7, dtype=torch.bool).triu(1)},
-    "pairs added": {"attn_mask": torch.randn(7, 7)},
-    "pairs of each head": {"attn_mask": torch.randn(3 * 2, 7, 7)},
-    "causal": {"attn_mask": nn.Transformer.generate_square_subsequent_mask(7), "is_causal": True},
-    "padding": {"key_padding_mask": torch.arange(7).expand(3, 7) > 4},
-    "both": {
-        "attn_mask": torch.ones(7, 7, dtype=torch.bool).triu(1),
-        "key_padding_mask": torch.arange(7).expand(3, 7) > 4,
-    },
-}
-
-
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"add_bias_kv": True}, {"kdim": 8, "vdim": 8}])
-@pytest.mark.parametrize("name", ATTENTION)
-def test_attention_as_it_is_exported_computes_what_pytorchs_does(
-    name: str, options: dict[str, Any], batch_first: bool
-) -> None:
-    torch.manual_seed(0)
-    model = nn.MultiheadAttention(8, 2, batch_first=batch_first, **options).eval()
-    x = torch.randn(3, 7, 8) if batch_first else torch.randn(7, 3, 8)
-    for others in ((x, x), (x.flip(0), x + 1)):
-        with torch.no_grad():
-            expected, expected_weights = model(x, *others, **ATTENTION[name])
-            with PlainAttention():
-                found, weights = model(x, *others, **ATTENTION[name])
-        torch.testing.assert_close(found, expected)
-        if name != "no weights":
-            torch.testing.assert_close(weights, expected_weights)
 
 
 def test_exporting_leaves_attention_as_it_was() -> None:

@@ -1,3 +1,5 @@
+"""One object for the widths of one model."""
+
 import copy
 import re
 from collections.abc import Callable
@@ -20,6 +22,7 @@ EXAMPLES = {
     "mlp": (mlp, (1, 6)),
     "resnet": (lambda: ResNet(LAYOUTS["resnet18"], 4), (1, 16, 20)),
 }
+
 
 Built = tuple[nn.Module, Widths]
 
@@ -60,24 +63,6 @@ def close(left: Tensor, right: Tensor) -> bool:
     return float((left - right).abs().max()) <= 1e-5 * float(right.abs().max())
 
 
-# --- groups
-
-
-def test_a_residual_stream_is_one_group_across_its_blocks() -> None:
-    widths = Widths(ResNet(LAYOUTS["resnet18"], 4), torch.zeros(1, 16, 20))
-    layers = {g.name: ({m.layer for m in g.producers}, {m.layer for m in g.consumers}) for g in widths.groups}
-    assert len(widths.groups) == 4 + 8  # a stream a stage, the inside of each block
-    assert layers["stem.0"] == (
-        {"stem.0", "stages.0.0.conv2", "stages.0.1.conv2"},
-        {"stages.0.0.conv1", "stages.0.1.conv1", "stages.1.0.conv1", "stages.1.0.shortcut.0"},
-    )
-    assert layers["stages.1.1.conv1"] == ({"stages.1.1.conv1"}, {"stages.1.1.conv2"})
-    last = next(consumers for _, consumers in layers.values() if "head" in consumers)
-    assert last == {"stages.3.1.conv1", "head"}
-    assert widths.sizes["stem.0"] == 4
-    assert max(widths.sizes.values()) == 32
-
-
 def test_the_stages_of_the_resnet_can_be_chosen() -> None:
     widths = Widths(ResNet(LAYOUTS["resnet18"], 4), torch.zeros(1, 16, 20))
     second = widths.only(["stages.1"])
@@ -89,33 +74,11 @@ def test_the_stages_of_the_resnet_can_be_chosen() -> None:
         widths.only(["nowhere"])
 
 
-def test_the_head_of_the_resnet_reads_every_channel_twice() -> None:
-    widths = Widths(ResNet(LAYOUTS["resnet10"], 4), torch.zeros(1, 16, 20))
-    (head,) = (m for g in widths.groups for m in g.consumers if m.layer == "head")
-    assert sorted(head.positions.tolist()) == list(range(64))
-    assert torch.equal(torch.bincount(head.channels), torch.full((32,), 2))
-
-
-def test_the_parts_of_a_concatenation_are_groups_of_their_own() -> None:
-    widths = Widths(Branches(), torch.zeros(1, 2, 8, 6))
-    assert widths.sizes == {"left": 5, "right": 7, "mix": 6, "hidden": 9}
-    by_name = {group.name: group for group in widths.groups}
-    for name, positions in {"left": range(5), "right": range(5, 12)}.items():
-        (member,) = (m for m in by_name[name].consumers if m.layer == "mix")
-        assert member.positions.tolist() == list(positions)
-    (flattened,) = by_name["mix"].consumers
-    assert (flattened.layer, len(flattened.positions)) == ("hidden", 6 * 12)
-    assert torch.equal(flattened.channels, torch.arange(6).repeat_interleave(12))
-
-
 def test_the_outputs_of_the_model_are_no_group(built: Built) -> None:
     _, widths = built
     assert "head" not in widths.sizes
     assert all(group.consumers and group.producers for group in widths.groups)
     assert len({group.name for group in widths.groups}) == len(widths.groups)
-
-
-# --- cost
 
 
 def test_the_full_cost_is_the_counters(built: Built) -> None:
@@ -164,9 +127,6 @@ def test_the_cost_of_real_sizes_is_exact_at_integers(built: Built) -> None:
     assert float(real) == widths.macs(sizes)
 
 
-# --- gates and removal
-
-
 def test_all_channels_kept_is_the_same_model(built: Built) -> None:
     model, widths = built
     same = widths.keep({name: torch.arange(size) for name, size in widths.sizes.items()})
@@ -199,20 +159,6 @@ def test_the_first_channels_of_a_linear_layer_are_its_first_rows() -> None:
     small = Widths(model, torch.zeros(1, 6)).keep({"0": torch.tensor([4, 1, 9])})
     assert torch.equal(small[0].weight, model[0].weight[[1, 4, 9]])
     assert torch.equal(small[2].weight, model[2].weight[:, [1, 4, 9]])
-
-
-def test_a_gate_sees_each_channel_where_it_is_consumed() -> None:
-    widths = Widths(randomise_norms(Branches()), torch.zeros(1, 2, 8, 6))
-    seen: list[tuple[tuple[int, ...], list[int]]] = []
-
-    def gate(features: Tensor, channels: Tensor) -> Tensor:
-        seen.append((tuple(features.shape), channels.tolist()))
-        assert float(features.min()) >= 0  # behind norm and activation
-        return features
-
-    with torch.no_grad(), widths.gate({"right": gate, "mix": gate}):
-        widths.model(inputs(widths))
-    assert seen == [((3, 7, 8, 6), list(range(7))), ((3, 72), [i // 12 for i in range(72)])]
 
 
 def frozen(model: nn.Module) -> nn.Module:
@@ -251,26 +197,6 @@ def test_a_training_step_behind_gates_is_that_of_the_smaller_model(built: Built)
     assert moved > 1e-4
 
 
-def hooks(model: nn.Module) -> int:
-    return sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in model.modules())
-
-
-def test_gates_are_gone_after_their_context(built: Built) -> None:
-    model, widths = built
-    x = inputs(widths)
-    with torch.no_grad():
-        before = model(x)
-        with widths.gate({name: lambda features, channels: features * 0 for name in widths.sizes}):
-            assert hooks(model) > 0
-            assert not torch.equal(model(x), before)
-        assert hooks(model) == 0
-        assert torch.equal(model(x), before)
-        with pytest.raises(ZeroDivisionError), widths.gate({n: lambda f, c: 1 / 0 for n in widths.sizes}):
-            model(x)
-        assert hooks(model) == 0
-        assert torch.equal(model(x), before)
-
-
 def test_the_smaller_model_exports_and_trains_on(built: Built) -> None:
     _, widths = built
     small = widths.keep(widths.strongest(widths.norms(), 0.4))
@@ -282,9 +208,6 @@ def test_the_smaller_model_exports_and_trains_on(built: Built) -> None:
     assert any(not torch.equal(before[name], tensor) for name, tensor in small.state_dict().items())
     again = Widths(small, widths.example_input, widths.reference_macs)
     assert again.macs(again.sizes) <= 0.4 * widths.reference_macs
-
-
-# --- mistakes
 
 
 @pytest.mark.parametrize("wrong", [[], [99], [0, -1]])
@@ -306,57 +229,3 @@ def test_an_unknown_group_is_named(built: Built) -> None:
     ):
         with pytest.raises(BenchError, match=f"'nowhere'.*{re.escape(known)}"):
             call()
-
-
-class Scaled(nn.Module):
-    """A parameter of its own, which meets the channels element by element."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
-
-
-def test_parameters_of_somebodys_own_layer_are_cut_too() -> None:
-    model = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.Linear(5, 2))
-    small = Widths(model, torch.zeros(1, 3)).keep({"0": torch.tensor([4, 1])})
-    assert torch.equal(small[1].scale, model[1].scale[[1, 4]])
-
-
-class Ranked(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sort(1).values
-
-
-@pytest.mark.parametrize(
-    ("model", "shape", "named"),
-    [
-        (nn.Sequential(nn.Linear(3, 5), Ranked(), nn.Linear(5, 2)), (1, 3), "operator sort.*Ranked '1'"),
-        (nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1)), (1, 4, 9), "GroupNorm '1'"),
-        (nn.Sequential(nn.LSTM(4, 6, proj_size=3)), (1, 7, 4), "LSTM with proj_size.*'0'"),
-        (nn.Sequential(nn.MultiheadAttention(4, 2, add_bias_kv=True)), (1, 7, 4), "Attention with add_bias_kv.*'0'"),
-    ],
-)
-def test_an_unknown_operator_is_named(model: nn.Module, shape: tuple[int, ...], named: str) -> None:
-    with pytest.raises(BenchError, match=named):
-        Widths(model, torch.zeros(shape))
-
-
-class Similarity(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.project = nn.Linear(4, 6)
-        self.head = nn.Linear(7, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.project(x)
-        return self.head((y @ y.transpose(1, 2)).relu())
-
-
-def test_products_outside_layers_are_counted_and_what_they_mix_stays() -> None:
-    model = Similarity()
-    widths = Widths(model, torch.zeros(1, 7, 4))
-    assert widths.macs({}) == count_macs(model, torch.zeros(1, 7, 4)) == 7 * 4 * 6 + 7 * 7 * 6 + 7 * 7 * 2
-    assert widths.sizes == {}  # no gate can be put where the features are summed over

@@ -1,3 +1,5 @@
+"""MACs counted, and the largest model within a budget for those who can rank channels."""
+
 from collections.abc import Callable
 from math import ceil
 
@@ -5,12 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import BenchError
-from bench.export.costs import file_costs
-from bench.export.model import export_onnx
-from bench.widths.cost import count_macs
+from bench import BenchError, BudgetError, Widths
+from bench.widths.cost import count_macs, largest_within, smallest_sizes
 from tasks.antispoof.resnet import LAYOUTS, Block, ResNet
-from tests.models import Branches, Temporal, mlp, randomise_norms
+from tests.models import Temporal, mlp
 
 
 def out_length(length: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -148,92 +148,111 @@ def test_statistics_stay_as_they_are_and_an_error_leaves_no_trace() -> None:
     assert torch.equal(model[0].running_mean, torch.zeros(4))
 
 
-MODELS = {
-    "branches": (Branches, (1, 2, 8, 6)),
-    "temporal": (Temporal, (1, 4, 33)),
-    "mlp": (mlp, (1, 6)),
-    "linear on sequences": (lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)), (1, 9, 6)),
-    "grouped": (lambda: nn.Sequential(nn.Conv2d(4, 8, 3, 2, 1, groups=2), nn.ReLU(), nn.Conv2d(8, 2, 1)), (1, 4, 9, 9)),
-    "resnet10": (lambda: ResNet(LAYOUTS["resnet10"], 8), (1, 60, 80)),
+BUDGETS = (0.5, 0.25, 0.125, 0.0625)
+
+
+SCORES: dict[str, Callable[[Widths], dict[str, Tensor]]] = {
+    "norms": lambda w: w.norms(),
+    "first norms": lambda w: w.norms(1),
+    "proportional": lambda w: w.proportional(),
+    "random": lambda w: {n: torch.rand(s, generator=torch.Generator().manual_seed(s)) for n, s in w.sizes.items()},
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_exported_file_costs_what_the_model_costs(name: str) -> None:
-    build, shape = MODELS[name]
-    model = randomise_norms(build())
-    exported = export_onnx(model, torch.zeros(shape))
-    costs = file_costs(exported, shape)
-    assert costs.macs == count_macs(model, torch.zeros(shape))
-    assert costs.effective_macs == costs.macs
-    assert costs.bops == costs.macs * 1024
-    assert costs.size_bytes == len(exported.data)
+@pytest.fixture(scope="module")
+def quick() -> Widths:
+    torch.manual_seed(0)
+    return Widths(ResNet(LAYOUTS["resnet10"], 8), torch.zeros(1, 60, 100))
 
 
-class Filterbank(nn.Module):
-    """A fixed matrix to the left of the features: (B, 4, T) -> (B, T, 2)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("bank", torch.rand(3, 4))
-        self.head = nn.Linear(3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.bank @ x).transpose(1, 2))
+@pytest.fixture(scope="module")
+def paper() -> Widths:
+    torch.manual_seed(0)
+    return Widths(ResNet(LAYOUTS["resnet34"], 32), torch.zeros(1, 60, 32))
 
 
-class Correlation(nn.Module):
-    """A product of the input with itself: (B, 4, T) -> (B, 4, 2)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(4, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(x @ x.transpose(1, 2))
-
-
-@pytest.mark.parametrize(
-    ("model", "macs"), [(Filterbank(), 3 * 4 * 16 + 16 * 3 * 2), (Correlation(), 16 * 16 + 4 * 4 * 2)]
-)
-def test_products_that_are_no_layer_cost_the_same_in_the_file(model: nn.Module, macs: int) -> None:
-    x = torch.zeros(1, 4, 16)
-    assert count_macs(model, x) == macs
-    assert file_costs(export_onnx(model, x), (1, 4, 16)).macs == macs
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_the_quick_model_delivers_its_budget(quick: Widths, budget: float, scores: str) -> None:
+    sizes = quick.largest(SCORES[scores](quick), budget)
+    assert 0.90 <= quick.macs(sizes) / (budget * quick.macs({})) <= 1
+    indices = quick.strongest(SCORES[scores](quick), budget)
+    assert {name: len(kept) for name, kept in indices.items()} == sizes
+    assert count_macs(quick.keep(indices), quick.example_input) == quick.macs(sizes)
 
 
-def test_the_length_of_the_input_decides_the_cost_not_the_one_that_was_exported() -> None:
-    model = randomise_norms(ResNet(LAYOUTS["resnet10"], 4))
-    exported = export_onnx(model, torch.zeros(1, 60, 80))
-    for frames in (40, 201):
-        assert file_costs(exported, (1, 60, frames)).macs == resnet_macs((1, 1, 1, 1), 4, 60, frames)
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_large_model_delivers_its_budget_closely(paper: Widths, budget: float, scores: str) -> None:
+    sizes = paper.largest(SCORES[scores](paper), budget)
+    assert 0.98 <= paper.macs(sizes) / (budget * paper.macs({})) <= 1
 
 
-def test_zeros_lower_the_effective_macs_layer_by_layer() -> None:
-    model = randomise_norms(Temporal())
+def test_multiples_are_honoured(paper: Widths) -> None:
+    paper.multiple = 8
+    try:
+        for budget in BUDGETS:
+            sizes = paper.largest(paper.norms(), budget)
+            assert all(size % 8 == 0 for size in sizes.values())
+            assert 0.90 <= paper.macs(sizes) / (budget * paper.macs({})) <= 1
+    finally:
+        paper.multiple = 1
+
+
+def test_a_group_that_is_no_multiple_is_kept_whole_or_cut_to_one() -> None:
+    scores = {"a": torch.rand(20), "b": torch.rand(6)}
+    for limit in (14, 20, 25, 26):
+        sizes = largest_within(scores, lambda s: s["a"] + s["b"], limit, multiple=8)
+        assert sizes["b"] == 6
+        assert sizes["a"] in (8, 16, 20)
+        assert sum(sizes.values()) <= limit
+
+
+def test_the_whole_budget_keeps_everything(quick: Widths) -> None:
+    assert quick.largest(quick.norms(), 1.0) == quick.sizes
+
+
+def test_the_strongest_channels_are_the_ones_with_the_best_scores(quick: Widths) -> None:
+    scores = SCORES["random"](quick)
+    for name, kept in quick.strongest(scores, 0.25).items():
+        dead = torch.ones(quick.sizes[name], dtype=torch.bool).index_fill(0, kept, value=False)
+        assert torch.equal(kept, kept.sort().values)
+        assert not dead.any() or float(scores[name][kept].min()) >= float(scores[name][dead].max())
+
+
+def test_nothing_more_would_fit(quick: Widths) -> None:
+    for budget in BUDGETS:
+        sizes = quick.largest(quick.norms(), budget)
+        for name, size in sizes.items():
+            if size < quick.sizes[name]:
+                assert quick.macs({**sizes, name: size + 1}) > budget * quick.macs({})
+
+
+def test_a_budget_that_nothing_reaches_names_the_smallest_model(quick: Widths) -> None:
+    smallest = quick.macs(smallest_sizes(quick.sizes, 1))
+    with pytest.raises(BudgetError, match=f"{smallest:,}.*larger budget"):
+        quick.largest(quick.norms(), 1e-5)
+    just_enough = smallest / quick.macs({})
+    assert quick.largest(quick.norms(), just_enough * (1 + 1e-9)) == smallest_sizes(quick.sizes, 1)
+
+
+def test_a_budget_is_a_fraction_of_the_reference(quick: Widths) -> None:
+    small = quick.keep(quick.strongest(quick.norms(), 0.5))
+    widths = Widths(small, quick.example_input, reference_macs=quick.macs({}))
+    cut = widths.macs(widths.largest(widths.norms(), 0.25)) / quick.macs({})
+    assert 0.22 <= cut <= 0.25
+
+
+def test_channels_that_matter_have_the_larger_norm() -> None:
+    model = mlp()
     with torch.no_grad():
-        model.stem.weight.view(-1)[:120] = 0  # of 160
-        model.outer.weight.view(-1)[:20] = 0  # of 80
-        model.frames.weight.view(-1)[:36] = 0  # of 48
-    steps = 20  # of 40, behind the stride
-    layers = {"stem": 4 * 8 * 5, "inner": 8 * 10 * 3, "outer": 80, "frames": 48}
-    zeros = {"stem": 120, "outer": 20, "frames": 36}
-    costs = file_costs(export_onnx(model, torch.zeros(1, 4, 40)), (1, 4, 40))
-    assert costs.macs == steps * sum(layers.values()) + 12
-    assert costs.effective_macs == costs.macs - steps * sum(zeros.values())
-    assert costs.bops == costs.macs * 1024  # the runtime multiplies by the zeros as well
+        model[0].weight[3] *= 100
+        model[2].weight[:, 3] *= 100
+    norms = Widths(model, torch.zeros(1, 6)).norms()["0"]
+    assert int(norms.argmax()) == 3
+    assert float(norms.mean()) == pytest.approx(1, rel=1e-4)
 
 
-def test_params_count_weights_and_biases_with_batch_norm_folded() -> None:
-    model = randomise_norms(Branches())
-    expected = sum(m.weight.numel() + len(m.weight) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
-    assert file_costs(export_onnx(model, torch.zeros(1, 2, 8, 6)), (1, 2, 8, 6)).params == expected
-    resnet = randomise_norms(ResNet(LAYOUTS["resnet10"], 4))
-    weights = sum(m.weight.numel() + len(m.weight) for m in resnet.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
-    assert file_costs(export_onnx(resnet, torch.zeros(1, 60, 80)), (1, 60, 80)).params == weights
-
-
-def test_an_operator_of_the_file_that_has_no_formula_is_named() -> None:
-    exported = export_onnx(Op(lambda x: torch.linalg.det(x @ x.transpose(1, 2))), torch.zeros(1, 4, 6))
-    with pytest.raises(BenchError, match="'Det'"):
-        file_costs(exported, (1, 4, 6))
+def test_proportional_scores_shrink_every_group_alike(paper: Widths) -> None:
+    shares = [size / paper.sizes[name] for name, size in paper.largest(paper.proportional(), 0.25).items()]
+    assert 0.45 <= min(shares) <= max(shares) <= 0.55
