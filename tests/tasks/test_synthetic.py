@@ -1,7 +1,6 @@
 """The known optimum is held against eigenvalues, enumeration, water-filling and networks that reach it."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
 from tasks.synthetic import Synthetic
 from tasks.synthetic.problems import PROBLEMS, Branch, best_front
-from tests.conftest import bench
+from tests.conftest import SmokeRun
 
 NAMES = tuple(PROBLEMS)
 
@@ -204,11 +203,9 @@ def test_training_comes_close(problem: str, worst: float) -> None:
     assert 1 <= score / (100 * middle.error) < 1 + worst
 
 
-def test_a_run_says_how_far_it_is_from_the_optimum(tmp_path: Path) -> None:
-    run = bench(*("run", "synthetic", "--preset", "smoke", "--methods", "uniform_width"), *("--results", tmp_path))
-    assert run.code == 0, run.output
-    assert "above the best possible at the same compute" in run.output
-    folder = tmp_path / "synthetic" / "smoke"
+def test_a_run_says_how_far_it_is_from_the_optimum(synthetic_smoke: SmokeRun) -> None:
+    assert "above the best possible at the same compute" in synthetic_smoke.first.output
+    folder = synthetic_smoke.folder
     points = pd.read_csv(folder / "points.csv")
     known = Synthetic.at("smoke")
     assert points["best_possible"].tolist() == [known.best_possible(share) for share in points["macs_ratio"]]

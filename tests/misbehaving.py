@@ -1,7 +1,13 @@
-"""Methods that cheat, each in one way, and an honest one. The command knows them as those of an installed package."""
+"""An honest method, methods that cheat and methods to which something happens, each in one way.
 
+The command knows them as those of an installed package (``tests/installed.py``).
+"""
+
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import Method, Trainer
+from bench import Batch, Method, Trainer
 
 
 @dataclass(frozen=True)
@@ -217,4 +223,98 @@ class IsUnseeded(Method):
         with torch.no_grad():
             last = list(model.parameters())[-1]
             last += torch.from_numpy(np.random.default_rng().normal(size=last.shape)).float()
+        return model
+
+
+@dataclass(frozen=True)
+class Raises(Method):
+    """Divides by zero."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        raise ZeroDivisionError("division by zero")
+
+
+@dataclass(frozen=True)
+class ReturnsNoModel(Method):
+    """Returns what is no model."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        return {"accuracy": 1.0}  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class ReturnsNan(Method):
+    """Returns a model of NaN."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(float("nan"))
+        return model
+
+
+@dataclass(frozen=True)
+class AsksForMoreSteps(Method):
+    """Trains for longer than it may."""
+
+    stage = "post_hoc"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model)
+        trainer.fit(model, steps=1)
+        return model
+
+
+@dataclass(frozen=True)
+class Diverges(Method):
+    """Has a loss that becomes NaN."""
+
+    stage = "in_training"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        trainer.fit(model, 2)
+
+        def loss(network: nn.Module, batch: Batch) -> Tensor:
+            return trainer.loss(network, batch) * float("nan")
+
+        trainer.fit(model, 2, loss=loss)
+        return model
+
+
+@dataclass(frozen=True)
+class Hangs(Method):
+    """Waits for nothing."""
+
+    stage = "in_training"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        while True:
+            time.sleep(1)
+
+
+@dataclass(frozen=True)
+class IsKilled(Method):
+    """Is killed as by a system that has no memory left."""
+
+    stage = "in_training"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return model
+
+
+@dataclass(frozen=True)
+class WantsMemory(Method):
+    """Asks for more memory than there is."""
+
+    stage = "in_training"
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        torch.zeros(2**50)
         return model

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from tests.chaos import chaos, points, warm_up
-from tests.conftest import Finished, bench
+from tests.conftest import Finished, SmokeRun, bench
 
 ARGUMENTS = ("run", "synthetic", "--preset", "smoke", "--jobs", "2", "--methods", "uniform_width")
 FOLDER = Path("synthetic", "smoke")
@@ -29,12 +30,9 @@ HEEDING_INTERRUPTS += "from bench.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished comparison."""
-    results = tmp_path_factory.mktemp("results")
-    run = bench(*ARGUMENTS, "--results", results)
-    assert run.code == 0, run.output
-    return results
+def comparison(synthetic_smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished comparison of our own, which tests may damage."""
+    return Path(shutil.copytree(synthetic_smoke.results, tmp_path_factory.mktemp("copy") / "results"))
 
 
 @contextmanager
