@@ -173,7 +173,7 @@ class FlexibleAttention(nn.MultiheadAttention):
                 "of heads: give one of shape (T, S) for all of them"
             )
         inputs = self._time_first((query, key, value))
-        weights = [self.get_parameter(name) for name in self.projections()]
+        weights = [getattr(self, name) for name in self.projections()]
         heads = heads_of(inputs, weights, self.in_proj_bias, (-1, self.head_dim))
         dropout = self.dropout if self.training else 0.0
         masks = attn_mask, key_padding_mask
@@ -185,7 +185,8 @@ class FlexibleAttention(nn.MultiheadAttention):
 
     def reset_parameters(self) -> None:
         """Initialise the projections anew, as PyTorch's layer does."""
-        for weight in map(self.get_parameter, self.projections()):
+        for name in self.projections():
+            weight = getattr(self, name)
             bound = math.sqrt(6 / sum(weight.shape))
             nn.init.uniform_(weight, -bound, bound)
         if self.in_proj_bias is not None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bench import BenchError
 from bench.export.model import PlainAttention
@@ -107,3 +108,11 @@ def test_projections_are_initialised_as_pytorch_does() -> None:
     bound = (6 / (8 + 24)) ** 0.5
     assert 0.9 * bound < float(layer.in_proj_weight.detach().abs().max()) <= bound
     assert not layer.in_proj_bias.any()
+
+
+def test_weights_may_be_parametrized() -> None:
+    layer, x = nn.MultiheadAttention(8, 2), torch.randn(7, 3, 8)
+    make_flexible(layer)
+    expected = layer(x, x, x)
+    parametrize.register_parametrization(layer, "in_proj_weight", nn.Identity())
+    torch.testing.assert_close(layer(x, x, x), expected)
