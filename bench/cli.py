@@ -94,8 +94,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
-        str | None,
-        typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI"),
+        str | None, typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI")
     ] = None,
 ) -> None:
     """Run every method at every budget, and answer the question for this task."""

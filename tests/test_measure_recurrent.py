@@ -133,11 +133,7 @@ def conformer_macs(t: int) -> int:
 #: model, features of the input, MACs for T frames by hand
 MODELS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[int], int]]] = {
     "gru": (lambda: Recurrent(nn.GRU, 4, 6), 4, lambda t: t * 3 * 6 * (4 + 6)),
-    "gru-stack": (
-        lambda: Recurrent(nn.GRU, 4, 6, 2, time_first=True),
-        4,
-        lambda t: t * 3 * 6 * (4 + 6 + 6 + 6),
-    ),
+    "gru-stack": (lambda: Recurrent(nn.GRU, 4, 6, 2, time_first=True), 4, lambda t: t * 3 * 6 * (4 + 6 + 6 + 6)),
     "gru-split": (OneLayerAtATime, 4, lambda t: t * (2 * 3 * 6 * (4 + 6) + 3 * 5 * (12 + 5))),
     "lstm": (lambda: Recurrent(nn.LSTM, 4, 6, bias=False), 4, lambda t: t * 4 * 6 * (4 + 6)),
     "lstm-both": (
@@ -159,11 +155,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int, Callable[[int], int]]] = {
     "block": (AttentionBlock, 12, lambda t: encoder_macs(1, t)),
     "encoder": (lambda: Encoder(1), 12, lambda t: encoder_macs(1, t)),
     "encoder-3": (lambda: Encoder(3, norm_first=True, activation="gelu"), 12, lambda t: encoder_macs(3, t)),
-    "grouped": (
-        Grouped,
-        4,
-        lambda t: (t - 2) * 16 * 2 * 3 + (t - 4) * 8 * 3 + (t - 4) * 8 * 3 * 4,
-    ),
+    "grouped": (Grouped, 4, lambda t: (t - 2) * 16 * 2 * 3 + (t - 4) * 8 * 3 + (t - 4) * 8 * 3 * 4),
     "deepspeech": (
         lambda: Speech(DeepSpeech(20, 16, 7)),
         20,

@@ -72,10 +72,7 @@ def method_spec(*classes: type[Method], **fixed: object) -> MethodSpec:
 
 
 def test_the_fields_of_a_method_are_its_search_space() -> None:
-    assert search_space(Search) == {
-        "budget": Tunable(1 / 16, 1.0, log=True),
-        "form": Tunable(choices=("soft", "hard")),
-    }
+    assert search_space(Search) == {"budget": Tunable(1 / 16, 1.0, log=True), "form": Tunable(choices=("soft", "hard"))}
     assert list(search_space(Cut)) == ["budget", "rounds"]  # a plain field is not searched
     assert search_space(Integer) == {}
     assert (Search().budget, Search().form, Cut().seed) == (0.25, "soft", 3)

@@ -16,11 +16,7 @@ from bench.stats.estimates import Sign, sign_of
 from bench.stats.significance import LEVEL, holm, permutation_test, smallest_p
 
 #: column -> its name for a person; these are counted, so any change is a change
-COUNTED = {
-    "macs_ratio": "MACs of dense",
-    "effective_macs_ratio": "non-zero MACs of dense",
-    "size_bytes": "file size",
-}
+COUNTED = {"macs_ratio": "MACs of dense", "effective_macs_ratio": "non-zero MACs of dense", "size_bytes": "file size"}
 #: how far repeated measurements of one model's latency ratio may lie apart where that was not recorded, as a share
 USUAL_SPREAD = 0.03
 #: what belongs to the comparison a model stands in, or to the machine's folders, and not to the model

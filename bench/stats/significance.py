@@ -93,12 +93,7 @@ def seeds_needed(*, paired: bool, family: int = 1) -> int:
 
 
 def permutation_test(
-    first: Mapping[int, float],
-    second: Mapping[int, float],
-    *,
-    sign: Sign,
-    paired: bool | None = None,
-    family: int = 1,
+    first: Mapping[int, float], second: Mapping[int, float], *, sign: Sign, paired: bool | None = None, family: int = 1
 ) -> PermutationOutcome:
     """Test the difference between two methods (Fisher 1935; Pitman 1937), exactly where there are few permutations.
 

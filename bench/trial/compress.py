@@ -135,13 +135,7 @@ def dense_checkpoint(
         model = fresh_model(task, seed)
         macs = count_macs(model, task.example_input())
         trainer = Trainer(
-            task,
-            plan,
-            steps=plan.dense_steps,
-            seed=seed,
-            dense_macs=macs,
-            hardware=hardware,
-            on_progress=on_progress,
+            task, plan, steps=plan.dense_steps, seed=seed, dense_macs=macs, hardware=hardware, on_progress=on_progress
         )
         started = time.process_time()
         trainer.fit(model)

@@ -95,11 +95,7 @@ class Graph:
 def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None = None) -> Graph:
     """Follow a model of flexible layers once, and sort its channels into groups. The outputs are no group."""
     trace = follow(
-        model,
-        example_input,
-        input_axis=input_axis,
-        handlers=HANDLERS,
-        prepare=lambda trace: _join_heads(model, trace),
+        model, example_input, input_axis=input_axis, handlers=HANDLERS, prepare=lambda trace: _join_heads(model, trace)
     )
     modules = dict(model.named_modules())
     for product in trace.products:  # a gate can only be attached to a layer that is known

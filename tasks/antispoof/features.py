@@ -116,11 +116,7 @@ def filterbank(settings: FeatureSettings) -> Callable[[Signal], Half]:
 
 
 def _write_frames(
-    folder: Path,
-    utterances: list[Utterance],
-    settings: FeatureSettings,
-    workers: int,
-    progress: Progress | None,
+    folder: Path, utterances: list[Utterance], settings: FeatureSettings, workers: int, progress: Progress | None
 ) -> None:
     """One file with the frames of all utterances, one after the other, and one that says where each begins."""
     compute = filterbank(settings)

@@ -13,11 +13,7 @@ class Layout(NamedTuple):
     blocks: tuple[int, int, int, int]
 
 
-LAYOUTS = {
-    "resnet10": Layout((1, 1, 1, 1)),
-    "resnet18": Layout((2, 2, 2, 2)),
-    "resnet34": Layout((3, 4, 6, 3)),
-}
+LAYOUTS = {"resnet10": Layout((1, 1, 1, 1)), "resnet18": Layout((2, 2, 2, 2)), "resnet34": Layout((3, 4, 6, 3))}
 
 
 class Block(nn.Module):

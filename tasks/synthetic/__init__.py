@@ -97,12 +97,7 @@ class Synthetic(Task):
         """Nothing is made beforehand; the digest is one of all that the examples follow from."""
         branches = [asdict(branch) for branch in self._branches]
         return content_key(
-            {
-                "branches": branches,
-                "seed": self.problem_seed,
-                "scored": self.scored,
-                "generator": GENERATOR_VERSION,
-            }
+            {"branches": branches, "seed": self.problem_seed, "scored": self.scored, "generator": GENERATOR_VERSION}
         )
 
     def best_possible(self, compute: float) -> float:

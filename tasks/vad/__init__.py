@@ -10,18 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import (
-    Batch,
-    ItemScores,
-    Metric,
-    Plan,
-    Predict,
-    Progress,
-    Split,
-    Task,
-    cached_folder,
-    content_key,
-)
+from bench import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
 from tasks.vad.batches import Normaliser, scored_batches, training_batches
 from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec

@@ -156,8 +156,7 @@ def tails(null: list[float], seen: float) -> float:
 
 @settings(deadline=None, max_examples=30)
 @given(
-    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=6, max_size=7),
-    st.sampled_from([0.1, 1.0, 1e-7]),
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=6, max_size=7), st.sampled_from([0.1, 1.0, 1e-7])
 )
 def test_tests_equal_counting_all_permutations(pairs: list[tuple[int, int]], unit: float) -> None:
     first, second = (unit * np.array(side, dtype=float) + 0.3 for side in zip(*pairs, strict=True))

@@ -106,11 +106,7 @@ def test_no_encoder_gets_below_the_bound(problem: str, kept: int, seed: int) -> 
 
 
 branches = st.builds(
-    Branch,
-    sources=st.integers(5, 9),
-    width=st.integers(1, 4),
-    decay=st.floats(0.5, 8),
-    power=st.floats(0.05, 1),
+    Branch, sources=st.integers(5, 9), width=st.integers(1, 4), decay=st.floats(0.5, 8), power=st.floats(0.05, 1)
 )
 
 
@@ -209,10 +205,7 @@ def test_training_comes_close(problem: str, worst: float) -> None:
 
 
 def test_a_run_says_how_far_it_is_from_the_optimum(tmp_path: Path) -> None:
-    run = bench(
-        *("run", "synthetic", "--preset", "smoke", "--methods", "uniform_width"),
-        *("--results", tmp_path),
-    )
+    run = bench(*("run", "synthetic", "--preset", "smoke", "--methods", "uniform_width"), *("--results", tmp_path))
     assert run.code == 0, run.output
     assert "above the best possible at the same compute" in run.output
     folder = tmp_path / "synthetic" / "smoke"

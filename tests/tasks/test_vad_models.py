@@ -21,8 +21,7 @@ def test_paper_size_has_the_published_parameters(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "count"),
-    [(8, 1714), (12, 3578), (16, 6114), (20, 9322), (24, 13_202), (40, 35_442), (48, 50_594)],
+    ("width", "count"), [(8, 1714), (12, 3578), (16, 6114), (20, 9322), (24, 13_202), (40, 35_442), (48, 50_594)]
 )
 def test_transformer_has_the_published_parameters_at_every_width(width: int, count: int) -> None:
     assert parameters(Transformer(width, width, heads=2)) == count

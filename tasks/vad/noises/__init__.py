@@ -16,18 +16,6 @@ from tasks.vad.noises.nature import animal, impulses, rain, wind
 Noise = Callable[[np.random.Generator, int], Signal]
 
 #: of train and dev, besides babble of five to eight voices
-KNOWN: dict[str, Noise] = {
-    "coloured": coloured_noise,
-    "hum": hum,
-    "impulses": impulses,
-    "wind": wind,
-    "engine": engine,
-}
+KNOWN: dict[str, Noise] = {"coloured": coloured_noise, "hum": hum, "impulses": impulses, "wind": wind, "engine": engine}
 #: of eval, besides babble of three voices; coloured noise is the one kind that was heard before
-UNSEEN: dict[str, Noise] = {
-    "rain": rain,
-    "music": music,
-    "siren": siren,
-    "animal": animal,
-    "coloured": coloured_noise,
-}
+UNSEEN: dict[str, Noise] = {"rain": rain, "music": music, "siren": siren, "animal": animal, "coloured": coloured_noise}
