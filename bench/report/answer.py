@@ -223,20 +223,24 @@ def limits(data: ReportData) -> list[str]:
 
 def rules(data: ReportData) -> list[str]:
     """How to read the report, one sentence or two a rule, with this comparison's own figures."""
-    dense, tune = data.index["plan"]["dense_steps"], data.index["plan"]["finetune_steps"]
-    effort, seeds = data.effort, int(data.index["seeds"])
-    span = "{}" if effort.trials[0] == effort.trials[1] else "{} to {}"
+    table, plan, seeds = data.points.table, data.index["plan"], int(data.index["seeds"])
+    dense, tune = plan["dense_steps"], plan["finetune_steps"]
+    each = table[table["status"] != "declined"].groupby("method")["trial"].nunique()
+    trials = " to ".join(str(number) for number in sorted({each.min(), each.max()})) if len(each) else "0"
+    camps = data.chosen.groupby("kind")["method"].nunique()
+    passed = int(table["status"].isin(["complete", "missed"]).sum())
+    refused = int(table["reason"].fillna("").str.startswith("audit:").sum())
     said = [
         f"Equal effort: {_steps(data)} An in-training method starts from a fresh dense model and uses all of them. "
         f"A post-hoc method starts from a copy of one dense model, trained for {dense:,} steps and shared by all "
         f"trials of its seed, and has the other {tune:,}.",
         "Equal tuning: a method has one trial for each budget (one in all if it takes no budget) with its default "
         "settings, and then as many trials to tune its settings and its learning rate as every other method; here that "
-        f"came to {span.format(*effort.trials)} trials a method. In-training methods here: "
-        f"{effort.camps.get('in-training', 0)}; post-hoc: {effort.camps.get('post-hoc', 0)}.",
+        f"came to {trials} trials a method. In-training methods here: {camps.get('in-training', 0)}; "
+        f"post-hoc: {camps.get('post-hoc', 0)}.",
         "Delivered, not asked: a process other than the one that trained the model reads its exported file, compares "
         "its outputs, builds the module again from its recipe, counts weights and MACs, and scores dev. "
-        f"{effort.passed} of {effort.passed + effort.refused} finished models passed this audit.",
+        f"{passed} of {passed + refused} finished models passed this audit.",
         "dev chooses, eval reports: within a method and a budget the trial with the best dev score is frozen, and "
         "only then is eval read, once.",
         f"Seeds: each chosen point was trained {seeds} times; scores are means, "
@@ -273,10 +277,11 @@ def _hypervolume(data: ReportData) -> list[str]:
 
 def _steps(data: ReportData) -> str:
     """How many training steps the models have seen, those of the dense model they start from among them."""
-    effort = data.effort
-    if not effort.fewer:
-        return f"every finished model has seen {effort.steps:,} training steps in the end."
-    return f"a model sees at most {effort.steps:,} training steps; {effort.fewer} of {effort.finished} used fewer."
+    steps = int(data.index["plan"]["dense_steps"] + data.index["plan"]["finetune_steps"])
+    finished = data.points.table["total_steps"].dropna()
+    if not (fewer := int((finished < steps).sum())):
+        return f"every finished model has seen {steps:,} training steps in the end."
+    return f"a model sees at most {steps:,} training steps; {fewer} of {len(finished)} used fewer."
 
 
 def how_drawn(estimates: Sequence[Estimate]) -> str:

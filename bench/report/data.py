@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from bench.plugins.task import ItemScores, Metric
+from bench.plugins.task import Metric
 from bench.report import costs, quality
 from bench.results.points import Points
 from bench.results.selection import chosen_points
@@ -28,13 +28,8 @@ MLFLOW_UI = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True)
 class Links:
-    """Addresses of one trial.
-
-    Attributes:
-        folder: of its files, relative to the report.
-        files: name and address of those that are there.
-        run: its run in the MLflow UI; None if it has not been tracked in a known experiment.
-    """
+    """Of one trial: its folder relative to the report, name and address of the files there, and its run in the MLflow
+    UI; None if it has not been tracked in a known experiment."""
 
     folder: str
     files: list[tuple[str, str]]
@@ -42,53 +37,25 @@ class Links:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """What went into the comparison.
-
-    Attributes:
-        camps: how many methods each kind has.
-        trials: fewest and most trials of a method.
-        steps: the training steps that a finished model has seen at most.
-        finished: models that have their steps recorded.
-        fewer: how many of them used fewer steps.
-        passed: models that passed the audit.
-        refused: models that did not.
-    """
-
-    camps: Mapping[str, int]
-    trials: tuple[int, int]
-    steps: int
-    finished: int
-    fewer: int
-    passed: int
-    refused: int
-
-
-@dataclass(frozen=True)
 class ReportData:
-    """What a report is made from. Tables are described where they are made.
+    """What a report is made from. Tables are described by the functions of ``quality`` and ``costs`` that make them.
 
     Attributes:
-        points: as measured.
         sign: 1 where small scores are good, -1 where large ones are.
         reference: the frozen box of hypervolumes; None for a metric without natural ends.
-        chosen: ``bench.selection.chosen_points``, with front (whether no other point beats it) and trials (for each
-            seed: seed, key, run_id).
+        chosen: ``chosen_points``, with front (whether no other point beats it) and trials (for each seed: seed, key,
+            run_id).
         trials: the trained models that are listed: with thousands of them the chosen ones, then the best on dev.
         links: of the trials that are listed or chosen, by key.
-        duels: ``duel_table`` by the MACs that are executed.
+        duels: by the MACs that are executed.
         duels_if_free: the same if zeros cost nothing.
-        best, undiminished, hypervolumes, chance: tables of ``quality``; the last two are empty without a reference.
-        bands: attainment band by method; empty without a reference.
-        draws: the items of the chosen models, drawn again.
+        hypervolumes, chance, bands: empty without a reference; bands by method.
         items_missing: chosen models without usable item scores, where others have them.
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
-        excess, speedup, training, published: tables of ``costs``.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
         troubles: the rows of ``points.csv`` that failed or missed their budget.
         declined: the methods that do not apply to this task or model, with the reason they gave.
-        effort: what went into it.
     """
 
     points: Points
@@ -115,21 +82,17 @@ class ReportData:
     breakdown: pd.DataFrame
     troubles: pd.DataFrame
     declined: list[tuple[str, str]]
-    effort: Effort
 
     @property
     def metric(self) -> Metric:
-        """The task's metric."""
         return self.points.metric
 
     @property
     def index(self) -> dict[str, Any]:
-        """What the comparison wrote about itself."""
         return self.points.index
 
     @property
     def budgets(self) -> list[float]:
-        """Shares of the dense compute."""
         return list(self.points.index["budgets"])
 
 
@@ -142,11 +105,14 @@ def report_data(points: Points) -> ReportData:
     )
     kinds = {str(method): str(kind) for method, kind in zip(chosen["method"], chosen["kind"], strict=True)}
     scores = dict(trained.set_index("key")["eval"].dropna())
-    drawn = index["preset"] in DRAWN
-    draws, counted = quality.draw_items(_items(points, scores), scores), _counted(trained, points.metric)
+    items = {key: load_items(trial_folder(points.folder, key) / EVAL_ITEMS) for key in scores}
+    draws, counted = quality.draw_items(items, scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
     theory = pd.DataFrame(index.get("best_possible") or [], columns=["share", "score"], dtype=float)
-    published, trials = _published(points), _listed(points)
+    trials, drawn = _listed(points), index["preset"] in DRAWN
+    model = str(index["setting"]["fields"].get("model", ""))
+    published = costs.published_points(index["task"], model, points.metric.column)
+    declined = table[table["status"] == "declined"]
     return ReportData(
         points=points,
         sign=sign,
@@ -171,14 +137,8 @@ def report_data(points: Points) -> ReportData:
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
         troubles=table[~table["status"].isin(["complete", "declined"])],
-        declined=_declined(table),
-        effort=_effort(points, chosen),
+        declined=list(dict.fromkeys(zip(declined["method"], declined["reason"], strict=True))),
     )
-
-
-def _published(points: Points) -> pd.DataFrame:
-    model = str(points.index["setting"]["fields"].get("model", ""))
-    return costs.published_points(points.index["task"], model, points.metric.column)
 
 
 def _chosen_trials(points: Points) -> pd.DataFrame:
@@ -195,12 +155,6 @@ def _counted(trained: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     finished = trained[["macs_ratio", "effective_macs_ratio", "dev", "eval"]].notna().all(axis=1)
     scores = trained[["dev", "eval"]].mask(worst, metric.worst)
     return trained.assign(dev=scores["dev"], eval=scores["eval"])[worst | finished]
-
-
-def _items(points: Points, keys: Iterable[str]) -> dict[str, ItemScores]:
-    """The scores of single items on eval, of the models that have them undamaged."""
-    found = {key: load_items(trial_folder(points.folder, key) / EVAL_ITEMS) for key in keys}
-    return {key: items for key, items in found.items() if items is not None}
 
 
 def _trials_of(chosen: pd.DataFrame, trained: pd.DataFrame) -> list[list[dict[Any, Any]]]:
@@ -238,23 +192,3 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
     means = [pd.DataFrame(own, columns=names, dtype=float).mean() for own in rows]
     keys = pd.MultiIndex.from_frame(chosen[["method", "budget"]])
     return pd.DataFrame(means, columns=names).set_axis(keys).dropna(how="all")
-
-
-def _declined(table: pd.DataFrame) -> list[tuple[str, str]]:
-    own = table[table["status"] == "declined"]
-    return list(dict.fromkeys(zip(own["method"], own["reason"], strict=True)))
-
-
-def _effort(points: Points, chosen: pd.DataFrame) -> Effort:
-    table, plan = points.table, points.index["plan"]
-    each = table[table["status"] != "declined"].groupby("method")["trial"].nunique()
-    steps, finished = int(plan["dense_steps"] + plan["finetune_steps"]), table["total_steps"].dropna()
-    return Effort(
-        camps=dict(chosen.groupby("kind")["method"].nunique()),
-        trials=(int(each.min()), int(each.max())) if len(each) else (0, 0),
-        steps=steps,
-        finished=len(finished),
-        fewer=int((finished < steps).sum()),
-        passed=int(table["status"].isin(["complete", "missed"]).sum()),
-        refused=int(table["reason"].fillna("").str.startswith("audit:").sum()),
-    )

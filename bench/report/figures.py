@@ -159,7 +159,7 @@ def _relative(data: ReportData) -> bool:
 
 def _crowded(data: ReportData) -> bool:
     """Whether there are too many methods to draw all bands into one figure."""
-    return sum(number for kind, number in data.effort.camps.items() if kind != "control") > CROWDED
+    return data.chosen.loc[data.chosen["kind"] != "control", "method"].nunique() > CROWDED
 
 
 def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:

@@ -52,18 +52,19 @@ class ItemDraws:
     units: int = 0
 
 
-def draw_items(known: Mapping[str, ItemScores], scores: Mapping[str, float]) -> ItemDraws:
+def draw_items(read: Mapping[str, ItemScores | None], scores: Mapping[str, float]) -> ItemDraws:
     """Draw the items of all models again, with the same draws for all.
 
     Args:
-        known: item scores by key of the trial.
+        read: item scores by key of the trial, None where there are none undamaged.
         scores: eval scores by key. A model whose items do not give its score, or are other items than those of the
             first model, has no draws.
     """
     found: dict[str, ItemScores] = {}
-    for key, items in known.items():
-        agrees = np.isclose(items.headline, scores[key], rtol=1e-6, atol=1e-9)
-        if agrees and (not found or same_items(next(iter(found.values())), items)):
+    for key, items in read.items():
+        if items is None or not np.isclose(items.headline, scores[key], rtol=1e-6, atol=1e-9):
+            continue
+        if not found or same_items(next(iter(found.values())), items):
             found[key] = items
     count = len(np.unique(next(iter(found.values())).units)) if found else 0
     if count < 2:
@@ -105,9 +106,7 @@ class Contender:
 
     Attributes:
         name: of the method, or what the camp is called.
-        kind: in-training, post-hoc or control.
-        methods: names.
-        grid: of their points, with the seeds that all of them have; None if there is no such seed.
+        grid: of the points of its methods, with the seeds that all of them have; None if there is no such seed.
     """
 
     name: str
@@ -116,18 +115,15 @@ class Contender:
     grid: Grid | None
 
     @property
-    def camp(self) -> bool:
-        """Whether it is a camp."""
-        return self.name in CAMPS.values()
+    def row(self) -> dict[str, Any]:
+        """What a table says of it first."""
+        return {"method": self.name, "kind": self.kind, "camp": self.name in CAMPS.values()}
 
 
 def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws) -> list[Contender]:
-    """Camps first, then methods in the order of ``kinds``.
+    """Camps first, then methods in the order of ``kinds`` (in-training, post-hoc or control, by name of the method).
 
-    Args:
-        counted: the trials that count: method, trial, seed, key, macs_ratio, effective_macs_ratio, dev, eval.
-        kinds: in-training, post-hoc or control, by name of the method.
-        draws: of the items.
+    ``counted``: the trials that count: method, trial, seed, key, macs_ratio, effective_macs_ratio, dev, eval.
     """
     camps = [(name, kind, [m for m, own in kinds.items() if own == kind]) for kind, name in CAMPS.items()]
     groups = [*(camp for camp in camps if camp[2]), *((method, kind, [method]) for method, kind in kinds.items())]
@@ -200,11 +196,9 @@ def best_table(entries: Sequence[Contender], budgets: Sequence[float], sign: Sig
     rows: list[dict[Any, Any]] = []
     for entry in entries:
         if (grid := entry.grid) is not None and entry.name != "dense":
-            costs, evals = grid.macs_ratio, grid.evals
-            rows.append({"method": entry.name, "kind": entry.kind, "camp": entry.camp})
-            rows[-1] |= {
-                b: best_within(costs, evals, b, sign=sign, dev=grid.dev, redrawn=grid.redrawn) for b in budgets
-            }
+            known: dict[str, Any] = {"sign": sign, "dev": grid.dev, "redrawn": grid.redrawn}
+            best = {budget: best_within(grid.macs_ratio, grid.evals, budget, **known) for budget in budgets}
+            rows.append(entry.row | best)
     return pd.DataFrame(rows, columns=["method", "kind", "camp", *budgets])
 
 
@@ -242,12 +236,6 @@ def hypervolume_table(
 
     Points one of whose seeds failed or missed its budget cover nothing; NaN where a cost was never measured.
 
-    Args:
-        entries: camps and methods.
-        chosen: the chosen points.
-        reference: the box.
-        theory: share and score of the best possible points; empty where they are not known.
-
     Returns:
         Columns: method (or what the camp is called), kind, camp, one for each of ``COSTS``, and interval (an
         ``Estimate`` for the executed MACs, or None). The best possible front comes last.
@@ -255,8 +243,7 @@ def hypervolume_table(
     rows = []
     for entry in entries:
         own = chosen[chosen["method"].isin(entry.methods)]
-        row = {"method": entry.name, "kind": entry.kind, "camp": entry.camp, "interval": None}
-        row |= {cost: _covered(own, cost, reference) for cost in COSTS}
+        row = entry.row | {"interval": None} | {cost: _covered(own, cost, reference) for cost in COSTS}
         if (grid := entry.grid) is not None:
             interval = hypervolume_of_means(grid.macs_ratio, grid.evals, reference, redrawn=grid.redrawn)
             row |= {"macs_ratio": interval.value, "interval": interval}
