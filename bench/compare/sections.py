@@ -24,11 +24,8 @@ from bench.stats.significance import LEVEL, TOO_FEW, seeds_needed
 DECISIVE = ("preset", "budgets", "data", "plan", "fields")
 SMALL = 0.005  # below this two decimals would hide a gain
 SHOWN = 3  # points named in a sentence
-WORDS = {
-    "within noise": "within noise",
-    "same score": "with the same score",
-    "failed in both": "failed in both",
-}  # of what does not differ
+#: of what does not differ
+WORDS = {"within noise": "within noise", "same score": "with the same score", "failed in both": "failed in both"}
 STYLES = {"better": "good", "worse": "bad", "same score": "soft"}
 ORIGINS: list[Field] = [("", 0, None), ("A", 1, None), ("B", 2, None)]
 POINT: list[Field] = [("method", "method", None), ("budget", "budget", None)]
@@ -187,11 +184,7 @@ def _costs(costs: pd.DataFrame, points: int) -> list[Piece]:
 def closing_sentence(found: pd.DataFrame, costs: int, failed: int, alone: int) -> str:
     """One sentence that says whether anything differs beyond noise, and what could not be answered.
 
-    Args:
-        found: what the seeds say of every point.
-        costs: how many have changed.
-        failed: how many models with the same key differ.
-        alone: how many points only one side has.
+    ``costs`` have changed, ``failed`` models with the same key differ, and ``alone`` points stand only on one side.
     """
     points, counts = _count(len(found), "point"), found["finding"].value_counts()
     beyond, unsure = found[found["finding"].isin(["better", "worse"])], found[found["finding"] == TOO_FEW]

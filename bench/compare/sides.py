@@ -29,7 +29,6 @@ class Side:
     Attributes:
         path: the comparison folder or the points.csv.
         table: one row for every trained model, in the columns of ``points.csv``, more or fewer.
-        metric: the task's metric.
         index: what the comparison wrote about itself; empty for a points.csv, which does not say how it was made.
         checkpoints: dev score of the shared dense model, by seed, in the unit of the metric.
     """
@@ -54,9 +53,7 @@ class Side:
 def load_sides(first: Path, second: Path) -> tuple[Side, Side]:
     """The result sets at two paths, which must be of the same task and metric.
 
-    Args:
-        first: a comparison folder, a points.csv, or a results folder with one task and preset that the other has too.
-        second: likewise.
+    Either is a comparison folder, a points.csv, or a results folder with one task and preset that the other has too.
 
     Raises:
         BenchError: a path leads to nothing that can be read, to several comparisons, or to another task or metric.

@@ -37,7 +37,6 @@ class Point:
     """A method at a budget, chosen on both sides.
 
     Attributes:
-        method: its name.
         budget: share of the dense compute; infinite for a method without budgets.
         first: the trained models of A, rows of the table by seed.
         second: those of B.
@@ -57,7 +56,6 @@ class Point:
 
     @property
     def label(self) -> str:
-        """Its name in a sentence."""
         return named(self.method, self.budget)
 
     @property
@@ -245,10 +243,9 @@ def changed_costs(points: Sequence[Point]) -> pd.DataFrame:
     Of latency a change counts beyond the sum of both spreads (largest less smallest repeat, over the median): then no
     repeats can have overlapped.
 
-    Returns:
-        Columns: method, budget, cost (in words); first, second (means over the seeds that both have, or over all where
-        they share none; as text with the unit); share (by what share of A it has grown); noise (what a latency may
-        differ by without having changed, as a share; 0 for what is counted).
+    Columns: method, budget, cost (in words); first, second (means over the seeds that both have, or over all where
+    they share none; as text with the unit); share (by what share of A it has grown); noise (what a latency may differ
+    by without having changed, as a share; 0 for what is counted).
     """
     rows = []
     for point in points:
@@ -281,9 +278,8 @@ def _known_values(point: Point, column: str) -> tuple[pd.Series, pd.Series]:
 def repeated_models(first: Side, second: Side) -> pd.DataFrame:
     """Compare the models that have the same key, in all columns but times and memory.
 
-    Returns:
-        One row for each key: key, method, seed, side (A, B or both), and ``differing``: value in A and value in B of
-        every column that both know and that differs, by name. Empty if either side knows no keys.
+    One row for each key: key, method, seed, side (A, B or both), and ``differing``: value in A and value in B of every
+    column that both know and that differs, by name. Empty if either side knows no keys.
     """
     tables = [side.table.dropna(subset="key") if "key" in side.table else pd.DataFrame() for side in (first, second)]
     if any(table.empty for table in tables):

@@ -29,9 +29,9 @@ from bench.stats.fronts import AttainmentBand, Steps
 INK = "#010203"
 FAINT = "#808890"
 _STYLE: Any = {  # matplotlib types every key on its own
-    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color"), INK),
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
+    **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
-    "ytick.color": INK,
     "svg.fonttype": "none",  # text stays text: small, searchable
     "svg.hashsalt": "compression-bench",
     "text.parse_math": False,  # a `$` in a method's name is a dollar sign

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.answer import CONTROLS, EXPLAINED, THEORY, answer, how_drawn, limits, rules
+from bench.report.answer import TEXTS, answer, how_drawn, limits, rules
 from bench.report.cells import (
     METHOD,
     Field,
@@ -28,7 +28,7 @@ from bench.report.cells import (
     whole,
     written,
 )
-from bench.report.costs import EFFORT_NAMES, EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
+from bench.report.costs import EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
 from bench.report.data import DRAWN, ReportData
 from bench.report.document import (
     Bullets,
@@ -132,7 +132,7 @@ def _fronts(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
     """The fronts, and the panels of those bands for which the front has no room."""
     said: Spans = ["Further up is better. " if data.metric.direction == "maximize" else "Further down is better. "]
     if len(data.excess):
-        said.append(THEORY)
+        said.append(TEXTS["fronts"]["theory"])
     banded = ""
     if bands := list(data.bands.values()):
         share = "the middle half of the seeds" if bands[0].shares != (0.0, 1.0) else "the best to the worst seed"
@@ -211,8 +211,8 @@ def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
 def _training(data: ReportData) -> Section:
     forms: dict[str, Form] = {"steps": count, "macs": short, "cpu_s": written(",.1f")}
     fields: list[Field] = [*METHOD, ("models", "models", str)]
-    pairs = [(ledger, effort) for ledger in LEDGERS for effort in EFFORTS]
-    fields += [(f"{LEDGERS[one]}: {EFFORT_NAMES[e]}", f"{one}_{e}", forms[e]) for one, e in pairs]
+    for ledger, whom in LEDGERS.items():
+        fields += [(f"{whom}: {name}", f"{ledger}_{effort}", forms[effort]) for effort, (name, *_) in EFFORTS.items()]
     return _section(data, "training", *_table(records(data.training), fields))
 
 
@@ -236,7 +236,7 @@ def _covered(data: ReportData) -> list[Section]:
 
 def _remarks(data: ReportData) -> list[Section]:
     """What controls are for, what methods say beside their results, and which do not apply."""
-    controls = [(name, [why]) for name, why in CONTROLS.items() if name in data.index["methods"]]
+    controls = [(name, [why]) for name, why in TEXTS["controls"].items() if name in data.index["methods"]]
     notes, declined = list(data.points.notes.items()), [(name, [reason]) for name, reason in data.declined]
     return [
         Section("Controls", [Definitions(controls)] if controls else [], "controls", page_only=True),
@@ -323,7 +323,7 @@ def _section(
     data: ReportData, anchor: str, *pieces: Piece, more: Sequence[Span | str] = (), page_only: bool = False
 ) -> Section:
     """Pieces below what explains them; nothing where there are none."""
-    heading, text = EXPLAINED[anchor]
+    heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
     names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
     said = Text([text.format(**names), *more])
     return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)
