@@ -54,8 +54,6 @@ class ReportData:
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
-        troubles: the rows of ``points.csv`` that failed or missed their budget.
-        declined: the methods that do not apply to this task or model, with the reason they gave.
     """
 
     points: Points
@@ -80,8 +78,6 @@ class ReportData:
     published: pd.DataFrame
     published_drawn: pd.DataFrame
     breakdown: pd.DataFrame
-    troubles: pd.DataFrame
-    declined: list[tuple[str, str]]
 
     @property
     def metric(self) -> Metric:
@@ -94,6 +90,17 @@ class ReportData:
     @property
     def budgets(self) -> list[float]:
         return list(self.points.index["budgets"])
+
+    @property
+    def troubles(self) -> pd.DataFrame:
+        """The rows of ``points.csv`` that failed or missed their budget."""
+        return self.points.table[~self.points.table["status"].isin(["complete", "declined"])]
+
+    @property
+    def declined(self) -> list[tuple[str, str]]:
+        """The methods that do not apply to this task or model, with the reason they gave."""
+        own = self.points.table[self.points.table["status"] == "declined"]
+        return list(dict.fromkeys(zip(own["method"], own["reason"], strict=True)))
 
 
 def report_data(points: Points) -> ReportData:
@@ -112,7 +119,6 @@ def report_data(points: Points) -> ReportData:
     trials, drawn = _listed(points), index["preset"] in DRAWN
     model = str(index["setting"]["fields"].get("model", ""))
     published = costs.published_points(index["task"], model, points.metric.column)
-    declined = table[table["status"] == "declined"]
     return ReportData(
         points=points,
         sign=sign,
@@ -136,8 +142,6 @@ def report_data(points: Points) -> ReportData:
         published=published,
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
-        troubles=table[~table["status"].isin(["complete", "declined"])],
-        declined=list(dict.fromkeys(zip(declined["method"], declined["reason"], strict=True))),
     )
 
 
