@@ -166,8 +166,8 @@ def verdicts(points: Sequence[Point], metric: Metric) -> pd.DataFrame:
         if (scores := point.scores(metric)) is not None:
             shared, (split, first, second) = point.shared, scores
             identical = bool(shared) and bool((first[shared] == second[shared]).all())
-            row = {"point": point, "method": point.method, "split": split, "identical": identical}
-            rows.append({**row, "runs_first": first, "runs_second": second})
+            rows.append({"point": point, "method": point.method, "split": split, "identical": identical})
+            rows[-1] |= {"runs_first": first, "runs_second": second}
     family = [row for row in rows if not row["identical"] and _can_tell(row["point"])]
     sign, tests = sign_of(metric), []
     for row in rows:

@@ -41,7 +41,6 @@ class ReportData:
     """What a report is made from. Tables are described by the functions of ``quality`` and ``costs`` that make them.
 
     Attributes:
-        sign: 1 where small scores are good, -1 where large ones are.
         reference: the frozen box of hypervolumes; None for a metric without natural ends.
         chosen: ``chosen_points``, with front (whether no other point beats it) and trials (for each seed: seed, key,
             run_id).
@@ -57,7 +56,6 @@ class ReportData:
     """
 
     points: Points
-    sign: Sign
     reference: Reference | None
     chosen: pd.DataFrame
     trials: pd.DataFrame
@@ -82,6 +80,10 @@ class ReportData:
     @property
     def metric(self) -> Metric:
         return self.points.metric
+
+    @property
+    def sign(self) -> Sign:
+        return sign_of(self.metric)
 
     @property
     def index(self) -> dict[str, Any]:
@@ -121,7 +123,6 @@ def report_data(points: Points) -> ReportData:
     published = costs.published_points(index["task"], model, points.metric.column)
     return ReportData(
         points=points,
-        sign=sign,
         reference=reference,
         chosen=chosen,
         trials=trials,
