@@ -8,12 +8,7 @@ WIDTH = 120  # of the output where there is no terminal
 
 
 def compare_results(first: Path, second: Path, output: Path | None = None) -> None:
-    """Print what differs between two result sets, and write the same as Markdown.
-
-    Args:
-        first: a comparison folder, a results folder or a points.csv; called A.
-        second: likewise, called B.
-        output: where the Markdown goes; None: nowhere.
+    """Print what differs between two result sets, called A and B, and write the same as Markdown to ``output``.
 
     Raises:
         BenchError: a path leads to nothing that can be compared, or the output cannot be written.

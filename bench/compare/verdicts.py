@@ -1,296 +1,303 @@
-"""What differs between matched points: scores beyond noise, costs, and models that should have been the same."""
+"""What differs between two result sets: scores and costs of their points, and models that should have been the same."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from bench.compare.sides import Point, Side
+from bench.compare.sides import Side
 from bench.plugins.task import Metric
-from bench.report.cells import known, measured, short
+from bench.report.cells import Form, in_bytes, measured, percent, written
+from bench.results.selection import budget_class
 from bench.stats.estimates import Sign, sign_of
-from bench.stats.significance import LEVEL, holm, permutation_test, smallest_p
+from bench.stats.significance import LEVEL, TOO_FEW, holm, permutation_test, smallest_p
 
-#: column -> its name for a person; these are counted, so any change is a change
-COUNTED = {"macs_ratio": "MACs of dense", "effective_macs_ratio": "non-zero MACs of dense", "size_bytes": "file size"}
+#: column -> its name for a person and its form; all but latency are counted, so any change is a change
+COSTS: dict[str, tuple[str, Form]] = {
+    "macs_ratio": ("MACs of dense", measured),
+    "effective_macs_ratio": ("non-zero MACs of dense", measured),
+    "size_bytes": ("file size", in_bytes),
+    "latency_ratio": ("latency ratio", written(".3f", "x ")),
+}
 #: how far repeated measurements of one model's latency ratio may lie apart where that was not recorded, as a share
 USUAL_SPREAD = 0.03
+Array = NDArray[np.float64]
 #: what belongs to the comparison a model stands in, or to the machine's folders, and not to the model
 NOT_THE_MODEL = ("task", "preset", "method", "stage", "control", "trial", "chosen", "reason", "run_id", "key")
 #: how names of columns begin or end that hold times and memory, which no machine repeats
 _MEASURED_BEFORE, _MEASURED_AFTER = ("latency",), ("_s", "_ms", "_mb")
-Finding = Literal["same score", "within noise", "better", "worse", "too few seeds to tell", "failed in both"]
-Seeds = Mapping[int, float]
-Errors = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The scores of a point, by seed, in the unit of the metric; those of failed runs are infinitely bad.
+class Point:
+    """A method at a budget, chosen on both sides.
 
     Attributes:
-        point: the point.
-        split: eval, or dev where a finished model has no eval score.
-        first: scores of A.
-        second: scores of B.
+        budget: share of the dense compute; infinite for a method without budgets.
+        first: the trained models of A, rows of the table by seed.
+        second: those of B.
+        same_start: whether a seed means the same start on both sides.
     """
 
-    point: Point
-    split: Literal["eval", "dev"]
-    first: Seeds
-    second: Seeds
+    method: str
+    budget: float
+    first: pd.DataFrame
+    second: pd.DataFrame
+    same_start: bool
 
     @property
-    def identical(self) -> bool:
-        """Whether the seeds that both have agree to the bit."""
-        shared = self.point.shared
-        return bool(shared) and all(self.first[seed] == self.second[seed] for seed in shared)
+    def shared(self) -> list[int]:
+        """The seeds that both have."""
+        return sorted({*self.first.index} & {*self.second.index})
 
-    def pairs(self, family: int) -> bool:
-        """Whether to compare seed by seed: if a seed means the same start, and so many seeds can tell.
+    @property
+    def label(self) -> str:
+        return named(self.method, self.budget)
 
-        Fewer can still tell if the runs are compared without their seeds, as 5 + 5 runs can be dealt in more ways than
-        5 pairs can be flipped. What a start does to both sides then counts as noise, which only makes it harder to find
-        a difference. It is decided by how many seeds there are, never by what they scored.
-        """
-        paired, loose = smallest_p(len(self.point.shared)), smallest_p(len(self.first), len(self.second))
-        return self.point.same_start and not loose < LEVEL / family <= paired
+    @property
+    def other_settings(self) -> bool:
+        """Whether the searches chose different settings, a chance that other seeds know nothing of."""
+        one, other = ({str(v) for v in trials.get("settings", [])} for trials in (self.first, self.second))
+        return one != other
+
+    def scores(self, metric: Metric) -> tuple[str, pd.Series, pd.Series] | None:
+        """On eval, or else on dev, with which of them; None if a finished model has neither; failed ones are worst."""
+        for split in ("eval", "dev"):
+            column = f"{split}_{metric.column}"
+            first, second = (
+                trials[column].mask(trials["status"] == "failed", metric.worst) for trials in (self.first, self.second)
+            )
+            if first.notna().all() and second.notna().all():
+                return split, first, second
+        return None
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the seeds say of a point.
+class Matched:
+    """The points of two result sets: those chosen on both sides, and the names of those that only one side has.
 
-    Attributes:
-        scored: its scores.
-        paired: whether it was compared seed by seed; then seeds that only one side has do not count.
-        first: mean score of A over the finished runs that were compared, in the unit of the metric; NaN if none.
-        second: mean score of B.
-        gain: by how much B is better, in the unit of the metric; None where a run failed.
-        error: standard error of the gain; None with fewer than two seeds on a side, a failed run, or none to show.
-        p: two-sided p of a permutation test, after Holm's correction over all points tested; None without a test.
-        finding: the verdict.
-        large: no test, but a gain larger than any difference between two seeds of one point on one side.
+    ``troubles`` says what failed, missed its budget or was declined on either side, one sentence each.
     """
 
-    scored: Scored
-    paired: bool
-    first: float
-    second: float
-    gain: float | None
-    error: float | None
-    p: float | None
-    finding: Finding
-    large: bool
+    both: list[Point]
+    only_first: list[str]
+    only_second: list[str]
+    troubles: list[str]
 
 
-def scored_points(points: Sequence[Point], metric: Metric) -> list[Scored]:
-    """The points that have a score for every finished model on both sides, on eval or else on dev."""
-    found = []
-    for point in points:
-        for split in ("eval", "dev"):
-            column = f"{split}_{metric.column}"
-            sides = [
-                {s: metric.worst if row["status"] == "failed" else row[column] for s, row in runs.items()}
-                for runs in (point.first, point.second)
-            ]
-            if all(known(value) for side in sides for value in side.values()):
-                found.append(Scored(point, "eval" if split == "eval" else "dev", sides[0], sides[1]))
-                break
-    return found
+def named(method: str, budget: float) -> str:
+    """A method and its budget in words.
+
+    >>> named("feature_noise", 0.25), named("dense", math.inf)
+    ('feature_noise at 25 %', 'dense')
+    """
+    return f"{method} at {percent(budget)}" if math.isfinite(budget) else method
 
 
-def verdicts(scored: Sequence[Scored], metric: Metric) -> list[Verdict]:
-    """What the seeds say of every point.
+def match_points(first: Side, second: Side) -> Matched:
+    """Match the chosen points; where both sides say their budgets, a point stands for the one it was chosen for."""
+    classed = bool(first.index and second.index)
+    tables = [_chosen(side, classed) for side in (first, second)]
+    groups = [table[table["status"] != "declined"].groupby(["method", "budget"]) for table in tables]
+    one, other = (dict[Any, pd.DataFrame](list(group)) for group in groups)
+    names: list[tuple[str, float]] = sorted({*one, *other}, key=lambda name: (name[0], -name[1]))
+    both = []
+    for method, budget in names:
+        if (method, budget) in one and (method, budget) in other:
+            own = one[method, budget], other[method, budget]
+            both.append(Point(method, budget, *own, same_start=classed and _same_start(first, second, *own)))
+    only_first, only_second = ([named(*name) for name in names if name not in rest] for rest in (other, one))
+    return Matched(both, only_first, only_second, [*_troubles("A", tables[0]), *_troubles("B", tables[1])])
+
+
+def _chosen(side: Side, classed: bool) -> pd.DataFrame:
+    """The chosen models by seed, with the budgets that they stand for; infinite where their method has none."""
+    table = side.table[side.table["chosen"]]
+    budgets = [budget_class(asked, side.index["budgets"]) if classed else asked for asked in table["budget"]]
+    table = table.assign(budget=pd.Series(budgets, index=table.index, dtype=float).fillna(math.inf))
+    return table.drop_duplicates(["method", "budget", "seed"], keep="last").set_index("seed")
+
+
+def _troubles(label: str, chosen: pd.DataFrame) -> list[str]:
+    """Chosen points that are not complete, the seeds of a point in one sentence; who declined is said once."""
+    rows, said = chosen[chosen["status"] != "complete"], []
+    rows = rows.assign(budget=rows["budget"].mask(rows["status"] == "declined", math.inf))
+    groups = dict[Any, pd.DataFrame](list(rows.groupby(["status", "method", "budget"], sort=False)))
+    for (status, method, budget), own in groups.items():
+        seeds = f", seed{'s' * (len(own) > 1)} {', '.join(map(str, sorted(own.index)))}"
+        said.append(f"{label} {status}: {named(method, budget)}{'' if status == 'declined' else seeds}")
+    return said
+
+
+def _same_start(first: Side, second: Side, one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether a seed stands for the same data, weights at the start and batches on both sides, as far as is recorded.
+
+    A post-hoc method starts from the shared dense model, whose dev score must be the same.
+    """
+    seeds = one.index.intersection(other.index)
+    if seeds.empty or any(first.setting.get(name) != second.setting.get(name) for name in ("data", "plan", "fields")):
+        return False
+    ours, theirs = first.checkpoints, second.checkpoints
+    return one["stage"].iloc[0] != "post_hoc" or all(s in ours and ours[s] == theirs.get(s) for s in seeds)
+
+
+def verdicts(points: Sequence[Point], metric: Metric) -> pd.DataFrame:
+    """What the seeds say of every point that has a score for each finished model on both sides.
 
     Points whose scores are the same to the bit with every shared seed are no part of the family that Holm's correction
     counts: flipping the signs of zeros leaves zeros, so the tests of the others are as valid knowing which those are.
     A point that so few seeds could never tell apart is no part of it either.
+
+    Returns:
+        Columns: point, method; split (eval, or dev where a finished model has no eval score); scores_first,
+        scores_second (by seed, those of failed trials infinitely bad); identical (to the bit, with every shared seed);
+        paired (compared seed by seed, without the seeds that only one side has); first, second (means over the
+        finished trials that were compared); gain (by how much B is better; NaN where a trial failed); error (standard
+        error of the gain; NaN with fewer than two seeds on a side); p (two-sided, of a permutation test, after Holm's
+        correction over all points tested; NaN without a test); finding; large (no test, but a gain above
+        ``seed_difference``). Scores are in the unit of the metric.
     """
-    family = [one for one in scored if not one.identical and _can_tell(one)]
-    sign, apart, count = sign_of(metric), seed_difference(scored), max(1, len(family))
-    tests = [
-        permutation_test(one.second, one.first, sign=sign, paired=one.pairs(count), family=count).p for one in family
+    rows: list[dict[str, Any]] = []
+    for point in points:
+        if (scores := point.scores(metric)) is not None:
+            shared, (split, first, second) = point.shared, scores
+            identical = bool(shared) and bool((first[shared] == second[shared]).all())
+            rows.append({"point": point, "method": point.method, "split": split, "identical": identical})
+            rows[-1] |= {"scores_first": first, "scores_second": second}
+    family = [row for row in rows if not row["identical"] and _can_tell(row["point"])]
+    sign, tests = sign_of(metric), []
+    for row in rows:
+        row["paired"] = row["identical"] or _by_seed(row["point"], max(1, len(family)))
+    for row in family:
+        one, other = row["scores_first"].to_dict(), row["scores_second"].to_dict()
+        tests.append(permutation_test(other, one, sign=sign, paired=row["paired"], family=len(family)).p)
+    corrected = {id(row): p for row, p in zip(family, holm(tests), strict=True)}
+    judged = [row | _judged(row, corrected.get(id(row)), sign) for row in rows]
+    names = "point method split scores_first scores_second identical paired first second gain error p finding".split()
+    table = pd.DataFrame(judged, columns=names)
+    above = table["gain"].abs() > seed_difference(table)
+    return table.assign(large=above & (table["finding"] == TOO_FEW))
+
+
+def seed_difference(found: pd.DataFrame) -> float:
+    """The largest difference between two finished seeds of one point on one side; NaN if nowhere there are two."""
+    sides = [trials[np.isfinite(trials)] for trials in (*found["scores_first"], *found["scores_second"])]
+    return max((float(trials.max() - trials.min()) for trials in sides if len(trials) > 1), default=math.nan)
+
+
+def _can_tell(point: Point) -> bool:
+    pairs = len(point.shared) if point.same_start else 0
+    return min(smallest_p(pairs), smallest_p(len(point.first), len(point.second))) < LEVEL
+
+
+def _by_seed(point: Point, family: int) -> bool:
+    """Whether to compare seed by seed: if a seed means the same start, and so many seeds can tell.
+
+    Fewer can still tell if the trials are compared without their seeds, as 5 + 5 trials can be dealt in more ways than
+    5 pairs can be flipped. What a start does to both sides then counts as noise, which only makes it harder to find
+    a difference. It is decided by how many seeds there are, never by what they scored.
+    """
+    paired, loose = smallest_p(len(point.shared)), smallest_p(len(point.first), len(point.second))
+    return point.same_start and not loose < LEVEL / family <= paired
+
+
+def _judged(row: Mapping[str, Any], p: float | None, sign: Sign) -> dict[str, Any]:
+    """The columns from ``first`` to ``finding``."""
+    paired = row["paired"]
+    scores = [
+        trials[row["point"].shared] if paired else trials for trials in (row["scores_first"], row["scores_second"])
     ]
-    corrected = {id(one): p for one, p in zip(family, holm(tests), strict=True)}
-    return [_verdict(one, sign, one.pairs(count), corrected.get(id(one)), apart) for one in scored]
-
-
-def seed_difference(scored: Sequence[Scored]) -> float | None:
-    """The largest difference between two finished seeds of one point on one side; None if nowhere there are two."""
-    sides = [[s for s in side.values() if math.isfinite(s)] for one in scored for side in (one.first, one.second)]
-    return max((max(scores) - min(scores) for scores in sides if len(scores) > 1), default=None)
-
-
-def _can_tell(one: Scored) -> bool:
-    pairs = len(one.point.shared) if one.point.same_start else 0
-    return min(smallest_p(pairs), smallest_p(len(one.first), len(one.second))) < LEVEL
-
-
-def _verdict(one: Scored, sign: Sign, by_seed: bool, p: float | None, apart: float | None) -> Verdict:
-    paired = one.identical or (by_seed and bool(one.point.shared))
-    first, second = (
-        sign * np.array([scores[seed] for seed in (one.point.shared if paired else sorted(scores))], dtype=np.float64)
-        for scores in (one.first, one.second)
-    )
-    means = [
-        sign * float(side[np.isfinite(side)].mean()) if np.isfinite(side).any() else math.nan
-        for side in (first, second)
-    ]
+    first, second = (sign * trials.to_numpy(dtype=float) for trials in scores)  # as errors
+    means = {name: trials[np.isfinite(trials)].mean() for name, trials in zip(("first", "second"), scores, strict=True)}
     finished = bool(np.isfinite(np.r_[first, second]).all())
-    gain = float(first.mean() - second.mean()) if finished else None
-    finding: Finding = "too few seeds to tell"
-    if one.identical:
+    gain = float(first.mean() - second.mean()) if finished else math.nan
+    finding = TOO_FEW
+    if row["identical"]:
         finding = "same score" if np.isfinite(first).any() else "failed in both"
     elif p is not None:
-        finding = "within noise" if p >= LEVEL else "better" if (gain or _ahead(first, second, paired)) > 0 else "worse"
-    above = gain is not None and apart is not None and abs(gain) > apart
-    large = above and finding == "too few seeds to tell"
-    error = _standard_error(first, second, paired) if finished and not one.identical else None
-    return Verdict(one, paired, means[0], means[1], gain, error, p, finding, large)
+        ahead = gain if finished and gain else _ahead(first, second, paired)
+        finding = "within noise" if p >= LEVEL else "better" if ahead > 0 else "worse"
+    error = _standard_error(first, second, paired) if finished and not row["identical"] else math.nan
+    return {**means, "gain": gain, "error": error, "p": math.nan if p is None else p, "finding": finding}
 
 
-def _ahead(first: Errors, second: Errors, paired: bool) -> int:
-    """In how many more couples of runs B has the smaller error: the direction, where errors may be infinite."""
+def _ahead(first: Array, second: Array, paired: bool) -> int:
+    """In how many more couples of trials B has the smaller error: the direction, where errors may be infinite."""
     left, right = (first, second) if paired else (first[:, None], second[None, :])
     return int((left > right).sum() - (left < right).sum())
 
 
-def _standard_error(first: Errors, second: Errors, paired: bool) -> float | None:
+def _standard_error(first: Array, second: Array, paired: bool) -> float:
     """Of the difference of the means, as far as the seeds show it."""
     if min(len(first), len(second)) < 2:
-        return None
+        return math.nan
     parts = [second - first] if paired else [first, second]
     return math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts))
 
 
-@dataclass(frozen=True)
-class Change:
-    """A cost that is not what it was.
+def changed_costs(points: Sequence[Point]) -> pd.DataFrame:
+    """The costs of the points that differ; costs that are not known on both sides are left out.
 
-    Attributes:
-        point: whose.
-        cost: its name for a person.
-        first: the mean in A, over the seeds that both have, or over all where they share none; as text with its unit.
-        second: the mean in B.
-        share: by what share of A it has grown.
-        noise: what a latency may differ by without having changed, as a share; 0 for what is counted.
+    Of latency a change counts beyond the sum of both spreads (largest less smallest repeat, over the median): then no
+    repeats can have overlapped.
+
+    Columns: method, budget, cost (in words); first, second (means over the seeds that both have, or over all where
+    they share none; as text with the unit); share (by what share of A it has grown); noise (what a latency may differ
+    by without having changed, as a share; 0 for what is counted).
     """
-
-    point: Point
-    cost: str
-    first: str
-    second: str
-    share: float
-    noise: float
-
-
-def changed_costs(points: Sequence[Point]) -> list[Change]:
-    """The costs of the points that differ; costs that are not known on both sides are left out."""
-    return [change for point in points for change in (*_counted(point), *_latency(point))]
-
-
-def _counted(point: Point) -> list[Change]:
-    found = []
-    for column, name in COUNTED.items():
-        one, other = _values(point, column)
-        if one and other and one != other:
-            form = (lambda mean: short(mean, "B")) if column == "size_bytes" else measured
-            means = _mean(one), _mean(other)
-            found.append(Change(point, name, form(means[0]), form(means[1]), _growth(*means), 0.0))
-    return found
+    rows = []
+    for point in points:
+        for column, (name, form) in COSTS.items():
+            one, other = _known_values(point, column)
+            if one.empty or other.empty or list(one) == list(other):
+                continue
+            before, after = float(one.mean()), float(other.mean())
+            share = after / before - 1 if before else math.inf
+            noise = _latency_noise(point) if column == "latency_ratio" else 0.0
+            if column != "latency_ratio" or abs(share) > noise:
+                rows.append((point.method, point.budget, name, form(before), form(after), share, noise))
+    return pd.DataFrame(rows, columns=["method", "budget", "cost", "first", "second", "share", "noise"])
 
 
-def _latency(point: Point) -> list[Change]:
-    """Beyond the sum of both spreads (largest less smallest repeat, over the median) no repeats can have overlapped."""
-    one, other = _values(point, "latency_ratio")
-    if not (one and other):
-        return []
-    spreads = _values(point, "latency_spread")
-    noise = sum(max(side) for side in spreads) if all(spreads) else USUAL_SPREAD
-    means = _mean(one), _mean(other)
-    share = _growth(*means)
-    texts = [f"x {mean:.3f}" for mean in means]
-    return [Change(point, "latency ratio", texts[0], texts[1], share, noise)] if abs(share) > noise else []
+def _latency_noise(point: Point) -> float:
+    spreads = _known_values(point, "latency_spread")
+    return USUAL_SPREAD if any(side.empty for side in spreads) else float(sum(side.max() for side in spreads))
 
 
-def _values(point: Point, column: str) -> tuple[list[float], list[float]]:
-    """What both sides know of a column, in the order of the seeds."""
-
-    def of(side: Mapping[int, Mapping[str, Any]], seeds: Sequence[int]) -> list[float]:
-        return [float(side[seed][column]) for seed in seeds if known(side[seed].get(column))]
-
-    shared = [s for s in point.shared if known(point.first[s].get(column)) and known(point.second[s].get(column))]
-    return of(point.first, shared or sorted(point.first)), of(point.second, shared or sorted(point.second))
-
-
-def _growth(first: float, second: float) -> float:
-    return second / first - 1 if first else math.inf
+def _known_values(point: Point, column: str) -> tuple[pd.Series, pd.Series]:
+    """What both sides know of a column."""
+    one, other = (
+        trials.get(column, pd.Series(dtype=float)).dropna().astype(float) for trials in (point.first, point.second)
+    )
+    shared = [seed for seed in point.shared if seed in one.index and seed in other.index]
+    return (one[shared], other[shared]) if shared else (one, other)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def repeated_models(first: Side, second: Side) -> pd.DataFrame:
+    """Compare the models that have the same key, in all columns but times and memory.
 
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A model that was trained twice under the same key and came out differently.
-
-    Attributes:
-        method: its method.
-        seed: its seed.
-        key: its key.
-        columns: value in A and value in B of every column that differs.
+    One row for each key: key, method, seed, side (A, B or both), and ``differing``: value in A and value in B of every
+    column that both know and that differs, by name. Empty if either side knows no keys.
     """
-
-    method: str
-    seed: int
-    key: str
-    columns: dict[str, tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """What the keys of two result sets tell.
-
-    Attributes:
-        agreeing: how many models, by method, have the same key and agree to the bit.
-        disagreeing: those that do not.
-        only_first: how many keys, by method, only A has.
-        only_second: likewise B.
-    """
-
-    agreeing: Counter[str]
-    disagreeing: list[Disagreement]
-    only_first: Counter[str]
-    only_second: Counter[str]
-
-
-def repeated_models(first: Side, second: Side) -> Repeated:
-    """Compare the models that have the same key, in all columns but times and memory; nothing if keys are unknown."""
-    one, other = _by_key(first), _by_key(second)
-    if not (one and other):
-        return Repeated(Counter(), [], Counter(), Counter())
-    columns = [name for name in first.table if name in second.table and _of_the_model(str(name))]
-    agreeing: Counter[str] = Counter()
-    disagreeing = []
-    for key in (key for key in one if key in other):
-        pairs = {str(name): (one[key][str(name)], other[key][str(name)]) for name in columns}
-        differing = {name: (a, b) for name, (a, b) in pairs.items() if known(a) and known(b) and a != b}
-        if differing:
-            disagreeing.append(Disagreement(str(one[key]["method"]), int(one[key]["seed"]), key, differing))
-        else:
-            agreeing[str(one[key]["method"])] += 1
-    only = [Counter(str(a[key]["method"]) for key in a if key not in b) for a, b in ((one, other), (other, one))]
-    return Repeated(agreeing, disagreeing, *only)
-
-
-def _by_key(side: Side) -> dict[str, dict[str, Any]]:
-    return {str(row["key"]): row for row in side.rows if known(row.get("key"))}
+    tables = [side.table.dropna(subset="key") if "key" in side.table else pd.DataFrame() for side in (first, second)]
+    if any(table.empty for table in tables):
+        return pd.DataFrame(columns=["key", "method", "seed", "side", "differing"])
+    one, other = (table.drop_duplicates("key", keep="last").set_index("key", drop=False) for table in tables)
+    columns = [name for name in one if name in other and _of_the_model(str(name))]
+    shared = [key for key in one.index if key in other.index]
+    a, b = one.loc[shared, columns].astype(object), other.loc[shared, columns].astype(object)
+    differs = (a != b) & a.notna() & b.notna()
+    differing: dict[Any, dict[Any, Any]] = {
+        key: {name: (a.at[key, name], b.at[key, name]) for name in columns if differs.at[key, name]} for key in shared
+    }
+    found = pd.concat([one, other.drop(shared)])[["key", "method", "seed"]]
+    sides = ["both" if key in differing else "A" if key in one.index else "B" for key in found.index]
+    values = pd.Series([differing.get(key, {}) for key in found.index], found.index, dtype=object)
+    return found.assign(side=sides, differing=values)
 
 
 def _of_the_model(column: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,101 +35,8 @@ WIDE = 128  # columns that the whole table of the terminal needs
 ONLY_WIDE = ("MACs", "params", "size")
 HARDLY = 0.01  # of the mean score: a difference below this is called none
 WHEN = {"in-training": "while it trains", "post-hoc": "afterwards"}
-CONTROLS = {
-    "dense": "no compression: what everything is compared with, trained for as many steps as the others.",
-    "uniform_width": "the same network made narrower and trained from scratch. A method that does not beat it at the "
-    "same compute is not worth its trouble.",
-    "random_pruning": "channels removed at random from the trained dense model, then fine-tuned. A post-hoc criterion "
-    "must beat it.",
-}
-
-#: heading of each section and what stands below it; metric, its name with the unit, and work unit are filled in
-EXPLAINED = {
-    "budgets": (
-        "At each budget",
-        "For each budget, the best method of each camp among its models that cost at most this share of the dense "
-        "model's MACs: chosen on dev, scored on eval. A model is left out if one of its seeds failed or missed its "
-        "budget. The better score is bold. Controls belong to neither camp.",
-    ),
-    "best": (
-        "Best score within each budget",
-        "The best mean {metric} on eval over seeds among the points that cost at most this share of the "
-        "dense MACs, chosen on dev. A point counts as worst if one of its seeds failed or missed its budget. ",
-    ),
-    "undiminished": (
-        "How small without loss",
-        "The smallest share of the dense compute at which the mean score over seeds is no worse than that of the dense "
-        "model trained for as many steps, with the same seeds; “none” where no point is as good. Brackets as above.",
-    ),
-    "excess": (
-        "How far from the best possible",
-        "Theory gives the best score that any model can have at a share of the dense compute. Here is how much worse "
-        "each method's chosen models are at the compute that they really cost, in percent of the best possible "
-        "{metric} on eval: over all of them, and over those chosen for each budget. Zeros in a weight are "
-        "executed, so they save nothing here.",
-    ),
-    "points": (
-        "All chosen points",
-        "Costs are for one {work_unit}; shares are of the dense model. The theoretical and the real "
-        "saving stand side by side: non-zero MACs are what would be left if zeros were skipped, latency is what the "
-        "runtime takes. Training steps of a post-hoc method: its own + those of the dense model it starts from. A dot "
-        "marks what no other point beats on eval at these MACs. Red: a seed failed, or the budget was missed.",
-    ),
-    "speedup": (
-        "Theoretical against real speed-up",
-        "How many times cheaper than the dense model in multiply-accumulates, as executed and if zeros cost nothing, "
-        "and how many times faster the exported file really runs, on one thread. “Realised” is the share of the "
-        "theoretical speed-up that is real.",
-    ),
-    "training": (
-        "What training cost",
-        "Three ways to count. From scratch: a chosen point's own training and that of the dense model it started from. "
-        "Given a dense model: its own alone, for those who already have a trained model. Whole tuning: all models that "
-        "were trained for the method, trials and further seeds, the dense model once for each seed. Training MACs "
-        "count forward and backward passes; what was not recorded is empty.",
-    ),
-    "chance": (
-        "More than chance?",
-        "By the hypervolume that each seed covers with the MACs it executes. An advantage above 0 means that the first "
-        "is better; a probability of 50 % means that a seed of either is as likely to be the better one.",
-    ),
-    "breakdown": (
-        "Parts of the score",
-        "{metric_name} on eval of every chosen point, part by part (means over seeds). A method that is "
-        "good on the whole may fail on one part. Darker is worse. Parts rest on fewer examples than the whole, so they "
-        "scatter more.",
-    ),
-    "published": (
-        "Published elsewhere",
-        "Others have published these scores for networks of the same kind, trained in their own way on the data named. "
-        "They are no part of any verdict, front or hypervolume of this report. Shares are of the published dense "
-        "model's compute; where there is none, it was not reported.",
-    ),
-    "fronts": (
-        "Quality against cost",
-        "Each method has one colour and marker. Solid lines: compressed while training; dashed: afterwards; grey and "
-        "dotted: controls. Further left is cheaper. A cross is a point one of whose seeds failed or missed its budget: "
-        "it counts as worst. ",
-    ),
-    "attainment": (
-        "What half of the seeds attain",
-        "The control of uniform width is grey and dotted, the dense model's level a thin line. ",
-    ),
-    "hypervolume": (
-        "How much of the trade-off each covers",
-        "Hypervolume of the chosen points on eval (means over seeds), from 0 to 1; more is better. Points one of whose "
-        "seeds failed or missed its budget cover nothing. Box, reference point and normalisation are frozen, see “",
-    ),
-    "declined": (
-        "Methods that do not apply here",
-        "These methods declined this task or its model, which is no failure.",
-    ),
-}
-THEORY = (
-    "No model can lie in the shaded part, beyond the line “best possible”, with the MACs it executes (hollow points "
-    "leave some out); between the points that a line joins there is no model. Where scores are on a logarithmic axis, "
-    "the same excess over the best possible is the same distance. "
-)
+#: what a report explains: below headings, of the controls, and how to read it all
+TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text(encoding="utf-8"))
 
 
 def answer(data: ReportData) -> str:
@@ -223,60 +133,39 @@ def limits(data: ReportData) -> list[str]:
 
 def rules(data: ReportData) -> list[str]:
     """How to read the report, one sentence or two a rule, with this comparison's own figures."""
-    dense, tune = data.index["plan"]["dense_steps"], data.index["plan"]["finetune_steps"]
-    effort, seeds = data.effort, int(data.index["seeds"])
-    span = "{}" if effort.trials[0] == effort.trials[1] else "{} to {}"
-    said = [
-        f"Equal effort: {_steps(data)} An in-training method starts from a fresh dense model and uses all of them. "
-        f"A post-hoc method starts from a copy of one dense model, trained for {dense:,} steps and shared by all "
-        f"trials of its seed, and has the other {tune:,}.",
-        "Equal tuning: a method has one trial for each budget (one in all if it takes no budget) with its default "
-        "settings, and then as many trials to tune its settings and its learning rate as every other method; here that "
-        f"came to {span.format(*effort.trials)} trials a method. In-training methods here: "
-        f"{effort.camps.get('in-training', 0)}; post-hoc: {effort.camps.get('post-hoc', 0)}.",
-        "Delivered, not asked: a process other than the one that trained the model reads its exported file, compares "
-        "its outputs, builds the module again from its recipe, counts weights and MACs, and scores dev. "
-        f"{effort.passed} of {effort.passed + effort.refused} finished models passed this audit.",
-        "dev chooses, eval reports: within a method and a budget the trial with the best dev score is frozen, and "
-        "only then is eval read, once.",
-        f"Seeds: each chosen point was trained {seeds} times; scores are means, "
-        "± is the standard deviation, bars in the figures reach from the best seed to the worst."
-        if seeds > 1
-        else "Seeds: each chosen point was trained once, so no spread is shown.",
-        "Failures and missed budgets count as worst: if a seed of a point failed, or cost more than was asked for, the "
-        "point takes part at no budget and covers nothing.",
-        "Intervals repeat the choice of the point in every draw. Items that depend on one another (the frames of one "
-        "recording) are drawn together, with the same draws for all models; seeds and items are drawn independently of "
-        "each other, which makes intervals too wide rather than too narrow.",
-        f"MACs are multiply-accumulates for one {data.points.work_unit}, counted in the exported file as it is "
-        "executed. Non-zero MACs leave out weights that are zero: a theoretical saving, which a dense runtime does not "
-        "realise. Latency is that of the exported file against the dense model's; claims about speed rest on it alone.",
-        "A budget is a share of the dense model's MACs. A method without one (it changes weights or bits, not "
-        "widths) stands in the tables at what it really costs, so it may reach no budget.",
-    ]
-    return [*said, *_hypervolume(data)]
-
-
-def _hypervolume(data: ReportData) -> list[str]:
-    if (box := data.reference) is None:
-        return []
-    worst, cheapest, dearest = f"{box.worst:g} {unit(data.metric)}", percent(box.cheapest), percent(box.dearest)
-    return [
-        f"Hypervolume is the share of a fixed box that a method's points dominate: cost from {cheapest} to {dearest} "
-        f"of the dense model in halvings, {title(data.metric)} from {box.best:g} to {worst}. The reference point "
-        f"({dearest}, {worst}) is the same in every comparison. Both axes are normalised to run from 0 to 1 across the "
-        "box; what is cheaper or better than its corner counts as the corner. 1 is perfect at the smallest cost; 0 "
-        "means no point inside, as for models that cost as much as the dense one. Median attainment surfaces are cut "
-        "at the same box."
-    ]
+    table, box, seeds = data.points.table, data.reference, int(data.index["seeds"])
+    each = table[table["status"] != "declined"].groupby("method")["trial"].nunique()
+    camps = data.chosen.groupby("kind")["method"].nunique()
+    passed = int(table["status"].isin(["complete", "missed"]).sum())
+    known: dict[str, Any] = {
+        "steps": _steps(data),
+        "dense": data.index["plan"]["dense_steps"],
+        "tune": data.index["plan"]["finetune_steps"],
+        "trials": " to ".join(map(str, sorted({each.min(), each.max()}))) if len(each) else "0",
+        "in_training": camps.get("in-training", 0),
+        "post_hoc": camps.get("post-hoc", 0),
+        "passed": passed,
+        "audited": passed + int(table["reason"].fillna("").str.startswith("audit:").sum()),
+        "seeds": seeds,
+        "work_unit": data.points.work_unit,
+        "metric": title(data.metric),
+    }
+    left_out = {"one_seed" if seeds > 1 else "seeds"}
+    if box is None:
+        left_out.add("hypervolume")
+    else:
+        known |= {"cheapest": percent(box.cheapest), "dearest": percent(box.dearest), "best": box.best}
+        known["worst"] = f"{box.worst:g} {unit(data.metric)}"
+    return [text.format(**known) for name, text in TEXTS["rules"].items() if name not in left_out]
 
 
 def _steps(data: ReportData) -> str:
     """How many training steps the models have seen, those of the dense model they start from among them."""
-    effort = data.effort
-    if not effort.fewer:
-        return f"every finished model has seen {effort.steps:,} training steps in the end."
-    return f"a model sees at most {effort.steps:,} training steps; {effort.fewer} of {effort.finished} used fewer."
+    steps = int(data.index["plan"]["dense_steps"] + data.index["plan"]["finetune_steps"])
+    finished = data.points.table["total_steps"].dropna()
+    if not (fewer := int((finished < steps).sum())):
+        return f"every finished model has seen {steps:,} training steps in the end."
+    return f"a model sees at most {steps:,} training steps; {fewer} of {len(finished)} used fewer."
 
 
 def how_drawn(estimates: Sequence[Estimate]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -54,11 +55,7 @@ def measured(share: float, digits: int = 2) -> str:
 
 
 def reached(share: float) -> str:
-    """A measured share, or ``none`` where it is infinite: nothing gets there.
-
-    >>> reached(0.25), reached(math.inf)
-    ('25.00 %', 'none')
-    """
+    """A measured share, or ``none`` where it is infinite: nothing gets there."""
     return measured(share) if math.isfinite(share) else "none"
 
 
@@ -94,7 +91,7 @@ def extra(value: float) -> str:
     return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2}f} %"
 
 
-def estimated(estimate: Estimate, form: Callable[[float], str] = score) -> str:
+def estimated(estimate: Estimate, form: Form = score) -> str:
     """A number with its interval in brackets; what nothing reaches is ``none``.
 
     >>> estimated(Estimate(12.34, 11.2, math.inf, "seeds", 3)), estimated(Estimate(math.inf, None, None, "nothing", 1))
@@ -117,29 +114,20 @@ def unit(metric: Metric) -> str:
     return "%" if metric.unit == "percent" else metric.unit
 
 
+def metric_name(metric: Metric) -> str:
+    """A metric with its unit, as headings write it: ``EER %``."""
+    return f"{title(metric)} {unit(metric)}"
+
+
 def written(form: str, before: str = "") -> Form:
     """A way to write numbers, such as ``.3f``, with something before them."""
     return lambda value: before + format(value, form)
 
 
-def count(number: float) -> str:
-    """A whole number with its thousands apart."""
-    return f"{number:,.0f}"
-
-
-def whole(share: float) -> str:
-    """A share in whole percent."""
-    return measured(share, 0)
-
-
-def in_bytes(size: float) -> str:
-    """A size with its unit."""
-    return short(size, "B")
-
-
-def tenths(share: float) -> str:
-    """A share in tenths of a percent."""
-    return measured(share, 1)
+count = written(",.0f")  # a whole number with its thousands apart
+whole = partial(measured, digits=0)  # a share in whole percent
+tenths = partial(measured, digits=1)
+in_bytes = partial(short, unit="B")
 
 
 def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -147,7 +135,7 @@ def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return [{k: v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> Table:
+def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field], *, sortable: bool = True) -> Table:
     """A table of records; those with ``camp`` have their name in bold; ``style`` and ``apart`` are those of the row."""
     columns = [
         Column(head, "number" if form else "text" if position else "name", page_only=head == "files")
@@ -160,20 +148,15 @@ def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> Table:
             cells[0] = Cell(Span(row[fields[0][1]], look="bold"))
         style = row.get("style", "control" if row.get("kind") == "control" else "")
         found.append(Row(cells, style, row.get("apart", False)))
-    return Table(columns, found)
+    return Table(columns, found, sortable)
 
 
 def cell_of(value: Any, form: Form | None) -> Cell:
     """A number or an estimate in its form, and what it is sorted by; texts and cells as they are."""
     if isinstance(value, Cell):
         return value
-    if isinstance(value, Estimate) and form is not None:
-        return Cell(estimated(value, form), value.value)
-    if form is None or isinstance(value, str):
+    if form is None or value is None or isinstance(value, str):
         return Cell("" if value is None else str(value))
-    return Cell("" if value is None else form(value), value)
-
-
-def metric_name(metric: Metric) -> str:
-    """A metric with its unit, as headings write it: ``EER %``."""
-    return f"{title(metric)} {unit(metric)}"
+    if isinstance(value, Estimate):
+        return Cell(estimated(value, form), value.value)
+    return Cell(form(value), value)

@@ -26,13 +26,12 @@ LATENCIES = {
     "latency_p95_ms": "wall-clock ms, 95th percentile",
     "latency_spread": "spread of the ratio over repeats",
 }
-#: what effort is counted in: the trial's own, and that of the dense model it started from
+#: what effort is counted in: its name, the column of a trial's own, and that of the dense model it started from
 EFFORTS = {
-    "steps": ("train_steps", "start_steps"),
-    "macs": ("train_macs", "start_train_macs"),
-    "cpu_s": ("train_cpu_s", "start_cpu_s"),
+    "steps": ("steps", "train_steps", "start_steps"),
+    "macs": ("MACs", "train_macs", "start_train_macs"),
+    "cpu_s": ("CPU s", "train_cpu_s", "start_cpu_s"),
 }
-EFFORT_NAMES = {"steps": "steps", "macs": "MACs", "cpu_s": "CPU s"}
 #: by column: whom it is for
 LEDGERS = {"scratch": "from scratch", "given": "given a dense model", "tuning": "whole tuning"}
 
@@ -56,17 +55,12 @@ def speedup_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """One row for each method: what its training cost.
+    """One row for each method: what its training cost, from all trials of the comparison as in ``points.csv``.
 
-    Args:
-        trials: all of the comparison, as in ``points.csv``.
-        kinds: in-training, post-hoc or control, by name of the method.
-
-    Returns:
-        Columns: method, kind; ``models`` (trained in all: every trial of the search and the repeats with other seeds);
-        then for each ledger and effort ``<ledger>_<effort>``: ``scratch`` (mean over the chosen models: their own
-        effort and that of the dense model they start from), ``given`` (their own alone) and ``tuning`` (all models of
-        the method, the dense model counted once for each seed). NaN where it was not recorded.
+    Columns: method, kind; ``models`` (trained in all: every trial of the search and the repeats with other seeds);
+    then for each ledger and effort ``<ledger>_<effort>``: ``scratch`` (mean over the chosen models: their own effort
+    and that of the dense model they start from), ``given`` (their own alone) and ``tuning`` (all models of the method,
+    the dense model counted once for each seed). NaN where it was not recorded.
     """
     table = _efforts(trials)
     rows = []
@@ -74,7 +68,7 @@ def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFra
         own = table[table["method"] == method]
         chosen = own[own["chosen"].astype(bool)]
         row: dict[str, object] = {"method": method, "kind": kind, "models": len(own)}
-        for effort, (trained, start) in EFFORTS.items():
+        for effort, (_, trained, start) in EFFORTS.items():
             row[f"scratch_{effort}"] = (chosen[trained] + chosen[start]).mean()
             row[f"given_{effort}"] = chosen[trained].mean()
             starts = own.groupby("seed")[start].max().sum(skipna=False)
@@ -88,7 +82,7 @@ def _efforts(trials: pd.DataFrame) -> pd.DataFrame:
     """All trained models with their efforts as numbers; what older results have not recorded is NaN."""
     table = trials[trials["status"] != "declined"].copy()
     table["start_steps"] = table["total_steps"].astype(float) - table["train_steps"].astype(float)
-    for trained, start in EFFORTS.values():
+    for _, trained, start in EFFORTS.values():
         table[trained] = table[trained].astype(float) if trained in table else float("nan")
         begun = table[start].astype(float) if start in table else pd.Series(float("nan"), index=table.index)
         table[start] = begun.mask(table["start_steps"] == 0, 0.0)
@@ -98,16 +92,10 @@ def _efforts(trials: pd.DataFrame) -> pd.DataFrame:
 def excess_table(trained: pd.DataFrame, kinds: Mapping[str, str], budgets: Sequence[float], sign: Sign) -> pd.DataFrame:
     """One row for each method: how much worse than the best possible at the compute that was delivered, in percent.
 
-    Args:
-        trained: the chosen models: method, budget (asked for), eval, best_possible (NaN where it is not known).
-        kinds: in-training, post-hoc or control, by name of the method, in the order of the report.
-        budgets: of the comparison.
-        sign: 1 where small scores are good.
+    Of the chosen models it takes method, budget (asked for), eval and best_possible (NaN where it is not known).
 
-    Returns:
-        Columns: method, kind, ``mean`` and ``worst`` over the trained models of all chosen points, and one column for
-        each budget with the mean over the models that were candidates for it. Empty where the best possible is not
-        known.
+    Columns: method, kind, ``mean`` and ``worst`` over the trained models of all chosen points, and one column for each
+    budget with the mean over the models that were candidates for it. Empty where the best possible is not known.
     """
     best = trained["best_possible"].where(trained["best_possible"] != 0)
     table = trained.assign(excess=100 * sign * (trained["eval"] - best) / best.abs())
@@ -122,16 +110,10 @@ def excess_table(trained: pd.DataFrame, kinds: Mapping[str, str], budgets: Seque
 
 
 def published_points(task: str, model: str, column: str) -> pd.DataFrame:
-    """The published scores for a task and its model; empty if there are none.
+    """The published scores for a task and the model in its fields by a metric's column; empty if there are none.
 
-    Args:
-        task: name.
-        model: the task's field of that name, empty if it has none.
-        column: of the metric, such as ``eer_percent``.
-
-    Returns:
-        Columns: model, method, setting, params, mflops_per_second, share (of the published dense model's compute; NaN
-        where none was reported), score, one column for each part of the score, data, source.
+    Columns: model, method, setting, params, mflops_per_second, share (of the published dense model's compute; NaN
+    where none was reported), score, one column for each part of the score, data, source.
     """
     path = PUBLISHED / f"published_{task}.csv"
     if not path.is_file():

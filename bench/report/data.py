@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from bench.plugins.task import ItemScores, Metric
+from bench.plugins.task import Metric
 from bench.report import costs, quality
 from bench.results.points import Points
 from bench.results.selection import chosen_points
 from bench.stats.estimates import Sign, sign_of
 from bench.stats.fronts import AttainmentBand, Reference, reference_for
-from bench.storage.files import read_json
 from bench.tracking.trials import run_address
-from bench.trial.record import EVAL, EVAL_ITEMS, MODEL, RECORD, TRACKED, load_items, trial_folder
+from bench.trial.record import EVAL, MODEL, RECORD, TrialFolder
 
 MOST_LISTED = 1000  # trained models; all of them are in points.csv
 #: presets whose models are those of the publications, so that a figure may show both
@@ -28,13 +27,8 @@ MLFLOW_UI = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True)
 class Links:
-    """Addresses of one trial.
-
-    Attributes:
-        folder: of its files, relative to the report.
-        files: name and address of those that are there.
-        run: its run in the MLflow UI; None if it has not been tracked in a known experiment.
-    """
+    """Of one trial: its folder relative to the report, name and address of the files there, and its run in the MLflow
+    UI; None if it has not been tracked in a known experiment."""
 
     folder: str
     files: list[tuple[str, str]]
@@ -42,57 +36,25 @@ class Links:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """What went into the comparison.
-
-    Attributes:
-        camps: how many methods each kind has.
-        trials: fewest and most trials of a method.
-        steps: the training steps that a finished model has seen at most.
-        finished: models that have their steps recorded.
-        fewer: how many of them used fewer steps.
-        passed: models that passed the audit.
-        refused: models that did not.
-    """
-
-    camps: Mapping[str, int]
-    trials: tuple[int, int]
-    steps: int
-    finished: int
-    fewer: int
-    passed: int
-    refused: int
-
-
-@dataclass(frozen=True)
 class ReportData:
-    """What a report is made from. Tables are described where they are made.
+    """What a report is made from. Tables are described by the functions of ``quality`` and ``costs`` that make them.
 
     Attributes:
-        points: as measured.
-        sign: 1 where small scores are good, -1 where large ones are.
         reference: the frozen box of hypervolumes; None for a metric without natural ends.
-        chosen: ``bench.selection.chosen_points``, with front (whether no other point beats it) and trials (for each
-            seed: seed, key, run_id).
+        chosen: ``chosen_points``, with front (whether no other point beats it) and trials (for each seed: seed, key,
+            run_id).
         trials: the trained models that are listed: with thousands of them the chosen ones, then the best on dev.
         links: of the trials that are listed or chosen, by key.
-        duels: ``duel_table`` by the MACs that are executed.
+        duels: by the MACs that are executed.
         duels_if_free: the same if zeros cost nothing.
-        best, undiminished, hypervolumes, chance: tables of ``quality``; the last two are empty without a reference.
-        bands: attainment band by method; empty without a reference.
-        draws: the items of the chosen models, drawn again.
+        hypervolumes, chance, bands: empty without a reference; bands by method.
         items_missing: chosen models without usable item scores, where others have them.
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
-        excess, speedup, training, published: tables of ``costs``.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
-        troubles: the rows of ``points.csv`` that failed or missed their budget.
-        declined: the methods that do not apply to this task or model, with the reason they gave.
-        effort: what went into it.
     """
 
     points: Points
-    sign: Sign
     reference: Reference | None
     chosen: pd.DataFrame
     trials: pd.DataFrame
@@ -113,24 +75,33 @@ class ReportData:
     published: pd.DataFrame
     published_drawn: pd.DataFrame
     breakdown: pd.DataFrame
-    troubles: pd.DataFrame
-    declined: list[tuple[str, str]]
-    effort: Effort
 
     @property
     def metric(self) -> Metric:
-        """The task's metric."""
         return self.points.metric
 
     @property
+    def sign(self) -> Sign:
+        return sign_of(self.metric)
+
+    @property
     def index(self) -> dict[str, Any]:
-        """What the comparison wrote about itself."""
         return self.points.index
 
     @property
     def budgets(self) -> list[float]:
-        """Shares of the dense compute."""
         return list(self.points.index["budgets"])
+
+    @property
+    def troubles(self) -> pd.DataFrame:
+        """The rows of ``points.csv`` that failed or missed their budget."""
+        return self.points.table[~self.points.table["status"].isin(["complete", "declined"])]
+
+    @property
+    def declined(self) -> list[tuple[str, str]]:
+        """The methods that do not apply to this task or model, with the reason they gave."""
+        own = self.points.table[self.points.table["status"] == "declined"]
+        return list(dict.fromkeys(zip(own["method"], own["reason"], strict=True)))
 
 
 def report_data(points: Points) -> ReportData:
@@ -142,14 +113,15 @@ def report_data(points: Points) -> ReportData:
     )
     kinds = {str(method): str(kind) for method, kind in zip(chosen["method"], chosen["kind"], strict=True)}
     scores = dict(trained.set_index("key")["eval"].dropna())
-    drawn = index["preset"] in DRAWN
-    draws, counted = quality.draw_items(_items(points, scores), scores), _counted(trained, points.metric)
+    items = {key: TrialFolder.of(points.folder, key).item_scores() for key in scores}
+    draws, counted = quality.draw_items(items, scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
     theory = pd.DataFrame(index.get("best_possible") or [], columns=["share", "score"], dtype=float)
-    published, trials = _published(points), _listed(points)
+    trials, drawn = _listed(points), index["preset"] in DRAWN
+    model = str(index["setting"]["fields"].get("model", ""))
+    published = costs.published_points(index["task"], model, points.metric.column)
     return ReportData(
         points=points,
-        sign=sign,
         reference=reference,
         chosen=chosen,
         trials=trials,
@@ -170,15 +142,7 @@ def report_data(points: Points) -> ReportData:
         published=published,
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
-        troubles=table[~table["status"].isin(["complete", "declined"])],
-        declined=_declined(table),
-        effort=_effort(points, chosen),
     )
-
-
-def _published(points: Points) -> pd.DataFrame:
-    model = str(points.index["setting"]["fields"].get("model", ""))
-    return costs.published_points(points.index["task"], model, points.metric.column)
 
 
 def _chosen_trials(points: Points) -> pd.DataFrame:
@@ -197,12 +161,6 @@ def _counted(trained: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     return trained.assign(dev=scores["dev"], eval=scores["eval"])[worst | finished]
 
 
-def _items(points: Points, keys: Iterable[str]) -> dict[str, ItemScores]:
-    """The scores of single items on eval, of the models that have them undamaged."""
-    found = {key: load_items(trial_folder(points.folder, key) / EVAL_ITEMS) for key in keys}
-    return {key: items for key, items in found.items() if items is not None}
-
-
 def _trials_of(chosen: pd.DataFrame, trained: pd.DataFrame) -> list[list[dict[Any, Any]]]:
     """For each chosen point its trials, by seed."""
     groups = trained.sort_values("seed").groupby(["method", "trial"])[["seed", "key", "run_id"]]
@@ -218,12 +176,14 @@ def _listed(points: Points) -> pd.DataFrame:
 
 
 def _links(points: Points, key: str) -> Links:
-    files, address = trial_folder(points.folder, key), f"trials/{quote(key)}/"
-    tracked = read_json(files / TRACKED) or {}
+    folder, address = TrialFolder.of(points.folder, key), f"trials/{quote(key)}/"
+    tracked = folder.mlflow_note()
     run, experiment = tracked.get("run_id"), tracked.get("experiment_id")
     page = MLFLOW_UI + run_address(quote(str(experiment)), quote(str(run))) if run and experiment else None
     named = {"record": RECORD, "model": MODEL, "scores": EVAL}
-    return Links(address, [(name, address + file) for name, file in named.items() if (files / file).exists()], page)
+    return Links(
+        address, [(name, address + file) for name, file in named.items() if (folder.path / file).exists()], page
+    )
 
 
 def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
@@ -238,23 +198,3 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
     means = [pd.DataFrame(own, columns=names, dtype=float).mean() for own in rows]
     keys = pd.MultiIndex.from_frame(chosen[["method", "budget"]])
     return pd.DataFrame(means, columns=names).set_axis(keys).dropna(how="all")
-
-
-def _declined(table: pd.DataFrame) -> list[tuple[str, str]]:
-    own = table[table["status"] == "declined"]
-    return list(dict.fromkeys(zip(own["method"], own["reason"], strict=True)))
-
-
-def _effort(points: Points, chosen: pd.DataFrame) -> Effort:
-    table, plan = points.table, points.index["plan"]
-    each = table[table["status"] != "declined"].groupby("method")["trial"].nunique()
-    steps, finished = int(plan["dense_steps"] + plan["finetune_steps"]), table["total_steps"].dropna()
-    return Effort(
-        camps=dict(chosen.groupby("kind")["method"].nunique()),
-        trials=(int(each.min()), int(each.max())) if len(each) else (0, 0),
-        steps=steps,
-        finished=len(finished),
-        fewer=int((finished < steps).sum()),
-        passed=int(table["status"].isin(["complete", "missed"]).sum()),
-        refused=int(table["reason"].fillna("").str.startswith("audit:").sum()),
-    )

@@ -58,14 +58,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        header: its heading.
-        kind: a name (may be folded on a small screen), a text, a number (stands at the right), or a long text.
-        style: a class of the heading.
-        page_only: whether Markdown leaves it out.
-    """
+    """A column: a name may be folded on a small screen, a number stands at the right; ``style``: of the heading."""
 
     header: str
     kind: Literal["name", "text", "number", "long"] = "number"
@@ -139,19 +132,9 @@ class Section:
 
 
 def render_html(title: str, sections: Sequence[Section]) -> str:
-    """One page that needs nothing else.
-
-    Args:
-        title: what a window shows.
-        sections: the document.
-    """
-    page = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """One page that needs nothing else; ``title`` is what a window shows."""
+    folder = FileSystemLoader(Path(__file__).parent)
+    page = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.tests |= {kind.__name__.lower(): lambda piece, kind=kind: isinstance(piece, kind) for kind in get_args(Piece)}
     page.filters |= {"spans": _spans, "as_cell": _as_cell, "markup": Markup}
     page.filters["sort_value"] = lambda value: "" if value is None or not math.isfinite(value) else value

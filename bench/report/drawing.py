@@ -29,9 +29,9 @@ from bench.stats.fronts import AttainmentBand, Steps
 INK = "#010203"
 FAINT = "#808890"
 _STYLE: Any = {  # matplotlib types every key on its own
-    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color"), INK),
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
+    **dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("axes.facecolor", "figure.facecolor", "savefig.facecolor"), "none"),
-    "ytick.color": INK,
     "svg.fonttype": "none",  # text stays text: small, searchable
     "svg.hashsalt": "compression-bench",
     "text.parse_math": False,  # a `$` in a method's name is a dollar sign
@@ -69,8 +69,7 @@ class Look:
 def looks_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
     """Each method with its rows and how they are drawn: colour and marker tell the method, dashes when it compresses.
 
-    Args:
-        table: columns method, kind and others.
+    The table has columns method and kind.
     """
     palette = [to_hex(c) for i, c in enumerate(sns.color_palette("colorblind")) if i not in _PALE]
     taken = 0
@@ -133,16 +132,14 @@ def draw_steps(ax: Axes, steps: Steps, **line: Any) -> None:
 
 
 def to_svg(figure: Figure, name: str, alt: str) -> str:
-    """The figure as one ``<svg>`` element to stand in a page.
+    """The figure, drawn inside ``style()``, as one ``<svg>`` element to stand in a page.
 
     Args:
-        figure: the figure, drawn inside ``style()``.
         name: unique in the page: the ids of its parts begin with it.
         alt: what it shows, for those who cannot see it.
     """
     buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing)
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)

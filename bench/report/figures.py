@@ -32,27 +32,26 @@ from bench.report.quality import CONTROL
 CROWDED = 6  # methods: the bands of more than these would hide one another, so each has a panel of its own
 _PANELS = 3  # in a row
 _WORST: Any = {"color": INK, "marker": "x", "linestyle": "none", "markersize": 6}
+_EMPTY: Any = {"linestyle": "none", "markerfacecolor": "none"}
 #: of published points: hollow, so that nobody takes them for points of the comparison
 _HOLLOW = "osDv^P"
 
 
 @dataclass(frozen=True)
 class CostAxis:
-    """What a front is drawn against.
-
-    Attributes:
-        column: of the chosen points.
-        label: what the axis says.
-        compute: whether it is the share of executed MACs, on which bands, theory and published points are drawn.
-    """
+    """What a front is drawn against: a column of the chosen points, and what the axis says."""
 
     column: str
     label: str
-    compute: bool = False
+
+    @property
+    def compute(self) -> bool:
+        """Whether it is the share of executed MACs, on which bands, theory and published points are drawn."""
+        return self.column == "macs_ratio"
 
 
 AXES = (
-    CostAxis("macs_ratio", "compute: MACs, share of the dense model", compute=True),
+    CostAxis("macs_ratio", "compute: MACs, share of the dense model"),
     CostAxis("latency_ratio", "latency, share of the dense model's"),
     CostAxis("size_bytes", "size of the exported file"),
 )
@@ -61,8 +60,8 @@ AXES = (
 def draw_figures(data: ReportData) -> dict[str, str]:
     """The SVG of every figure that there is something to draw for, by name; the fronts by their cost."""
     drawn = {axis.column: front_figure(data, axis) for axis in AXES}
-    drawn |= {"attainment": attainment_figure(data), "speedup": speedup_figure(data)}
-    drawn["breakdown"] = breakdown_figure(data)
+    others = {"attainment": attainment_figure, "speedup": speedup_figure, "breakdown": breakdown_figure}
+    drawn |= {name: draw(data) for name, draw in others.items()}
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
 
@@ -115,8 +114,7 @@ def _references(ax: Axes, data: ReportData, axis: CostAxis, table: pd.DataFrame)
     """What the points are seen against, as entries of the legend."""
     handles = []
     if axis.compute and table["unstructured"].any():
-        hollow: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "none", "markerfacecolor": "none"}
-        handles.append(Line2D([], [], **hollow, label="hollow: if zeros cost nothing"))
+        handles.append(Line2D([], [], color=INK, marker="o", **_EMPTY, label="hollow: if zeros cost nothing"))
     if len(dense := table.loc[table["method"] == "dense", "eval"]):
         label = "dense model's level"
         handles.append(ax.axhline(float(dense.iloc[0]), color=INK, linewidth=1, alpha=0.6, label=label))
@@ -130,10 +128,9 @@ def _draw_published(ax: Axes, table: pd.DataFrame) -> list[Line2D]:
     handles = []
     groups = table.groupby("method", sort=False) if len(table) else ()
     for (method, rows), marker in zip(groups, _HOLLOW, strict=False):
-        look: dict[str, Any] = {"color": FAINT, "marker": marker, "linestyle": "none", "markerfacecolor": "none"}
-        ax.plot(rows["share"], rows["score"], **look, markersize=6)
         label = f"published on {rows['data'].iloc[0]}: {str(method).replace('_', ' ')}"
-        handles.append(Line2D([], [], **look, markersize=6, label=label))
+        look: dict[str, Any] = {"color": FAINT, "marker": marker, "markersize": 6, "label": label}
+        handles += ax.plot(rows["share"], rows["score"], **look, **_EMPTY)
     return handles
 
 
@@ -159,7 +156,7 @@ def _relative(data: ReportData) -> bool:
 
 def _crowded(data: ReportData) -> bool:
     """Whether there are too many methods to draw all bands into one figure."""
-    return sum(number for kind, number in data.effort.camps.items() if kind != "control") > CROWDED
+    return data.chosen.loc[data.chosen["kind"] != "control", "method"].nunique() > CROWDED
 
 
 def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
@@ -251,18 +248,10 @@ def breakdown_figure(data: ReportData) -> str | None:
         width = 1.3 + 0.075 * max(map(len, labels)) + cell * len(table.columns)
         figure = blank_figure(width, max(2.8, 1.1 + 0.26 * len(table)))
         ax: Axes = figure.add_subplot()
-        sns.heatmap(
-            table,
-            ax=ax,
-            annot=True,
-            fmt=".0f" if data.metric.unit == "percent" else ".2g",
-            annot_kws={"size": 9},
-            cmap="viridis_r" if data.sign == 1 else "viridis",
-            cbar_kws={"label": f"{title(data.metric)} on eval ({unit(data.metric)})", "pad": 0.01},
-            yticklabels=labels,
-            linewidths=0.5,
-            linecolor="none",
-        )
+        numbers = {"annot": True, "fmt": ".0f" if data.metric.unit == "percent" else ".2g", "annot_kws": {"size": 9}}
+        numbers["cmap"] = "viridis_r" if data.sign == 1 else "viridis"
+        bar = {"label": f"{title(data.metric)} on eval ({unit(data.metric)})", "pad": 0.01}
+        sns.heatmap(table, ax=ax, **numbers, cbar_kws=bar, yticklabels=labels, linewidths=0.5, linecolor="none")
         ax.set(xlabel="", ylabel="")
         ax.tick_params(length=0, labelrotation=0)
         ax.xaxis.tick_top()

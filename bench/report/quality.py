@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 
 from bench.plugins.task import ItemScores
 from bench.results.selection import ROUNDING
+from bench.stats import fronts
 from bench.stats.estimates import LARGE_IS_GOOD, Sign, best_within, least_cost_no_worse
-from bench.stats.fronts import (
-    AttainmentBand,
-    Reference,
-    SeedPoints,
-    attainment_band,
-    camp_hypervolume_by_seed,
-    hypervolume,
-    hypervolume_by_seed,
-    hypervolume_of_means,
-    nondominated,
-)
 from bench.stats.items import RedrawnScores, redraw_scores, same_items
 from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed
 
@@ -52,18 +42,19 @@ class ItemDraws:
     units: int = 0
 
 
-def draw_items(known: Mapping[str, ItemScores], scores: Mapping[str, float]) -> ItemDraws:
+def draw_items(read: Mapping[str, ItemScores | None], scores: Mapping[str, float]) -> ItemDraws:
     """Draw the items of all models again, with the same draws for all.
 
     Args:
-        known: item scores by key of the trial.
+        read: item scores by key of the trial, None where there are none undamaged.
         scores: eval scores by key. A model whose items do not give its score, or are other items than those of the
             first model, has no draws.
     """
     found: dict[str, ItemScores] = {}
-    for key, items in known.items():
-        agrees = np.isclose(items.headline, scores[key], rtol=1e-6, atol=1e-9)
-        if agrees and (not found or same_items(next(iter(found.values())), items)):
+    for key, items in read.items():
+        if items is None or not np.isclose(items.headline, scores[key], rtol=1e-6, atol=1e-9):
+            continue
+        if not found or same_items(next(iter(found.values())), items):
             found[key] = items
     count = len(np.unique(next(iter(found.values())).units)) if found else 0
     if count < 2:
@@ -105,9 +96,7 @@ class Contender:
 
     Attributes:
         name: of the method, or what the camp is called.
-        kind: in-training, post-hoc or control.
-        methods: names.
-        grid: of their points, with the seeds that all of them have; None if there is no such seed.
+        grid: of the points of its methods, with the seeds that all of them have; None if there is no such seed.
     """
 
     name: str
@@ -116,18 +105,15 @@ class Contender:
     grid: Grid | None
 
     @property
-    def camp(self) -> bool:
-        """Whether it is a camp."""
-        return self.name in CAMPS.values()
+    def row(self) -> dict[str, Any]:
+        """What a table says of it first."""
+        return {"method": self.name, "kind": self.kind, "camp": self.name in CAMPS.values()}
 
 
 def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws) -> list[Contender]:
-    """Camps first, then methods in the order of ``kinds``.
+    """Camps first, then methods in the order of ``kinds`` (in-training, post-hoc or control, by name of the method).
 
-    Args:
-        counted: the trials that count: method, trial, seed, key, macs_ratio, effective_macs_ratio, dev, eval.
-        kinds: in-training, post-hoc or control, by name of the method.
-        draws: of the items.
+    ``counted``: the trials that count: method, trial, seed, key, macs_ratio, effective_macs_ratio, dev, eval.
     """
     camps = [(name, kind, [m for m, own in kinds.items() if own == kind]) for kind, name in CAMPS.items()]
     groups = [*(camp for camp in camps if camp[2]), *((method, kind, [method]) for method, kind in kinds.items())]
@@ -164,15 +150,11 @@ def _redrawn(keys: NDArray[Any], evals: Array, draws: ItemDraws) -> RedrawnScore
 def duel_table(chosen: pd.DataFrame, budgets: Sequence[float], sign: Sign, cost: str) -> pd.DataFrame:
     """For every budget the best method of each camp: chosen on dev, read on eval.
 
-    Args:
-        chosen: the chosen points; those of which a seed failed or missed its budget take no part.
-        budgets: shares of the dense compute.
-        sign: 1 where small scores are good.
-        cost: the column that must be within the budget; ``effective_macs_ratio`` counts zeros as free.
+    The column ``cost`` must be within the budget; ``effective_macs_ratio`` counts zeros as free. Points of which a seed
+    failed or missed its budget take no part.
 
-    Returns:
-        Columns: budget; for in_training, post_hoc and uniform (the control) the method, its ``_score``, its ``_std``
-        and its ``_seeds``; gap (by how much in-training is better, in the unit of the metric).
+    Columns: budget; for in_training, post_hoc and uniform (the control) the method, its ``_score``, its ``_std`` and
+    its ``_seeds``; gap (by how much in-training is better, in the unit of the metric).
     """
     usable = chosen[chosen["valid"] & chosen["eval"].notna()].sort_values("dev", ascending=sign == 1, kind="stable")
     sides = {kind.replace("-", "_"): usable["kind"] == kind for kind in CAMPS}
@@ -200,11 +182,9 @@ def best_table(entries: Sequence[Contender], budgets: Sequence[float], sign: Sig
     rows: list[dict[Any, Any]] = []
     for entry in entries:
         if (grid := entry.grid) is not None and entry.name != "dense":
-            costs, evals = grid.macs_ratio, grid.evals
-            rows.append({"method": entry.name, "kind": entry.kind, "camp": entry.camp})
-            rows[-1] |= {
-                b: best_within(costs, evals, b, sign=sign, dev=grid.dev, redrawn=grid.redrawn) for b in budgets
-            }
+            known: dict[str, Any] = {"sign": sign, "dev": grid.dev, "redrawn": grid.redrawn}
+            best = {budget: best_within(grid.macs_ratio, grid.evals, budget, **known) for budget in budgets}
+            rows.append(entry.row | best)
     return pd.DataFrame(rows, columns=["method", "kind", "camp", *budgets])
 
 
@@ -236,58 +216,50 @@ def undiminished_table(counted: pd.DataFrame, kinds: Mapping[str, str], draws: I
 
 
 def hypervolume_table(
-    entries: Sequence[Contender], chosen: pd.DataFrame, reference: Reference, theory: pd.DataFrame
+    entries: Sequence[Contender], chosen: pd.DataFrame, reference: fronts.Reference, theory: pd.DataFrame
 ) -> pd.DataFrame:
     """How much of the frozen box the points of each contender cover, by each of ``COSTS``.
 
     Points one of whose seeds failed or missed its budget cover nothing; NaN where a cost was never measured.
 
-    Args:
-        entries: camps and methods.
-        chosen: the chosen points.
-        reference: the box.
-        theory: share and score of the best possible points; empty where they are not known.
-
-    Returns:
-        Columns: method (or what the camp is called), kind, camp, one for each of ``COSTS``, and interval (an
-        ``Estimate`` for the executed MACs, or None). The best possible front comes last.
+    Columns: method (or what the camp is called), kind, camp, one for each of ``COSTS``, and interval (an ``Estimate``
+    for the executed MACs, or None). The best possible front comes last.
     """
     rows = []
     for entry in entries:
         own = chosen[chosen["method"].isin(entry.methods)]
-        row = {"method": entry.name, "kind": entry.kind, "camp": entry.camp, "interval": None}
-        row |= {cost: _covered(own, cost, reference) for cost in COSTS}
+        row = entry.row | {"interval": None} | {cost: _covered(own, cost, reference) for cost in COSTS}
         if (grid := entry.grid) is not None:
-            interval = hypervolume_of_means(grid.macs_ratio, grid.evals, reference, redrawn=grid.redrawn)
+            interval = fronts.hypervolume_of_means(grid.macs_ratio, grid.evals, reference, redrawn=grid.redrawn)
             row |= {"macs_ratio": interval.value, "interval": interval}
         rows.append(row)
     if rows and len(theory):
-        covered = hypervolume(theory["share"], theory["score"], reference)
+        covered = fronts.hypervolume(theory["share"], theory["score"], reference)
         rows.append(
             {"method": "best possible", "kind": "theory", "camp": False, "interval": None, "macs_ratio": covered}
         )
     return pd.DataFrame(rows, columns=["method", "kind", "camp", *COSTS, "interval"])
 
 
-def _covered(members: pd.DataFrame, cost: str, reference: Reference) -> float:
+def _covered(members: pd.DataFrame, cost: str, reference: fronts.Reference) -> float:
     """What means over seeds cover; NaN if the cost was never measured, which is something else than nothing covered."""
     if members[cost].isna().all():
         return float("nan")
     usable = members[members["valid"] & members["eval"].notna() & (members[cost] > 0)]
-    return hypervolume(usable[cost], usable["eval"], reference) if len(usable) else 0.0
+    return fronts.hypervolume(usable[cost], usable["eval"], reference) if len(usable) else 0.0
 
 
 def on_front(chosen: pd.DataFrame, sign: Sign) -> pd.Series[bool]:
     """Which chosen points no other one beats on eval at the MACs that are executed."""
     usable = chosen["valid"] & chosen["eval"].notna() & chosen["macs_ratio"].notna()
     front = pd.Series(data=False, index=chosen.index)
-    front[usable] = nondominated(chosen.loc[usable, "macs_ratio"], sign * chosen.loc[usable, "eval"])
+    front[usable] = fronts.nondominated(chosen.loc[usable, "macs_ratio"], sign * chosen.loc[usable, "eval"])
     return front
 
 
-def seed_points(counted: pd.DataFrame) -> dict[str, dict[int, SeedPoints]]:
+def seed_points(counted: pd.DataFrame) -> dict[str, dict[int, fronts.SeedPoints]]:
     """For each method the costs and scores of each seed; what failed or missed its budget covers nothing."""
-    found: dict[str, dict[int, SeedPoints]] = {}
+    found: dict[str, dict[int, fronts.SeedPoints]] = {}
     for method, of_method in counted.groupby("method", sort=False):
         for seed, own in of_method.groupby("seed"):
             inside = own[np.isfinite(own["eval"]) & own["macs_ratio"].notna()]
@@ -296,16 +268,16 @@ def seed_points(counted: pd.DataFrame) -> dict[str, dict[int, SeedPoints]]:
 
 
 def attainment_bands(
-    by_seed: Mapping[str, Mapping[int, SeedPoints]], reference: Reference
-) -> dict[str, AttainmentBand]:
+    by_seed: Mapping[str, Mapping[int, fronts.SeedPoints]], reference: fronts.Reference
+) -> dict[str, fronts.AttainmentBand]:
     """The attainment band of every method with two seeds or more that attains anything."""
     several = {method: list(own.values()) for method, own in by_seed.items() if len(own) > 1}
-    bands = {method: attainment_band(own, reference) for method, own in several.items()}
+    bands = {method: fronts.attainment_band(own, reference) for method, own in several.items()}
     return {method: band for method, band in bands.items() if band.best.costs}
 
 
 def chance_table(
-    by_seed: Mapping[str, Mapping[int, SeedPoints]], kinds: Mapping[str, str], reference: Reference
+    by_seed: Mapping[str, Mapping[int, fronts.SeedPoints]], kinds: Mapping[str, str], reference: fronts.Reference
 ) -> pd.DataFrame:
     """The camps against each other, then every method against the control, by the hypervolume of each seed.
 
@@ -314,11 +286,13 @@ def chance_table(
     Holm-corrected over the methods, or why there can be none).
     """
     methods = [method for method in by_seed if kinds[method] != "control"]
-    camps = [camp_hypervolume_by_seed([by_seed[m] for m in methods if kinds[m] == kind], reference) for kind in CAMPS]
+    camps = [
+        fronts.camp_hypervolume_by_seed([by_seed[m] for m in methods if kinds[m] == kind], reference) for kind in CAMPS
+    ]
     rows = [_against(CAMPS["in-training"], CAMPS["post-hoc"], camps[0], camps[1], 1)] if all(camps) else []
     if CONTROL in by_seed:
-        control = hypervolume_by_seed(by_seed[CONTROL], reference)
-        own = {method: hypervolume_by_seed(by_seed[method], reference) for method in methods}
+        control = fronts.hypervolume_by_seed(by_seed[CONTROL], reference)
+        own = {method: fronts.hypervolume_by_seed(by_seed[method], reference) for method in methods}
         family = [_against(method, CONTROL, own[method], control, len(methods)) for method in methods]
         needed = seeds_needed(paired=True, family=max(1, len(family)))
         for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.answer import CONTROLS, EXPLAINED, THEORY, answer, how_drawn, limits, rules
+from bench.report.answer import TEXTS, answer, how_drawn, limits, rules
 from bench.report.cells import (
     METHOD,
     Field,
@@ -28,7 +28,7 @@ from bench.report.cells import (
     whole,
     written,
 )
-from bench.report.costs import EFFORT_NAMES, EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
+from bench.report.costs import EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
 from bench.report.data import DRAWN, ReportData
 from bench.report.document import (
     Bullets,
@@ -57,12 +57,10 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
         data: what it is made from.
         drawn: SVG of the figures there are: by cost of a front, ``attainment``, ``speedup`` and ``breakdown``.
     """
-    parts = (
-        *(_head(data), _budgets(data), _best(data), _undiminished(data), _excess(data), _fronts(data, drawn)),
-        *(_attainment(data, drawn), _points(data), _speedup(data, drawn), _training(data), _hypervolume(data)),
-        *(_chance(data), *_remarks(data), _troubles(data), _breakdown(data, drawn), _published(data)),
-        *(Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)),
-    )
+    breakdown = _section(data, "breakdown", *_figure(drawn, "breakdown", "parts"), page_only=True)
+    parts = [_head(data), _budgets(data), *_scores(data), *_fronts(data, drawn), _points(data), _speedup(data, drawn)]
+    parts += [_training(data), *_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
+    parts += [Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)]
     return [part for part in parts if part.pieces]
 
 
@@ -103,62 +101,57 @@ def _if_free(data: ReportData) -> list[Text]:
     return [Text(f"{head}: {'; '.join(said)}.", "soft")] if said else []
 
 
-def _best(data: ReportData) -> Section:
-    rows = records(data.best)
-    for row in rows:
-        row["over"] = row[data.budgets[0]].over
-    more: Spans = [how_drawn([row[budget] for row in rows for budget in data.budgets])] if rows else []
+def _scores(data: ReportData) -> list[Section]:
+    """The best within each budget, how small without loss, and how far from the best possible."""
+    best, undiminished = records(data.best), records(data.undiminished)
+    budgets = [(f"≤ {percent(budget)}", budget) for budget in data.budgets]
+    more: Spans = [how_drawn([row[budget] for row in best for budget in data.budgets])] if best else []
     if data.items_missing:
         more.append(
             f" {data.items_missing} of the chosen models have no usable scores of single items; intervals that involve "
             "them are drawn over seeds alone."
         )
-    table = _table(rows, [*METHOD, *_by_budget(data, score), ("drawn over", "over", None)])
-    return _section(data, "best", *table, more=more)
-
-
-def _undiminished(data: ReportData) -> Section:
-    rows = [{**row, "over": row["evals"].over} for row in records(data.undiminished)]
-    fields = [*METHOD, ("seeds", "seeds", str), ("no worse on dev", "dev", reached)]
-    fields += [
-        ("no worse on eval", "evals", measured),
-        ("no worse on eval, if zeros were free", "theoretical", measured),
+    for row in best:
+        row["over"] = row[data.budgets[0]].over
+    for row in undiminished:
+        row["over"] = row["evals"].over
+    scores: list[Field] = [*METHOD, *((*budget, score) for budget in budgets), ("drawn over", "over", None)]
+    smallest: list[Field] = [*METHOD, ("seeds", "seeds", str), ("no worse on dev", "dev", reached)]
+    smallest += [("no worse on eval", "evals", measured)]
+    smallest += [("no worse on eval, if zeros were free", "theoretical", measured), ("drawn over", "over", None)]
+    excess: list[Field] = [*METHOD, ("mean", "mean", extra), ("worst model", "worst", extra)]
+    excess += [(*budget, extra) for budget in budgets]
+    return [
+        _section(data, "best", *_table(best, scores), more=more),
+        _section(data, "undiminished", *_table(undiminished, smallest)),
+        _section(data, "excess", *_table(records(data.excess), excess)),
     ]
-    return _section(data, "undiminished", *_table(rows, [*fields, ("drawn over", "over", None)]))
 
 
-def _excess(data: ReportData) -> Section:
-    fields = [*METHOD, ("mean", "mean", extra), ("worst model", "worst", extra), *_by_budget(data, extra)]
-    return _section(data, "excess", *_table(records(data.excess), fields))
-
-
-def _fronts(data: ReportData, drawn: Mapping[str, str]) -> Section:
+def _fronts(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
+    """The fronts, and the panels of those bands for which the front has no room."""
     said: Spans = ["Further up is better. " if data.metric.direction == "maximize" else "Further down is better. "]
     if len(data.excess):
-        said.append(THEORY)
-    if data.bands and "attainment" not in drawn:
-        said.append(f"In the figure of compute: {_how_banded(data)} ")
+        said.append(TEXTS["fronts"]["theory"])
+    banded = ""
+    if bands := list(data.bands.values()):
+        share = "the middle half of the seeds" if bands[0].shares != (0.0, 1.0) else "the best to the worst seed"
+        banded = (
+            "Steps: what half of the seeds attain at each cost (median attainment surface, at least "
+            f"{min(band.n for band in bands)} seeds); band: from {share}. Both are cut at the frozen box and drawn "
+            "over the chosen points."
+        )
+    if banded and "attainment" not in drawn:
+        said.append(f"In the figure of compute: {banded} ")
     if len(data.published_drawn):
         said += ["Hollow grey points were published elsewhere, on the data named (", Span("table", "#published")]
         said.append("): they are drawn for comparison only.")
     fronts = [svg for name, svg in drawn.items() if name in data.chosen]
     nothing = Text("Nothing to draw: no chosen point has an eval score yet.")
-    return _section(data, "fronts", Figures(fronts) if fronts else nothing, more=said, page_only=True)
-
-
-def _how_banded(data: ReportData) -> str:
-    bands = list(data.bands.values())
-    share = "the middle half of the seeds" if bands[0].shares != (0.0, 1.0) else "the best to the worst seed"
-    return (
-        "Steps: what half of the seeds attain at each cost (median attainment surface, at least "
-        f"{min(band.n for band in bands)} seeds); band: from {share}. Both are cut at the frozen box and drawn over "
-        "the chosen points."
-    )
-
-
-def _attainment(data: ReportData, drawn: Mapping[str, str]) -> Section:
-    more = [_how_banded(data)] if "attainment" in drawn else []
-    return _section(data, "attainment", *_figure(drawn, "attainment", "wide"), more=more, page_only=True)
+    return [
+        _section(data, "fronts", Figures(fronts) if fronts else nothing, more=said, page_only=True),
+        _section(data, "attainment", *_figure(drawn, "attainment", "wide"), more=[banded], page_only=True),
+    ]
 
 
 def _points(data: ReportData) -> Section:
@@ -218,32 +211,32 @@ def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
 def _training(data: ReportData) -> Section:
     forms: dict[str, Form] = {"steps": count, "macs": short, "cpu_s": written(",.1f")}
     fields: list[Field] = [*METHOD, ("models", "models", str)]
-    pairs = [(ledger, effort) for ledger in LEDGERS for effort in EFFORTS]
-    fields += [(f"{LEDGERS[one]}: {EFFORT_NAMES[e]}", f"{one}_{e}", forms[e]) for one, e in pairs]
+    for ledger, whom in LEDGERS.items():
+        fields += [(f"{whom}: {name}", f"{ledger}_{effort}", forms[effort]) for effort, (name, *_) in EFFORTS.items()]
     return _section(data, "training", *_table(records(data.training), fields))
 
 
-def _hypervolume(data: ReportData) -> Section:
-    rows = [{**row, "macs_ratio": row["interval"] or row["macs_ratio"]} for row in records(data.hypervolumes)]
-    table = _table(rows, [*METHOD, *((head, cost, written(".3f")) for cost, head in COSTS.items())])
-    more: Spans = [Span("How to read this", "#reading"), "”. Brackets as above."]
-    return _section(data, "hypervolume", *table, more=more, page_only=True)
-
-
-def _chance(data: ReportData) -> Section:
-    rows = records(data.chance)
-    for row in rows:
+def _covered(data: ReportData) -> list[Section]:
+    """How much of the trade-off each covers, and whether that is more than chance."""
+    covered, chances = records(data.hypervolumes), records(data.chance)
+    for row in covered:
+        row["macs_ratio"] = row["interval"] or row["macs_ratio"]
+    for row in chances:
         row["interval"] = f"{whole(row['low'])} to {whole(row['high'])}" if known(row["low"]) else ""
-    fields: list[Field] = [("first", "first", None), ("second", "second", None)]
-    fields += [("advantage", "advantage", written("+.3f")), ("first is better with", "probability", whole)]
-    return _section(
-        data, "chance", *_table(rows, [*fields, ("interval", "interval", None), ("test", "sentence", None)])
-    )
+    volumes: list[Field] = [*METHOD, *((head, cost, written(".3f")) for cost, head in COSTS.items())]
+    more: Spans = [Span("How to read this", "#reading"), "”. Brackets as above."]
+    duel: list[Field] = [("first", "first", None), ("second", "second", None)]
+    duel += [("advantage", "advantage", written("+.3f")), ("first is better with", "probability", whole)]
+    duel += [("interval", "interval", None), ("test", "sentence", None)]
+    return [
+        _section(data, "hypervolume", *_table(covered, volumes), more=more, page_only=True),
+        _section(data, "chance", *_table(chances, duel)),
+    ]
 
 
 def _remarks(data: ReportData) -> list[Section]:
     """What controls are for, what methods say beside their results, and which do not apply."""
-    controls = [(name, [why]) for name, why in CONTROLS.items() if name in data.index["methods"]]
+    controls = [(name, [why]) for name, why in TEXTS["controls"].items() if name in data.index["methods"]]
     notes, declined = list(data.points.notes.items()), [(name, [reason]) for name, reason in data.declined]
     return [
         Section("Controls", [Definitions(controls)] if controls else [], "controls", page_only=True),
@@ -262,10 +255,6 @@ def _troubles(data: ReportData) -> Section:
     columns += [Column("status", "text"), Column("chosen", "text"), Column("reason", "long")]
     found = Table(columns, rows, sortable=False) if rows else Text("None.")
     return Section("Failed and missed points", [found], "troubles")
-
-
-def _breakdown(data: ReportData, drawn: Mapping[str, str]) -> Section:
-    return _section(data, "breakdown", *_figure(drawn, "breakdown", "parts"), page_only=True)
 
 
 def _published(data: ReportData) -> Section:
@@ -321,10 +310,6 @@ def _trials(data: ReportData) -> Details:
     return Details(f"{which}, with its files and its MLflow run", [*said, *_table(rows, fields)])
 
 
-def _by_budget(data: ReportData, form: Form) -> list[Field]:
-    return [(f"≤ {percent(budget)}", budget, form) for budget in data.budgets]
-
-
 def _table(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> list[Piece]:
     """A table; nothing where there are no rows."""
     return [table_of(rows, fields)] if rows else []
@@ -338,7 +323,7 @@ def _section(
     data: ReportData, anchor: str, *pieces: Piece, more: Sequence[Span | str] = (), page_only: bool = False
 ) -> Section:
     """Pieces below what explains them; nothing where there are none."""
-    heading, text = EXPLAINED[anchor]
+    heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
     names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
     said = Text([text.format(**names), *more])
     return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)

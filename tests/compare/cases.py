@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.compare.sections import comparison_sections
-from bench.compare.sides import load_sides, match_points
-from bench.compare.verdicts import Verdict, scored_points, verdicts
+from bench.compare.sides import load_sides
+from bench.compare.verdicts import match_points, verdicts
 from bench.report.document import Text, render_markdown
 from bench.results.points import load_points
 from tests.written import Written
@@ -26,10 +27,11 @@ def made(folder: Path, seeds: int = 2, *, first_key: int = 1, gain: float = 0.0,
     return results
 
 
-def found(first: Path, second: Path) -> dict[str, Verdict]:
+def found(first: Path, second: Path) -> dict[str, Any]:
+    """The verdicts, by method."""
     one, other = load_sides(first, second)
-    points = match_points(one, other).both
-    return {v.scored.point.method: v for v in verdicts(scored_points(points, one.metric), one.metric)}
+    judged = verdicts(match_points(one, other).both, one.metric)
+    return {str(row.method): row for row in judged.itertuples()}
 
 
 def said(first: Path, second: Path) -> str:

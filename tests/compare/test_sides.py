@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.compare.sides import load_sides, match_points, origins_differing
+from bench.compare.sides import load_sides, origins_differing
+from bench.compare.verdicts import match_points
 from bench.errors import BenchError
 from tests.compare.cases import as_csv, found, made, said
 from tests.written import Written

@@ -1,13 +1,16 @@
 """What differs beyond noise: scores, costs, and models that should have been the same."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
-from bench.compare.sides import Point, load_sides
-from bench.compare.verdicts import Verdict, changed_costs, repeated_models, scored_points, seed_difference, verdicts
+from bench.compare.sides import load_sides
+from bench.compare.verdicts import Point, changed_costs, repeated_models, seed_difference, verdicts
 from bench.plugins.task import Metric
 from tests.compare.cases import closing, found, made, rescored, said
 from tests.written import Written
@@ -27,11 +30,10 @@ def test_identical_results_are_the_same(tmp_path: Path) -> None:
 def test_one_seed_that_changed_under_the_same_key_could_not_be_reproduced(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a").save(), made(tmp_path / "b").save()
     rescored(second, 2, 25.5)
-    repeated = repeated_models(*load_sides(first, second))
-    assert [(one.method, one.seed, list(one.columns)) for one in repeated.disagreeing] == [
-        ("feature_noise", 1, ["eval_eer_percent"])
-    ]
-    assert repeated.agreeing.total() == 5
+    repeated = repeated_models(*load_sides(first, second)).set_index("key")
+    assert len(repeated) == 6 and set(repeated["side"]) == {"both"}
+    (one,) = repeated[repeated["differing"].astype(bool)].itertuples()
+    assert (one.method, one.seed, list(one.differing)) == ("feature_noise", 1, ["eval_eer_percent"])
     assert "1 of 6 models with the same key differ" in said(first, second)
     assert closing(first, second).startswith("Yes: 1 model could not be reproduced; 1 of 3 points with too few seeds")
 
@@ -41,7 +43,7 @@ def test_times_and_memory_are_no_failure_to_reproduce(tmp_path: Path) -> None:
     for record in second.glob("trials/*/trial.json"):
         changed = json.loads(record.read_text()) | {"cpu_s": 99.0, "peak_memory_mb": 1.0}
         record.write_text(json.dumps(changed))
-    assert not repeated_models(*load_sides(first, second)).disagreeing
+    assert not repeated_models(*load_sides(first, second))["differing"].astype(bool).any()
 
 
 def test_clear_difference_is_found_with_eight_seeds_and_only_there(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_one_seed_shows_a_large_difference_without_claiming_it(tmp_path: Path) -
     first = made(tmp_path / "a", 1).save()
     second = made(tmp_path / "b", 1, first_key=100, gain=-20, rng=1).save()
     verdict = found(first, second)["feature_noise"]
-    assert verdict.finding == "too few seeds to tell" and verdict.error is None and not verdict.large
+    assert verdict.finding == "too few seeds to tell" and math.isnan(verdict.error) and not verdict.large
     assert verdict.gain == pytest.approx(-20, abs=3)
     assert closing(first, second).startswith("The seeds cannot tell: 3 of 3 points with too few seeds")
     assert "the largest difference: feature_noise at 25 % worse by" in closing(first, second)
@@ -90,7 +92,7 @@ def test_difference_above_that_of_any_two_seeds_is_called_large_and_nothing_more
     second = made(tmp_path / "b", 3, first_key=100, gain=-20, rng=1).save()
     of = found(first, second)
     assert of["feature_noise"].large and not of["magnitude_pruning"].large
-    assert of["feature_noise"].p is None
+    assert math.isnan(of["feature_noise"].p)
     assert "too few seeds to tell, but large" in said(first, second)
     assert "needs 7 paired seeds, or 5 + 5" in said(first, second)  # 2 / 2^7 < .05 / 3
 
@@ -107,7 +109,7 @@ def test_dev_stands_in_where_eval_is_missing(tmp_path: Path) -> None:
     first, second = made(tmp_path / "a").save(), made(tmp_path / "b").save()
     (second / "trials" / f"{1:016x}" / "eval.json").unlink()
     of = found(first, second)
-    assert of["feature_noise"].scored.split == "dev" and of["stochastic_gates"].scored.split == "eval"
+    assert of["feature_noise"].split == "dev" and of["stochastic_gates"].split == "eval"
     assert "on dev: same score" in said(first, second)
 
 
@@ -117,7 +119,7 @@ def test_failed_seed_counts_as_worst_and_is_listed(tmp_path: Path) -> None:
         other.add("feature_noise", 0.25, 9, None, seed=seed, status="failed", macs_ratio=None, latency=False)
     second = other.save()
     verdict = found(first, second)["feature_noise"]
-    assert verdict.finding == "worse" and verdict.gain is None
+    assert verdict.finding == "worse" and math.isnan(verdict.gain)
     text = said(first, second)
     assert "B failed: feature_noise at 25 %, seeds 0, 1, 2, 3, 4, 5, 6, 7" in text
     assert "Only in A: magnitude_pruning at 25 %, stochastic_gates at 25 %." in text
@@ -128,9 +130,9 @@ def test_failed_seed_counts_as_worst_and_is_listed(tmp_path: Path) -> None:
     ("spread", "ratio", "changed"), [(None, 1.02, False), (None, 1.04, True), (0.03, 1.05, False), (0.03, 1.07, True)]
 )
 def test_latency_changes_beyond_its_spread(spread: float | None, ratio: float, changed: bool, tmp_path: Path) -> None:
-    rows = [{"latency_ratio": value, "latency_spread": spread} for value in (0.5, 0.5 * ratio)]
-    changes = changed_costs([Point("dense", None, {0: rows[0]}, {0: rows[1]}, False)])
-    assert [round(change.share, 6) for change in changes] == ([pytest.approx(ratio - 1)] if changed else [])
+    one, other = (pd.DataFrame({"latency_ratio": [ratio], "latency_spread": [spread]}) for ratio in (0.5, 0.5 * ratio))
+    changes = changed_costs([Point("dense", math.inf, one, other, same_start=False)])
+    assert changes["share"].tolist() == ([pytest.approx(ratio - 1)] if changed else [])
 
 
 def test_counted_costs_change_by_any_amount(tmp_path: Path) -> None:
@@ -159,31 +161,32 @@ def test_equal_distributions_are_rarely_called_different(seeds: int, paired: boo
     """The share of tables of three points with any false alarm: below 5 %, which 300 tables know to 1.3 %."""
     rng = np.random.default_rng(5)
     tables = [judged(rng, seeds, of_seed) for _ in range(300)]
-    assert all(v.paired is paired and v.p is not None for table in tables for v in table)
-    assert sum(any(v.finding in ("better", "worse") for v in table) for table in tables) / 300 <= 0.06
+    assert all((table["paired"] == paired).all() and table["p"].notna().all() for table in tables)
+    assert sum(table["finding"].isin(["better", "worse"]).any() for table in tables) / 300 <= 0.06
 
 
 def test_clear_effect_is_nearly_always_found() -> None:
     rng = np.random.default_rng(6)
     tables = [judged(rng, 8, 0.5, gain=3.0) for _ in range(50)]
-    assert sum(table[0].finding == "better" for table in tables) >= 45
-    assert sum(v.finding != "within noise" for table in tables for v in table[1:]) <= 5
+    assert sum(table["finding"][0] == "better" for table in tables) >= 45
+    assert sum((table["finding"][1:] != "within noise").sum() for table in tables) <= 5
 
 
-def judged(rng: np.random.Generator, seeds: int, of_seed: float, gain: float = 0.0) -> list[Verdict]:
+def judged(rng: np.random.Generator, seeds: int, of_seed: float, gain: float = 0.0) -> pd.DataFrame:
     """Three points, whose scores owe this share of their variance to the seed; B is better at the first of them."""
     points = []
     for number in range(3):
         start = rng.normal(size=seeds) * of_seed**0.5
         first, second = (start + rng.normal(size=seeds) * (1 - of_seed) ** 0.5 for _ in range(2))
-        rows = [
-            {seed: {"status": "complete", "eval_eer_percent": 20 + value} for seed, value in enumerate(side)}
-            for side in (first, second - gain * (number == 0))
-        ]
-        points.append(Point(f"method_{number}", None, rows[0], rows[1], same_start=True))
-    return verdicts(scored_points(points, EER), EER)
+        one, other = (scored(side) for side in (first, second - gain * (number == 0)))
+        points.append(Point(f"method_{number}", math.inf, one, other, same_start=True))
+    return verdicts(points, EER)
 
 
-def test_seed_difference_is_none_without_a_second_seed() -> None:
-    row = {"status": "complete", "eval_eer_percent": 1.0}
-    assert seed_difference(scored_points([Point("dense", None, {0: row}, {0: row}, True)], EER)) is None
+def scored(scores: NDArray[np.float64]) -> pd.DataFrame:
+    return pd.DataFrame({"status": "complete", "eval_eer_percent": 20 + scores})
+
+
+def test_seed_difference_is_not_known_without_a_second_seed() -> None:
+    one = scored(np.zeros(1))
+    assert math.isnan(seed_difference(verdicts([Point("dense", math.inf, one, one, same_start=True)], EER)))
