@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
-from bench.storage.lock import LOCK, sole_supervisor
+from bench.storage.files import LOCK, sole_supervisor
 
-HOLD = "import sys, time; from pathlib import Path; from bench.storage.lock import sole_supervisor\n"
+HOLD = "import sys, time; from pathlib import Path; from bench.storage.files import sole_supervisor\n"
 HOLD += "with sole_supervisor(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
 
 
@@ -56,7 +56,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pyt
     def no_locks(handle: int, operation: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("bench.storage.lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("bench.storage.files.fcntl.flock", no_locks)
     with (
         pytest.raises(BenchError, match=r"cannot be locked \(No locks available\).*--results"),
         sole_supervisor(tmp_path),
