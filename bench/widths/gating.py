@@ -55,7 +55,7 @@ def gated(
 ) -> Iterator[None]:
     """While this lasts, gates act on the consumers of groups, and LayerNorms take statistics over what is alive.
 
-    ``axes`` says for each layer which axis of its input is the batch; gates and live are by name of the group.
+    ``axes`` are those of ``batch_axes``; gates and live are by name of the group.
     """
     consumers, norms = defaultdict(list), defaultdict(list)
     for group in groups:
@@ -115,19 +115,17 @@ def _live_statistics(
 
     def hook(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0].movedim(batch_axis, 0)
-        placed = [(*_placed(part, x.device), of) for part, of in alive]
-        weights = [(positions, of(channels)) for positions, channels, of in placed]
+        placed = [(_placed(part, x.device), of) for part, of in alive]
+        weights = [(positions, of(channels)) for (positions, channels), of in placed]
         examples = max(len(w) for _, w in weights)
         counts = x.new_ones(examples, x.shape[-1])
         for positions, weight in weights:
             counts = counts.index_copy(1, positions, weight.to(counts).expand(examples, -1))
         counts = counts.view(examples, *[1] * (x.dim() - 2), -1)
         total = counts.sum(-1, keepdim=True)
-        mean = (counts * x).sum(-1, keepdim=True) / total
-        centred = x - mean
+        centred = x - (counts * x).sum(-1, keepdim=True) / total
         variance = (counts * centred.square()).sum(-1, keepdim=True) / total
-        normal = centred * (variance + module.eps).rsqrt()
-        scaled = normal * module.weight
+        scaled = centred * (variance + module.eps).rsqrt() * module.weight
         return (scaled if module.bias is None else scaled + module.bias).movedim(0, batch_axis)
 
     return hook
