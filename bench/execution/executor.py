@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bench.errors import BenchError
@@ -18,13 +18,14 @@ class Job:
     """A call to make in a process of its own.
 
     Attributes:
-        key: identifies the job.
         label: its name on the screen.
         function: an importable function; it is called with ``*args`` and ``report=``.
         args: picklable arguments.
         needs: keys of jobs that must have ended before.
         timed: whether the executor's time limit holds for it.
         here: whether it must run on this machine, as one that measures its speed must, wherever others run.
+        attempts: so many times it has been started.
+        deadline: when the running attempt is overdue, in seconds of the monotonic clock.
     """
 
     key: str
@@ -34,7 +35,8 @@ class Job:
     needs: frozenset[str] = frozenset()
     timed: bool = True
     here: bool = False
-    attempts: int = field(default=0, compare=False)
+    attempts: int = 0
+    deadline: float = math.inf
 
 
 class Lost(Exception):
@@ -51,14 +53,6 @@ class JobObserver(Protocol):
         """A job has ended, in whatever way."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A job that is running, and when it is overdue, in seconds of the monotonic clock."""
-
-    job: Job
-    deadline: float
-
-
 class Executor(ABC):
     """Runs jobs in the order in which they were submitted, each once the jobs it needs have ended and there is room.
 
@@ -73,7 +67,7 @@ class Executor(ABC):
         self.workers, self.observer = workers, observer
         self.timeout_s = math.inf if timeout_s is None else timeout_s
         self._waiting: list[Job] = []
-        self._running: dict[Any, Attempt] = {}  # by what ``_launch`` returned
+        self._running: dict[Any, Job] = {}  # by what ``_launch`` returned
         self._ended: set[str] = set()
 
     @property
@@ -128,8 +122,8 @@ class Executor(ABC):
             if job.needs <= self._ended:
                 self._waiting.remove(job)
                 job.attempts += 1
-                deadline = time.monotonic() + (self.timeout_s if job.timed else math.inf)
-                self._running[self._launch(job)] = Attempt(job, deadline)
+                job.deadline = time.monotonic() + (self.timeout_s if job.timed else math.inf)
+                self._running[self._launch(job)] = job
                 self.observer.job_progress(job, 0.0, "")
         if self._waiting and not self._running:
             raise BenchError(f"nothing can run: {self._waiting[0].label} waits for a job that nobody submitted")
@@ -139,13 +133,13 @@ class Executor(ABC):
         return self._forget(handle)
 
     def _forget(self, handle: Any) -> Job:
-        job = self._running.pop(handle).job
+        job = self._running.pop(handle)
         self.observer.job_ended(job)
         return job
 
     def _end_overdue(self) -> tuple[Job, Lost] | None:
-        for handle, attempt in self._running.items():
-            if attempt.deadline <= time.monotonic():
+        for handle, job in self._running.items():
+            if job.deadline <= time.monotonic():
                 return self._end(handle), Lost(f"ended after {self.timeout_s:g} s, the limit of --trial-timeout")
         return None
 
@@ -164,10 +158,8 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
     except BenchError as error:
         return error
     except MemoryError as error:
-        said = error or "MemoryError"
-        return BenchError(
-            f"out of memory ({said}); give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
-        )
+        more = "give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
+        return BenchError(f"out of memory ({str(error) or 'MemoryError'}); {more}")
     except Exception as error:
         return BenchError(f"{type(error).__name__}: {error}")
 
@@ -179,10 +171,8 @@ class Cluster:
     Attributes:
         address: ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone, on
             the loopback interface.
-        cpus: cores.
-        gpus: GPUs; with a fraction of one, several trials share it.
     """
 
     address: str | None = None
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float = 0.0  # with a fraction of one, several trials share it

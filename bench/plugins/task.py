@@ -100,11 +100,7 @@ class ItemScores:
 
     @property
     def headline(self) -> float:
-        """The headline score.
-
-        Raises:
-            BenchError: see ``equal_error_rate``.
-        """
+        """The headline score; raises what ``equal_error_rate`` does."""
         if self.labels is None:
             return float(np.mean(self.scores, dtype=np.float64))
         return equal_error_rate(self.scores, self.labels)
@@ -137,10 +133,8 @@ class Task(ABC):
             BenchError: there is no such preset.
         """
         if preset not in cls.presets:
-            raise BenchError(
-                f"task {cls.__name__} has no preset {preset!r}{did_you_mean(preset, cls.presets)}; "
-                f"choose one of: {', '.join(cls.presets)}"
-            )
+            near, known = did_you_mean(preset, cls.presets), ", ".join(cls.presets)
+            raise BenchError(f"task {cls.__name__} has no preset {preset!r}{near}; choose one of: {known}")
         plan = cls.presets[preset]
         return replace(cls(), batch_size=plan.batch_size, **{**plan.fields, **chosen})
 
@@ -152,11 +146,7 @@ class Task(ABC):
         """Raise ``BenchError`` for what the user can correct (a missing folder), before anything is started."""
 
     def best_possible(self, compute: float) -> float | None:
-        """The best headline score that any model of this share of the dense compute can reach, where theory knows it.
-
-        Args:
-            compute: fraction of the dense model's MACs, in (0, 1].
-        """
+        """The best headline score that any model of this share of the dense MACs, in (0, 1], can reach, if known."""
         return None
 
     def prepare(self, workers: int, progress: Progress) -> str:

@@ -45,10 +45,6 @@ def redraw_scores(models: Sequence[ItemScores], resamples: int) -> NDArray[np.fl
     evaluation set. The same items always get the same draws. Time and memory are bounded: rates come from counts
     between thresholds, for some models and draws at a time.
 
-    Args:
-        models: scores of the same items by each model: same labels, same units.
-        resamples: number of draws.
-
     Returns:
         Shape (resamples, models), in the unit of the metric.
 
@@ -147,8 +143,7 @@ class _Rates:
             _accepted(counts, at) for at in (right, right - 1) for counts in (hits, others)
         )
         before, after = 1 - before_hit - before_alarm, 1 - hit - alarm
-        rates: NDArray[np.float64] = 100 * (before_alarm + before / (before - after) * (alarm - before_alarm))
-        return rates
+        return np.asarray(100 * (before_alarm + before / (before - after) * (alarm - before_alarm)))
 
 
 def _kept(ends: NDArray[np.intp], targets: NDArray[np.bool_]) -> NDArray[np.intp]:

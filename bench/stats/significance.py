@@ -19,13 +19,7 @@ TOO_FEW = "too few seeds to tell"
 
 @dataclass(frozen=True)
 class _Sides:
-    """Errors (small is good) of two methods.
-
-    Attributes:
-        first: shape (n,).
-        second: shape (m,); where ``paired``, m = n and both are in the order of the seeds.
-        paired: whether the entries belong together.
-    """
+    """Errors (small is good) of two methods, shapes (n,) and (m,); paired, both are in the order of the seeds."""
 
     first: Array
     second: Array
@@ -138,7 +132,9 @@ def _too_few(sides: _Sides, smallest: float, family: int) -> str:
 
 
 def _p_paired(sides: _Sides, ranks: bool) -> float:
-    signed = _scaled(_signed_ranks(sides) if ranks else sides.first - sides.second)
+    with np.errstate(invalid="ignore"):
+        gaps = np.where(sides.first == sides.second, 0.0, sides.first - sides.second)  # two failures: no difference
+    signed = _scaled(np.sign(gaps) * stats.rankdata(np.abs(gaps)) if ranks else gaps)
     return _tested((signed,), lambda values, axis: values.mean(axis=axis), "samples") if signed.any() else 1.0
 
 
@@ -157,14 +153,6 @@ def _tested(data: Sequence[Array], statistic: Callable[..., Array], kind: Litera
         data, rounded, permutation_type=kind, vectorized=True, n_resamples=PERMUTATIONS, rng=np.random.default_rng(0)
     )
     return float(found.pvalue)
-
-
-def _signed_ranks(sides: _Sides) -> Array:
-    """The ranks of the differences by seed, with their signs; two failures are no difference."""
-    with np.errstate(invalid="ignore"):
-        gaps = np.where(sides.first == sides.second, 0.0, sides.first - sides.second)
-    signed: Array = np.sign(gaps) * stats.rankdata(np.abs(gaps))
-    return signed
 
 
 def _scaled(values: Array) -> Array:
