@@ -44,13 +44,10 @@ class Lost(Exception):
 
 
 class JobObserver(Protocol):
-    """Who is told how jobs are going."""
+    """Is told which fraction of a job is done, and when one has ended, in whatever way."""
 
-    def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        """This fraction of a job is done."""
-
-    def job_ended(self, job: Job) -> None:
-        """A job has ended, in whatever way."""
+    def job_progress(self, job: Job, fraction: float, note: str) -> None: ...
+    def job_ended(self, job: Job) -> None: ...
 
 
 class Executor(ABC):

@@ -99,7 +99,7 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Chain(Method):
-    """Methods applied one after the other."""
+    """Methods applied one after the other, each with its share of the steps; the last one with a budget sets it."""
 
     links: tuple[Method, ...] = ()
 
@@ -113,17 +113,14 @@ class Chain(Method):
 
     @property
     def promised_budget(self) -> float | None:
-        """The budget of the last link that has one."""
         return next(filter(None, (link.promised_budget for link in reversed(self.links))), None)
 
     @property
     def asked_compute(self) -> float | None:
-        """The compute that the last link with a budget asks for."""
         asked = (link.asked_compute for link in reversed(self.links))
         return next((compute for compute in asked if compute is not None), None)
 
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
-        """Run the links in order, each with its share of the steps."""
         result: nn.Module | OnnxModel = model
         for link, steps in zip(self.links, self._shares(trainer), strict=True):
             result = link.compress(result, trainer.limited(steps))  # type: ignore[arg-type]  # chain_problem
@@ -187,7 +184,6 @@ class MethodSpec:
 
     @property
     def control(self) -> bool:
-        """Whether it is run for comparison only."""
         return all(link.control for link in self.classes)
 
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":

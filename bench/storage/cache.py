@@ -67,10 +67,9 @@ def folder_digest(folder: Path) -> str:
     """Sixteen hexadecimal digits that name what is in a cached folder: the names and the content of its files.
 
     They are the same for the same content wherever it lies, whenever and from whatever settings it was made. The files
-    themselves are not read again; :func:`cached_folder` has looked through them.
+    themselves are not read again; ``cached_folder`` has looked through them.
     """
-    notes: dict[str, Note] = json.loads((folder / FILES).read_text())
-    return content_key({name: note[3] for name, note in notes.items()})
+    return content_key({name: note[3] for name, note in json.loads((folder / FILES).read_text()).items()})
 
 
 def intact(folder: Path) -> bool:
@@ -128,9 +127,8 @@ def _draft(folder: Path) -> Path:
 def _abandoned(draft: Path) -> bool:
     """Whether a process of this machine left this draft behind when it died, or this process has no more use for it."""
     owner, _, pid = draft.name.rpartition(".")
-    if not owner.endswith(f".{socket.gethostname()}") or not pid.isdigit():
-        return False
-    return int(pid) == os.getpid() or not psutil.pid_exists(int(pid))
+    of_here = owner.endswith(f".{socket.gethostname()}") and pid.isdigit()
+    return of_here and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
 
 
 def _discard(folder: Path) -> None:
@@ -191,10 +189,7 @@ def show(results: Path) -> None:
 def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:
     """List the folders of the cache that ``name`` selects, ask, and remove them; a comparison makes them again.
 
-    Args:
-        results: the results folder.
-        name: a kind, a key, the name of a folder, or ``all``.
-        confirm: asks a question; true for yes.
+    The name is a kind, a key, the name of a folder, or ``all``; ``confirm`` asks a question, true for yes.
 
     Raises:
         BenchError: the name selects nothing, or a comparison is using the folder.

@@ -18,8 +18,6 @@ Gate = Callable[[Tensor, Tensor], Tensor]
 #: channels (n,) -> how far each of them is alive, 0 to 1, shape (B, n) or (1, n)
 Live = Callable[[Tensor], Tensor]
 
-GatedPart = tuple[Part, Gate]
-
 
 def batch_axes(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     """Which axis of each layer's input the examples of a batch lie along; 0 unless two batches show another."""
@@ -73,7 +71,7 @@ def gated(
         yield
 
 
-def _attach(layer: nn.Module, parts: Sequence[GatedPart], batch_axis: int, stack: ExitStack) -> None:
+def _attach(layer: nn.Module, parts: Sequence[tuple[Part, Gate]], batch_axis: int, stack: ExitStack) -> None:
     if isinstance(layer, (*RECURRENT, FlexibleAttention)):  # these gate by themselves
         weights = {part.parameter for part, _ in parts}
         layer.gates = {w: _through([own for own in parts if own[0].parameter == w], 0, -1) for w in weights}
@@ -84,7 +82,7 @@ def _attach(layer: nn.Module, parts: Sequence[GatedPart], batch_axis: int, stack
         stack.callback(hook.remove)
 
 
-def _through(parts: Sequence[GatedPart], batch_axis: int, channel_axis: int) -> Callable[[Tensor], Tensor]:
+def _through(parts: Sequence[tuple[Part, Gate]], batch_axis: int, channel_axis: int) -> Callable[[Tensor], Tensor]:
     """What sends features, or the columns of a recurrent weight (rows, n), through the gates of its parts."""
     axes = (batch_axis, channel_axis)
 
