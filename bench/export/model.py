@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ class PlainAttention(TorchFunctionMode):
 
     _signature = inspect.signature(multi_head_attention_forward)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is multi_head_attention_forward:
             call = self._signature.bind(*args, **(kwargs or {}))
             call.apply_defaults()
@@ -158,9 +156,7 @@ class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[Tensor] = []  # memory of a tensor that is gone would be given to the next one
         self.found: dict[int, int] = {}  # address -> elements
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Tensor) and tensor.dim() > 0 and _memory(tensor) not in self._known:
                 self.found[_memory(tensor)] = tensor.numel()

@@ -164,9 +164,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise BenchError(f"the width graph cannot tell which axis of {labels.name!r} are its channels")
         return varying[0] if varying else all_alike(NONE, tensor.shape)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
         names = (name, *(tag.name for tag in func.tags))
