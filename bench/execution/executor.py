@@ -15,28 +15,17 @@ ATTEMPTS = 3
 
 @dataclass
 class Job:
-    """A call to make in a process of its own.
-
-    Attributes:
-        label: its name on the screen.
-        function: an importable function; it is called with ``*args`` and ``report=``.
-        args: picklable arguments.
-        needs: keys of jobs that must have ended before.
-        timed: whether the executor's time limit holds for it.
-        here: whether it must run on this machine, as one that measures its speed must, wherever others run.
-        attempts: so many times it has been started.
-        deadline: when the running attempt is overdue, in seconds of the monotonic clock.
-    """
+    """A call to make in a process of its own: an importable function, with picklable ``*args`` and ``report=``."""
 
     key: str
-    label: str
+    label: str  # on the screen
     function: Callable[..., Any]
     args: tuple[Any, ...]
-    needs: frozenset[str] = frozenset()
-    timed: bool = True
-    here: bool = False
+    needs: frozenset[str] = frozenset()  # keys of jobs that must have ended before
+    timed: bool = True  # whether the executor's time limit holds for it
+    here: bool = False  # whether it must run on this machine, as one that measures its speed must
     attempts: int = 0
-    deadline: float = math.inf
+    deadline: float = math.inf  # of the running attempt, in seconds of the monotonic clock
 
 
 class Lost(Exception):
@@ -165,9 +154,8 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
 class Cluster:
     """A Ray cluster, and what a job has of one of its machines.
 
-    Attributes:
-        address: ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone, on
-            the loopback interface.
+    The address is ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone,
+    on the loopback interface.
     """
 
     address: str | None = None

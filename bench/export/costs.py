@@ -55,21 +55,13 @@ _FREE = set(
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one unit of work.
+    """Costs of one unit of work."""
 
-    Attributes:
-        params: stored weights and biases, batch norm folded into the convolution before it.
-        macs: multiply-accumulates of convolutions and matrix products.
-        effective_macs: those with a non-zero weight; theoretical, since runtimes multiply by the zeros too.
-        bops: MACs x weight bits x activation bits.
-        size_bytes: of the file.
-    """
-
-    params: int
-    macs: int
-    effective_macs: int
-    bops: int
-    size_bytes: int
+    params: int  # stored weights and biases, batch norm folded into the convolution before it
+    macs: int  # multiply-accumulates of convolutions and matrix products
+    effective_macs: int  # those with a non-zero weight; theoretical, since runtimes multiply by the zeros too
+    bops: int  # MACs x weight bits x activation bits
+    size_bytes: int  # of the file
 
 
 def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:

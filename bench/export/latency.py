@@ -37,17 +37,11 @@ COPIES = 8  # of each file in memory: one copy's speed differs from another's by
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a comparison takes.
+    """How long a comparison takes."""
 
-    Attributes:
-        repeats: how many are compared with each other.
-        most: how many are made at most, where they disagree by more than ``AGREED``.
-        repeat_ms: what one takes, about; but three rounds at least.
-    """
-
-    repeats: int
-    most: int
-    repeat_ms: float
+    repeats: int  # that are compared with each other
+    most: int  # that are made where they disagree by more than ``AGREED``
+    repeat_ms: float  # of one, about; but three rounds at least
 
 
 HEADLINE = Effort(repeats=10, most=30, repeat_ms=25.0)
@@ -56,17 +50,11 @@ BRIEF = Effort(repeats=3, most=3, repeat_ms=20.0)
 
 @dataclass(frozen=True)
 class Compared:
-    """CPU time of a call, and how it compares.
+    """CPU time of a call, and how it compares."""
 
-    Attributes:
-        cpu_ms: of one call, median.
-        ratio: to the reference's CPU time; median of the repeats, each of which is the median of its rounds.
-        spread: of the repeats' ratios, (largest - smallest) / median.
-    """
-
-    cpu_ms: float
-    ratio: float
-    spread: float
+    cpu_ms: float  # of one call, median
+    ratio: float  # to the reference's CPU time; median of the repeats, each of which is the median of its rounds
+    spread: float  # of the repeats' ratios, (largest - smallest) / median
 
 
 @contextlib.contextmanager

@@ -115,17 +115,11 @@ def ends(values: Array, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Costs and errors (score times sign) of the points of each seed.
+    """Costs and errors (score times sign) of the points of each seed."""
 
-    Attributes:
-        costs: shape (seeds, points); 0 for failed trials.
-        errors: shape (seeds, points); infinite for failed trials.
-        redrawn: errors on each draw of the items, shape (resamples, seeds, points); None where items are not known.
-    """
-
-    costs: Array
-    errors: Array
-    redrawn: Array | None
+    costs: Array  # shape (seeds, points); 0 for failed trials
+    errors: Array  # shape (seeds, points); infinite for failed trials
+    redrawn: Array | None  # errors on each draw of the items, shape (resamples, seeds, points); None if not known
 
     @classmethod
     def checked(cls, costs: ArrayLike, scores: ArrayLike, sign: Sign, redrawn: RedrawnScores | None) -> SeedScores:

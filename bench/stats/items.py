@@ -20,16 +20,10 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RedrawnScores:
-    """What the trials of some points score when the evaluation items are drawn again.
+    """What the trials of some points score when the evaluation items are drawn again; failed trials are not used."""
 
-    Attributes:
-        scores: on each draw, shape (resamples, seeds, points), in the unit of the metric; those of failed trials are
-            not used.
-        units: number of units that were drawn from, at least 2; items that depend on each other are one unit.
-    """
-
-    scores: NDArray[np.float64]
-    units: int
+    scores: NDArray[np.float64]  # shape (resamples, seeds, points), in the unit of the metric
+    units: int  # that were drawn from, at least 2; items that depend on each other are one unit
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 3:

@@ -44,17 +44,11 @@ def _sides(first: Mapping[int, float], second: Mapping[int, float], sign: Sign, 
 
 @dataclass(frozen=True)
 class PermutationOutcome:
-    """What a permutation test found.
+    """What a permutation test found."""
 
-    Attributes:
-        advantage: by how much the mean of the first method is better, in the unit of the scores; None if trials failed.
-        p: two-sided; None where no outcome could have been significant.
-        sentence: the outcome in words.
-    """
-
-    advantage: float | None
-    p: float | None
-    sentence: str
+    advantage: float | None  # of the mean of the first method, in the unit of the scores; None if trials failed
+    p: float | None  # two-sided; None where no outcome could have been significant
+    sentence: str  # the outcome in words
 
 
 def smallest_p(first: int, second: int | None = None) -> float:
@@ -97,7 +91,7 @@ def permutation_test(
 
     Args:
         first: score by seed, such as the hypervolume; failures as the worst score.
-        second: score by seed.
+        second: likewise.
         sign: 1 where small scores are good, -1 where large ones are (hypervolume).
         paired: by seed or not; None: by seed if they share two or more, and then other seeds do not count.
         family: number of tests made together; hand their p-values to ``holm``.
@@ -203,10 +197,7 @@ def probability_better(first: Mapping[int, float], second: Mapping[int, float], 
     instead (Clopper and Pearson 1934): an outcome seen n times out of n may have a probability as small as
     (alpha / 2) ** (1 / n), and the rest may fall to either side.
 
-    Args:
-        first: score of A by seed, such as the hypervolume; failures as the worst score.
-        second: score of B by seed.
-        sign: 1 where small scores are good, -1 where large ones are (hypervolume).
+    Arguments are those of ``permutation_test``, A first.
 
     Returns:
         From 0 to 1; 0.5: no difference. ``n`` counts the shared seeds, or the seeds of the smaller side. Without

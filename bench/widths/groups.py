@@ -20,19 +20,12 @@ CONSUMERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT, FlexibleAttention)
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Where channels of a group lie: entries of one axis of a parameter, a buffer, or the model's input.
+    """Where channels of a group lie: entries of one axis of a parameter, a buffer, or the model's input."""
 
-    Attributes:
-        tensor: its qualified name.
-        axis: of it.
-        positions: (n,) indices along the axis.
-        channels: (n,) which channel of the group stands at each position; a flattened map repeats channels.
-    """
-
-    tensor: str
+    tensor: str  # its qualified name
     axis: int
-    positions: Tensor
-    channels: Tensor
+    positions: Tensor  # (n,) indices along the axis
+    channels: Tensor  # (n,) which channel of the group stands at each position; a flattened map repeats channels
 
     @property
     def layer(self) -> str:

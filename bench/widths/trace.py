@@ -85,40 +85,26 @@ Handler = Callable[["Tracer", Any, Any, tuple[Any, ...], dict[str, Any]], None]
 
 @dataclass(eq=False)
 class Product:
-    """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel.
+    """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel."""
 
-    Attributes:
-        unit: positions times kernel.
-        weight: name of the parameter; empty for a product of two activations.
-        read: (n,) channels that are summed over; one entry ``NONE`` where that is no axis of channels.
-        made: (m,) channels of the result.
-        axis: which axis of the weight is summed over; None where it is not one that can be cut.
-    """
-
-    unit: int
-    weight: str
-    read: Labels
-    made: Labels
-    axis: int | None = None
+    unit: int  # positions times kernel
+    weight: str  # name of the parameter; empty for a product of two activations
+    read: Labels  # (n,) channels that are summed over; one entry ``NONE`` where that is no axis of channels
+    made: Labels  # (m,) channels of the result
+    axis: int | None = None  # of the weight, which is summed over; None where it is not one that can be cut
 
 
 @dataclass
 class Trace:
-    """What one pass of a model has shown.
-
-    Attributes:
-        axes: the channels along every axis of a parameter or buffer, and of the input, (length,).
-        products: by weight and channels; the same weights used again (by every step of a recurrence) add up.
-        norms: names of the layers that normalise over channels.
-    """
+    """What one pass of a model has shown: channels, products by weight and channels, layers that normalise."""
 
     atoms: Atoms
-    axes: dict[tuple[str, int], Labels]
+    axes: dict[tuple[str, int], Labels]  # along every axis of a parameter or buffer, and of the input, (length,)
     products: dict[tuple[str, bytes, bytes], Product] = field(default_factory=dict)
-    norms: set[str] = field(default_factory=set)
+    norms: set[str] = field(default_factory=set)  # names of the layers that normalise over channels
 
     def add(self, unit: int, weight: str, read: Labels, made: Labels, axis: int | None = None) -> None:
-        """Note a product, see ``Product``."""
+        """Note a ``Product``; the same weights used again (by every step of a recurrence) add up."""
         fresh = Product(0, weight, read, made, axis)
         self.products.setdefault((weight, read.tobytes(), made.tobytes()), fresh).unit += unit
 
