@@ -161,17 +161,12 @@ class MethodSpec:
     """A method, or a chain of them, by name: what can be searched, and how settings become a ``Method``.
 
     The settings of the first link keep their names; those of a later link are called ``link.setting``.
-
-    Attributes:
-        name: as the user wrote it.
-        chain: the names of the links, joined by ``+``.
-        fixed: settings that the user chose; they are not searched.
     """
 
-    name: str
-    chain: str
+    name: str  # as the user wrote it
+    chain: str  # the names of the links, joined by ``+``
     classes: tuple[type[Method], ...]
-    fixed: Mapping[str, Any]
+    fixed: Mapping[str, Any]  # settings that the user chose; they are not searched
 
     def __post_init__(self) -> None:
         if problem := chain_problem(self.classes):

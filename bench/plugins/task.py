@@ -45,28 +45,19 @@ class Metric:
 class Plan:
     """The training effort of one preset. The task owns it, so that no method can give itself more.
 
-    Attributes:
-        dense_steps: optimiser steps of the shared dense model that post-hoc methods start from.
-        finetune_steps: further steps of a post-hoc method; an in-training method gets the sum of both.
-        batch_size: examples a step.
-        learning_rate: peak rate of the optimiser (AdamW).
-        weight_decay: decoupled weight decay.
-        trials: trials of every method that takes a budget: one for each of ``budgets``, and the rest to tune with, of
-            which methods without a budget have as many.
-        seeds: training runs of each chosen point; the first seed is the one that the search used.
-        budgets: fractions of the dense model's compute that every study tries first.
-        fields: values of the task's own fields under this preset (model, size of the corpus).
+    A method that takes a budget has ``trials`` trials: one for each of ``budgets``, and the rest to tune with, of which
+    methods without a budget have as many.
     """
 
-    dense_steps: int
-    finetune_steps: int
+    dense_steps: int  # of the optimiser, for the shared dense model that post-hoc methods start from
+    finetune_steps: int  # further steps of a post-hoc method; an in-training method gets the sum of both
     batch_size: int
-    learning_rate: float
-    weight_decay: float = 1e-2
+    learning_rate: float  # peak rate of the optimiser (AdamW)
+    weight_decay: float = 1e-2  # decoupled
     trials: int = 4
-    seeds: int = 1
-    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
-    fields: Mapping[str, Hashable] = field(default_factory=dict)
+    seeds: int = 1  # training runs of each chosen point; the first seed is the one that the search used
+    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)  # fractions of the dense compute that are tried first
+    fields: Mapping[str, Hashable] = field(default_factory=dict)  # values of the task's own fields (model, corpus size)
 
     @property
     def total_steps(self) -> int:
@@ -108,12 +99,7 @@ class ItemScores:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A problem to solve: subclasses are frozen dataclasses whose fields are hashable and name the caches.
-
-    Attributes:
-        batch_size: examples of a training batch; a preset sets it to its plan's.
-        cache: folder that holds prepared data; it is not part of the task's identity.
-    """
+    """A problem to solve: subclasses are frozen dataclasses whose fields are hashable and name the caches."""
 
     metric: ClassVar[Metric]
     presets: ClassVar[Mapping[str, Plan]]
@@ -122,7 +108,9 @@ class Task(ABC):
     #: axis of ``example_input`` whose entries (mel bands) a method may drop like any other width; None if none
     input_width_axis: ClassVar[int | None] = None
 
+    #: examples of a training batch; a preset sets it to its plan's
     batch_size: int = field(default=32, kw_only=True)
+    #: folder that holds prepared data; it is not part of the task's identity
     cache: Path = field(default=Path("results/cache"), compare=False, repr=False, kw_only=True)
 
     @classmethod

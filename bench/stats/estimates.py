@@ -37,21 +37,13 @@ def sign_of(metric: Metric) -> Sign:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and how far it can be trusted.
+    """A number and how far it can be trusted."""
 
-    Attributes:
-        value: the number itself, from all seeds and items; infinite where there is none (nothing within the budget).
-        low: lower end of the interval, in the unit of the value; None where nothing could be drawn again.
-        high: upper end, likewise.
-        n: number of seeds.
-        items: number of evaluation items drawn again, of which those that depend on each other count once; 0 if none.
-    """
-
-    value: float
-    low: float | None
+    value: float  # from all seeds and items; infinite where there is none (nothing within the budget)
+    low: float | None  # end of the interval, in the unit of the value; None where nothing could be drawn again
     high: float | None
-    n: int
-    items: int = 0
+    n: int  # number of seeds
+    items: int = 0  # number of evaluation items drawn again, of which those that depend on each other count once
 
     @property
     def over(self) -> str:

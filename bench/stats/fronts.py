@@ -30,18 +30,12 @@ class Reference:
 
     Costs are shares of the dense model on a logarithmic axis, so that halving counts the same everywhere; scores are
     on a linear axis.
-
-    Attributes:
-        cheapest: share of the dense cost that maps to 0; what is cheaper counts as this.
-        dearest: share that maps to 1, the reference point; what costs this much or more dominates nothing.
-        best: score that maps to 0, in the unit of the metric.
-        worst: score that maps to 1, the reference point; larger than ``best`` where small scores are good.
     """
 
-    cheapest: float = 1 / 32
-    dearest: float = 1.0
-    best: float = 0.0
-    worst: float = 50.0
+    cheapest: float = 1 / 32  # share of the dense cost that maps to 0; what is cheaper counts as this
+    dearest: float = 1.0  # share that maps to 1, the reference point; what costs this much or more dominates nothing
+    best: float = 0.0  # score that maps to 0, in the unit of the metric
+    worst: float = 50.0  # score that maps to 1, the reference point; larger than ``best`` where small scores are good
 
     @property
     def sign(self) -> Sign:
@@ -200,17 +194,11 @@ def _arrays(points: SeedPoints) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Steps:
-    """A step function: from each cost on, up to the next, this score is attained.
+    """A step function: from each cost on, up to the next, this score is attained."""
 
-    Attributes:
-        costs: shares of the dense compute, ascending.
-        scores: in the unit of the metric, strictly better from step to step.
-        unattained: what stands before the first step: the worst score there is.
-    """
-
-    costs: tuple[float, ...]
-    scores: tuple[float, ...]
-    unattained: float = math.inf
+    costs: tuple[float, ...]  # shares of the dense compute, ascending
+    scores: tuple[float, ...]  # in the unit of the metric, strictly better from step to step
+    unattained: float = math.inf  # before the first step: the worst score there is
 
     def at(self, cost: float) -> float:
         """The score attained at this share of the dense compute, in the unit of the metric.

@@ -40,23 +40,18 @@ class Part:
 class Group:
     """Channels that live and die together: a residual stream is one group across all its blocks.
 
-    Attributes:
-        name: the first layer, in the order of the model, that produces the group; ``input`` for bands of the input,
-            ``<layer>.heads`` for attention heads, ``<layer>.l0`` for the hidden state of a recurrent layer.
-        producers: weights whose outputs are these channels.
-        consumers: weights whose inputs are these channels; gates are attached to their layers.
-        recurrent: the channels feed themselves inside a recurrence: a gate on them sees columns of the recurrent
-            weights and must be the same for all examples.
-        least: fewer channels than this are never kept: a LayerNorm over one or two leaves nothing of them.
+    It is named after the first layer, in the order of the model, that produces it; ``input`` for bands of the input,
+    ``<layer>.heads`` for attention heads, ``<layer>.l0`` for the hidden state of a recurrent layer. ``recurrent``
+    channels feed themselves: a gate on them sees columns of recurrent weights and must be the same for all examples.
     """
 
     name: str
     size: int
-    producers: tuple[Part, ...]
-    consumers: tuple[Part, ...]
+    producers: tuple[Part, ...]  # weights whose outputs are these channels
+    consumers: tuple[Part, ...]  # weights whose inputs are these channels; gates are attached to their layers
     parts: tuple[Part, ...] = field(repr=False)
     recurrent: bool = False
-    least: int = 1
+    least: int = 1  # that are always kept: a LayerNorm over one or two leaves nothing of them
 
 
 @dataclass(frozen=True, eq=False)
