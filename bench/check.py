@@ -27,7 +27,7 @@ from bench.widths.cost import count_macs
 
 
 class ProbeNet(nn.Module):
-    """A residual convolutional network small enough to train in a second."""
+    """A residual convolutional network small enough to train in a second: (B, 8, T) -> (B, 2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,6 @@ class ProbeNet(nn.Module):
         self.head = nn.Linear(12, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 8, T) -> (B, 2)."""
         y = self.stem(x)
         y = torch.relu(y + self.back(self.inner(y)))
         return self.head(y.mean(2))  # type: ignore[no-any-return]
@@ -99,9 +98,8 @@ def check_plugin(name: str) -> Iterator[str]:
 
 def check_method(method_spec: MethodSpec) -> Iterator[str]:
     """Run a method on ``Probe`` and hold its result to the contract, as ``check_plugin`` does."""
-    for check in (_declaration, _settings):
-        for link in method_spec.classes:
-            yield check(link)
+    yield from map(_declaration, method_spec.classes)
+    yield from map(_settings, method_spec.classes)
     method = method_spec.build(method_spec.at_compute(0.5))
     first, trainer = _run(method)
     yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
@@ -142,10 +140,6 @@ def check_repeats(name: str, cache: Path, report: Progress) -> None:
 def _repeat_identity(method_spec: MethodSpec) -> dict[str, Any]:
     code = source_digest((Probe, *method_spec.classes))
     return {"method": method_spec.name, "code": code, "torch": torch.__version__}
-
-
-def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
-    return model if isinstance(model, OnnxModel) else export_onnx(model, Probe().example_input())
 
 
 def check_task(task: Task) -> Iterator[str]:
@@ -192,16 +186,19 @@ def _declaration(method: type[Method]) -> str:
 
 
 def _settings(method: type[Method]) -> str:
-    default = method()
-    for name, tunable in search_space(method).items():
-        value = getattr(default, name)
-        if tunable.choices is not None:
-            require(value in tunable.choices, f"{method.__name__}: the default of {name} is one of its choices")
+    default, space = method(), search_space(method)
+    for name, tunable in space.items():
+        value, low, high = getattr(default, name), tunable.low, tunable.high
+        if low is None or high is None:
+            within, rule = value in (tunable.choices or ()), "one of its choices"
         else:
-            assert tunable.low is not None and tunable.high is not None
-            within = tunable.low <= value <= tunable.high
-            require(within, f"{method.__name__}: the default of {name} is between {tunable.low} and {tunable.high}")
-    return f"{method.__name__}: settings {', '.join(search_space(method)) or 'none'}, defaults in range"
+            within, rule = low <= value <= high, f"between {low} and {high}"
+        require(within, f"{method.__name__}: the default of {name} is {rule}")
+    return f"{method.__name__}: settings {', '.join(space) or 'none'}, defaults in range"
+
+
+def _probe_inputs() -> Tensor:
+    return next(Probe(batch_size=16).batches("dev", 0)).inputs
 
 
 def _run(method: Method) -> tuple[nn.Module | OnnxModel, Trainer]:
@@ -224,10 +221,10 @@ def _plain_module(model: nn.Module) -> OnnxModel:
     except MethodError as error:
         raise ContractError(f"breaks the contract: {error}") from error
     exported = export_onnx(model, Probe().example_input())
-    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
     with torch.no_grad():
-        expected = model.eval()(batch)
-        difference = float((expected - Predictor(exported)(batch)).abs().max() / expected.abs().max().clamp(min=1))
+        expected = model.eval()(_probe_inputs())
+    scale = expected.abs().max().clamp(min=1)
+    difference = float((expected - Predictor(exported)(_probe_inputs())).abs().max() / scale)
     require(difference < 1e-4, f"the exported file computes what the model does (they differ by {difference:.2g})")
     return exported
 
@@ -241,10 +238,14 @@ def _delivered(method: Method, exported: OnnxModel) -> str:
     return f"costs {costs.macs / dense:.3f} of the dense MACs ({costs.effective_macs / dense:.3f} non-zero)"
 
 
-def _same(first: OnnxModel, second: OnnxModel) -> None:
-    batch = next(Probe(batch_size=16).batches("dev", 0)).inputs
+def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:
+    return model if isinstance(model, OnnxModel) else export_onnx(model, Probe().example_input())
+
+
+def _same(*models: OnnxModel) -> None:
+    first, second = (Predictor(model)(_probe_inputs()).numpy() for model in models)
     require(
-        np.array_equal(Predictor(first)(batch).numpy(), Predictor(second)(batch).numpy(), equal_nan=True),
+        np.array_equal(first, second, equal_nan=True),
         "the same seed gives the same model, to the bit: draw random numbers from torch's, numpy's or Python's global "
         "generator, which are seeded",
     )

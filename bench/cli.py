@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from bench.execution.executor import Cluster
 
 DEFAULT_RESULTS = Path("results")
-
 
 app = typer.Typer(
     help="Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer.",
@@ -190,7 +190,7 @@ def _cluster(executor: str, address: str | None, cpus: float, gpus: float) -> "C
 
 
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in text.split(";" if ";" in text else ","))))
+    return tuple(filter(None, map(str.strip, text.split(";" if ";" in text else ","))))
 
 
 def _fields(texts: list[str], data: str | None, model: str | None) -> dict[str, Any]:
@@ -201,24 +201,17 @@ def _fields(texts: list[str], data: str | None, model: str | None) -> dict[str, 
 
 
 def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value <= 1:
-        raise BenchError(
-            f"budget {text!r} is outside (0, 1]; budgets are fractions of the dense compute, such as 0.5,0.25"
-        )
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) <= 1:
+            return value
+    raise BenchError(f"budget {text!r} is outside (0, 1]; budgets are fractions of the dense compute, such as 0.5,0.25")
 
 
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
     try:
         app(prog_name="bench")
-    except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:  # a full disk, a folder that has become read-only: what is finished is on disk
-        print(f"error: {error}; finished trials are kept, the same command goes on from there", file=sys.stderr)
+    except (BenchError, OSError) as error:  # OSError: a full disk, a folder that has become read-only
+        kept = "; finished trials are kept, the same command goes on from there" if isinstance(error, OSError) else ""
+        print(f"error: {error}{kept}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -132,7 +132,7 @@ def latency_ratio(task: Task, dense: Task, label: str) -> tuple[float, float]:
     model, other = (export_onnx(fresh_model(t, 0), t.example_input()) for t in (task, dense))
     with another_core_busy():
         ratios = [
-            measure_latency(Loaded(model), Loaded(other), dense.example_input()).latency_ratio
+            measure_latency(Loaded(model), Loaded(other), dense.example_input())["latency_ratio"]
             for _ in track(range(LATENCIES), label, transient=True)
         ]
     middle = statistics.median(ratios)

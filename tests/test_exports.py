@@ -1,5 +1,7 @@
 """What methods and tasks import from ``bench``."""
 
+import ast
+import inspect
 import subprocess
 import sys
 
@@ -9,9 +11,15 @@ import bench
 
 
 def test_every_name_loads_from_the_module_that_defines_it() -> None:
-    assert {"Method", "Task", "Trainer", "Widths", "tune", "cached_folder", "BenchError"} <= bench._homes().keys()
-    for name, home in bench._homes().items():
-        assert getattr(bench, name) is vars(sys.modules[home])[name]
+    for name, module in bench._MODULES.items():
+        assert getattr(bench, name) is vars(sys.modules[module])[name]
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    (seen,) = (node for node in ast.parse(inspect.getsource(bench)).body if isinstance(node, ast.If))
+    imports = [node for node in seen.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.name: node.module for node in imports for alias in node.names} == bench._MODULES
+    assert {"BenchError", "Declined", *bench._MODULES} <= set(dir(bench))
 
 
 def test_a_name_that_is_not_exported_is_an_error() -> None:

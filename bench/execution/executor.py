@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bench.errors import BenchError
@@ -15,26 +15,17 @@ ATTEMPTS = 3
 
 @dataclass
 class Job:
-    """A call to make in a process of its own.
-
-    Attributes:
-        key: identifies the job.
-        label: its name on the screen.
-        function: an importable function; it is called with ``*args`` and ``report=``.
-        args: picklable arguments.
-        needs: keys of jobs that must have ended before.
-        timed: whether the executor's time limit holds for it.
-        here: whether it must run on this machine, as one that measures its speed must, wherever others run.
-    """
+    """A call to make in a process of its own: an importable function, with picklable ``*args`` and ``report=``."""
 
     key: str
-    label: str
+    label: str  # on the screen
     function: Callable[..., Any]
     args: tuple[Any, ...]
-    needs: frozenset[str] = frozenset()
-    timed: bool = True
-    here: bool = False
-    attempts: int = field(default=0, compare=False)
+    needs: frozenset[str] = frozenset()  # keys of jobs that must have ended before
+    timed: bool = True  # whether the executor's time limit holds for it
+    here: bool = False  # whether it must run on this machine, as one that measures its speed must
+    attempts: int = 0
+    deadline: float = math.inf  # of the running attempt, in seconds of the monotonic clock
 
 
 class Lost(Exception):
@@ -42,21 +33,10 @@ class Lost(Exception):
 
 
 class JobObserver(Protocol):
-    """Who is told how jobs are going."""
+    """Is told which fraction of a job is done, and when one has ended, in whatever way."""
 
-    def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        """This fraction of a job is done."""
-
-    def job_ended(self, job: Job) -> None:
-        """A job has ended, in whatever way."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A job that is running, and when it is overdue, in seconds of the monotonic clock."""
-
-    job: Job
-    deadline: float
+    def job_progress(self, job: Job, fraction: float, note: str) -> None: ...
+    def job_ended(self, job: Job) -> None: ...
 
 
 class Executor(ABC):
@@ -73,7 +53,7 @@ class Executor(ABC):
         self.workers, self.observer = workers, observer
         self.timeout_s = math.inf if timeout_s is None else timeout_s
         self._waiting: list[Job] = []
-        self._running: dict[Any, Attempt] = {}  # by what ``_launch`` returned
+        self._running: dict[Any, Job] = {}  # by what ``_launch`` returned
         self._ended: set[str] = set()
 
     @property
@@ -128,8 +108,8 @@ class Executor(ABC):
             if job.needs <= self._ended:
                 self._waiting.remove(job)
                 job.attempts += 1
-                deadline = time.monotonic() + (self.timeout_s if job.timed else math.inf)
-                self._running[self._launch(job)] = Attempt(job, deadline)
+                job.deadline = time.monotonic() + (self.timeout_s if job.timed else math.inf)
+                self._running[self._launch(job)] = job
                 self.observer.job_progress(job, 0.0, "")
         if self._waiting and not self._running:
             raise BenchError(f"nothing can run: {self._waiting[0].label} waits for a job that nobody submitted")
@@ -139,13 +119,13 @@ class Executor(ABC):
         return self._forget(handle)
 
     def _forget(self, handle: Any) -> Job:
-        job = self._running.pop(handle).job
+        job = self._running.pop(handle)
         self.observer.job_ended(job)
         return job
 
     def _end_overdue(self) -> tuple[Job, Lost] | None:
-        for handle, attempt in self._running.items():
-            if attempt.deadline <= time.monotonic():
+        for handle, job in self._running.items():
+            if job.deadline <= time.monotonic():
                 return self._end(handle), Lost(f"ended after {self.timeout_s:g} s, the limit of --trial-timeout")
         return None
 
@@ -164,10 +144,8 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
     except BenchError as error:
         return error
     except MemoryError as error:
-        said = error or "MemoryError"
-        return BenchError(
-            f"out of memory ({said}); give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
-        )
+        more = "give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
+        return BenchError(f"out of memory ({str(error) or 'MemoryError'}); {more}")
     except Exception as error:
         return BenchError(f"{type(error).__name__}: {error}")
 
@@ -176,13 +154,10 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
 class Cluster:
     """A Ray cluster, and what a job has of one of its machines.
 
-    Attributes:
-        address: ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone, on
-            the loopback interface.
-        cpus: cores.
-        gpus: GPUs; with a fraction of one, several trials share it.
+    The address is ``host:6379``, or ``auto`` for one that runs on this machine; None starts one of this machine alone,
+    on the loopback interface.
     """
 
     address: str | None = None
     cpus: float = 1.0
-    gpus: float = 0.0
+    gpus: float = 0.0  # with a fraction of one, several trials share it

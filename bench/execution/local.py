@@ -35,13 +35,8 @@ class LocalExecutor(Executor):
     """Runs jobs in processes of this machine, ``workers`` at a time.
 
     A process that dies takes its own job with it and nothing else; the job is tried ``ATTEMPTS`` times. When this
-    process dies, in whatever way, its jobs end themselves.
-
-    Args:
-        workers: processes at a time.
-        observer: is told how jobs are going.
-        preload: modules to import once, in the server that processes are forked from.
-        timeout_s: see ``Executor``.
+    process dies, in whatever way, its jobs end themselves. Further modules to ``preload`` are imported once, in the
+    server that processes are forked from.
     """
 
     def __init__(
@@ -60,7 +55,7 @@ class LocalExecutor(Executor):
 
     def wait(self) -> tuple[Job, Any] | None:
         handles = {handle.connection: handle for handle in self._running}
-        first = min((attempt.deadline for attempt in self._running.values()), default=math.inf)
+        first = min((job.deadline for job in self._running.values()), default=math.inf)
         ready = wait(list(handles), None if first == math.inf else max(0.0, first - time.monotonic()))
         for connection in ready:
             assert isinstance(connection, Connection)
@@ -85,7 +80,7 @@ class LocalExecutor(Executor):
         return _Process(process, ours, lifeline)
 
     def _receive(self, handle: _Process) -> tuple[Job, Any] | None:
-        job = self._running[handle].job
+        job = self._running[handle]
         try:
             kind, content = handle.connection.recv()
         except (EOFError, OSError):
@@ -97,7 +92,12 @@ class LocalExecutor(Executor):
             return None
         handle.process.join(ENDING_SECONDS)
         self._end(handle)
-        return (job, content) if kind == "done" else self._lost(job, _cause(handle.process.exitcode))
+        if kind == "done":
+            return job, content
+        code = handle.process.exitcode
+        killed = ": killed, as the system does when memory runs out; give it more, or run with fewer --jobs"
+        why = f"exit code {code}{killed if code == -signal.SIGKILL else ''}"
+        return self._lost(job, f"its process died {ATTEMPTS} times ({why})")
 
     def _kill(self, handle: _Process) -> None:
         process = handle.process
@@ -110,17 +110,8 @@ class LocalExecutor(Executor):
         handle.connection.close()
 
 
-def _cause(exit_code: int | None) -> str:
-    """Why a process died, as far as its exit code tells."""
-    killed = ": killed, as the system does when memory runs out; give it more, or run with fewer --jobs"
-    return f"its process died {ATTEMPTS} times (exit code {exit_code}{killed if exit_code == -signal.SIGKILL else ''})"
-
-
 def _work(connection: Connection, lifeline: Connection, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """In the process of a job: call the function, send progress and the result.
-
-    The other end of ``lifeline`` is open for as long as the supervisor lives; nothing is sent on it.
-    """
+    """In the process of a job: call the function, send progress and the result."""
     os.setsid()  # Ctrl-C is for the supervisor, which ends this process and all that it started
     _end_with_supervisor(lifeline)
     import torch

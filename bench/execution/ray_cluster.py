@@ -3,11 +3,10 @@
 import importlib.metadata
 import os
 import platform
-import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from bench.errors import BenchError
@@ -26,13 +25,6 @@ class RayExecutor(Executor):
 
     Jobs leave their files in the results folder, and read data and dense models from there: every machine must see
     that folder under the same path, and have the same version of this package.
-
-    Args:
-        cluster: which one, and what a job has of its machines.
-        results: the folder that all machines see.
-        workers: processes that prepare data on this machine.
-        observer: is told how jobs are going.
-        timeout_s: see ``Executor``.
 
     Raises:
         BenchError: Ray is not installed, the cluster is not there, or a machine lacks the folder or the package.
@@ -64,9 +56,9 @@ class RayExecutor(Executor):
     def wait(self) -> tuple[Job, Any] | None:
         finished, _ = self._ray.wait(list(self._running), timeout=POLL_SECONDS)
         said = self._ray.get(self._board.read.remote())
-        for attempt in self._running.values():
-            if attempt.job.key in said:
-                self.observer.job_progress(attempt.job, *said[attempt.job.key])
+        for job in self._running.values():
+            if job.key in said:
+                self.observer.job_progress(job, *said[job.key])
         return self._received(finished[0]) if finished else self._end_overdue()
 
     def close(self) -> None:
@@ -98,10 +90,10 @@ class RayExecutor(Executor):
 
     def _check_machines(self, results: Path) -> None:
         """Every machine sees the results folder and runs the same code; otherwise trials would fail one by one."""
-        with _token(results) as token:
+        with NamedTemporaryFile(prefix=".seen.", dir=results.resolve()) as token:
             look = self._ray.remote(max_retries=0)(_look)
             nodes = [node for node in self._ray.nodes() if node["Alive"]]
-            answers = [look.options(**self._on(node["NodeID"])).remote(str(token)) for node in nodes]
+            answers = [look.options(**self._on(node["NodeID"])).remote(token.name) for node in nodes]
             for node, answer in zip(nodes, answers, strict=True):
                 where = f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']}) of the Ray cluster"
                 try:
@@ -144,16 +136,6 @@ def _look(token: str) -> tuple[bool, str]:
 def _code() -> str:
     """What must be the same on two machines that are to give the same numbers."""
     return f"{importlib.metadata.version('torch')}, Python {platform.python_version()}, source {project_digest()}"
-
-
-@contextmanager
-def _token(results: Path) -> Iterator[Path]:
-    path = results.resolve() / f".seen.{secrets.token_hex(8)}"
-    path.write_text("")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _started(address: str | None) -> Any:

@@ -14,19 +14,12 @@ from bench.export.model import OnnxModel
 
 @dataclass(frozen=True)
 class _Form:
-    """Where a product finds its operands.
+    """Where a product finds its operands."""
 
-    Attributes:
-        weight: place of the right operand, mostly the weight; the left one comes first.
-        zero_point: place of the weight's zero point.
-        scales: places of scales and zero points.
-        integer: whether the runtime multiplies 8-bit integers.
-    """
-
-    weight: int = 1
-    zero_point: int | None = None
-    scales: tuple[int, ...] = ()
-    integer: bool = False
+    weight: int = 1  # the right operand, mostly the weight; the left one comes first
+    zero_point: int | None = None  # of the weight
+    scales: tuple[int, ...] = ()  # scales and zero points
+    integer: bool = False  # whether the runtime multiplies 8-bit integers
 
 
 _INTEGER = _Form(1, 3, (2, 3), integer=True)
@@ -62,21 +55,13 @@ _FREE = set(
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one unit of work.
+    """Costs of one unit of work."""
 
-    Attributes:
-        params: stored weights and biases, batch norm folded into the convolution before it.
-        macs: multiply-accumulates of convolutions and matrix products.
-        effective_macs: those with a non-zero weight; theoretical, since runtimes multiply by the zeros too.
-        bops: MACs x weight bits x activation bits.
-        size_bytes: of the file.
-    """
-
-    params: int
-    macs: int
-    effective_macs: int
-    bops: int
-    size_bytes: int
+    params: int  # stored weights and biases, batch norm folded into the convolution before it
+    macs: int  # multiply-accumulates of convolutions and matrix products
+    effective_macs: int  # those with a non-zero weight; theoretical, since runtimes multiply by the zeros too
+    bops: int  # MACs x weight bits x activation bits
+    size_bytes: int  # of the file
 
 
 def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:
@@ -107,13 +92,12 @@ class Weight(NamedTuple):
 
 
 class OnnxGraph:
-    """The nodes of an exported model, with the shapes that tensors have for an input of a given shape.
+    """The nodes of an exported model, and the operands and first results of those that cost.
 
     Attributes:
-        nodes: in the order of the file.
         constants: numbers in the file, by name: initializers, and nodes that are as good.
         makers: the node that computes a tensor, by its name.
-        shapes: of the operands and the first result of every operator that costs.
+        shapes: by name, for an input of the given shape.
     """
 
     def __init__(self, model: OnnxModel, input_shape: tuple[int, ...]) -> None:
@@ -199,14 +183,15 @@ def _product_work(node: Any, graph: OnnxGraph) -> Work:
 
 
 def _product_macs(node: Any, graph: OnnxGraph, left: str, right: str) -> int:
+    made = prod(graph.shapes[node.output[0]])
     if node.op_type in _CONVOLUTIONS:  # (out, in / groups, *kernel) at each position of the result
-        return prod(graph.shapes[node.output[0]]) * prod(graph.shapes[right][1:])
+        return made * prod(graph.shapes[right][1:])
     if node.op_type == "ConvTranspose":  # (in, out / groups, *kernel) at each position of the input
         return prod(graph.shapes[left]) * prod(graph.shapes[right][1:])
     if node.op_type == "Einsum":
         return _einsum_macs(node, [graph.shapes[name] for name in node.input])
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return prod(graph.shapes[node.output[0]]) * graph.shapes[left][0 if transposed else -1]
+    return made * graph.shapes[left][0 if transposed else -1]
 
 
 def _einsum_macs(node: Any, shapes: list[tuple[int, ...]]) -> int:
@@ -254,10 +239,8 @@ def _scales(node: Any, graph: OnnxGraph) -> list[str]:
         return list(node.input[8:])
     if node.op_type == "Mul":  # with the scale of an activation, behind an integer product, or with stored integers
         makers = [graph.makers[name] for name in node.input if name in graph.makers]
-        return list(node.input) if any(_is_scaled(maker, graph) for maker in makers) else []
+        scaled = any(maker.op_type == "DynamicQuantizeLinear" for maker in makers)
+        stored = any(maker.op_type == "Cast" and maker.input[0] in graph.constants for maker in makers)
+        return list(node.input) if scaled or stored else []
     form = _PRODUCTS.get(node.op_type, _Form())
     return [node.input[place] for place in form.scales if place < len(node.input)]
-
-
-def _is_scaled(maker: Any, graph: OnnxGraph) -> bool:
-    return maker.op_type == "DynamicQuantizeLinear" or (maker.op_type == "Cast" and maker.input[0] in graph.constants)

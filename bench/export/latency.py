@@ -37,17 +37,11 @@ COPIES = 8  # of each file in memory: one copy's speed differs from another's by
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a comparison takes.
+    """How long a comparison takes."""
 
-    Attributes:
-        repeats: how many are compared with each other.
-        most: how many are made at most, where they disagree by more than ``AGREED``.
-        repeat_ms: what one takes, about; but three rounds at least.
-    """
-
-    repeats: int
-    most: int
-    repeat_ms: float
+    repeats: int  # that are compared with each other
+    most: int  # that are made where they disagree by more than ``AGREED``
+    repeat_ms: float  # of one, about; but three rounds at least
 
 
 HEADLINE = Effort(repeats=10, most=30, repeat_ms=25.0)
@@ -56,17 +50,11 @@ BRIEF = Effort(repeats=3, most=3, repeat_ms=20.0)
 
 @dataclass(frozen=True)
 class Compared:
-    """CPU time of a call, and how it compares.
+    """CPU time of a call, and how it compares."""
 
-    Attributes:
-        cpu_ms: of one call, median.
-        ratio: to the reference's CPU time; median of the repeats, each of which is the median of its rounds.
-        spread: of the repeats' ratios, (largest - smallest) / median.
-    """
-
-    cpu_ms: float
-    ratio: float
-    spread: float
+    cpu_ms: float  # of one call, median
+    ratio: float  # to the reference's CPU time; median of the repeats, each of which is the median of its rounds
+    spread: float  # of the repeats' ratios, (largest - smallest) / median
 
 
 @contextlib.contextmanager
@@ -95,7 +83,7 @@ def compare_cpu_time(
         calls: the model, in as many copies as there are of the reference: where a copy happens to lie in memory
             changes its speed for as long as it lives. As many are used as a repeat has time for, one at least.
         references: what it is compared with; likewise.
-        effort: repeats, and how long each takes.
+        effort: how long it takes.
         clock: in seconds.
     """
     pairs, rounds = _prepared(list(zip(calls, references, strict=True)), effort, clock)
@@ -180,26 +168,7 @@ class Loaded:
         return [partial(session.run, None, feed) for session in self._sessions]
 
 
-@dataclass(frozen=True)
-class Latency:
-    """What one unit of work takes, and how that compares with the dense model.
-
-    Attributes:
-        latency_ms: CPU time, median.
-        latency_ratio: CPU time divided by the dense model's, median of ten repeats.
-        latency_spread: (largest - smallest) / median of these repeats; see ``compare_cpu_time``.
-        latency_wall_ms: median of single calls by the clock on the wall.
-        latency_p95_ms: their 95th percentile.
-    """
-
-    latency_ms: float
-    latency_ratio: float
-    latency_spread: float
-    latency_wall_ms: float
-    latency_p95_ms: float
-
-
-def measure_latency(model: Loaded, dense: Loaded, example_input: Tensor) -> Latency:
+def measure_latency(model: Loaded, dense: Loaded, example_input: Tensor) -> dict[str, float]:
     """Latency of an exported model for one unit of work, a batch of one, its calls interleaved with the dense model's.
 
     Absolute figures depend on the machine, and those by the clock on the wall on what else it does; the ratio of CPU
@@ -208,13 +177,13 @@ def measure_latency(model: Loaded, dense: Loaded, example_input: Tensor) -> Late
     calls = model.calls(example_input)
     cpu = compare_cpu_time(calls, dense.calls(example_input))
     wall_ms = call_times_ms(calls[0])
-    return Latency(
-        latency_ms=cpu.cpu_ms,
-        latency_ratio=cpu.ratio,
-        latency_spread=cpu.spread,
-        latency_wall_ms=float(np.median(wall_ms)),
-        latency_p95_ms=float(np.percentile(wall_ms, 95)),
-    )
+    return {
+        "latency_ms": cpu.cpu_ms,
+        "latency_ratio": cpu.ratio,
+        "latency_spread": cpu.spread,
+        "latency_wall_ms": float(np.median(wall_ms)),  # of single calls, by the clock on the wall
+        "latency_p95_ms": float(np.percentile(wall_ms, 95)),
+    }
 
 
 def eager_call(model: nn.Module, inputs: Tensor) -> Call:

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ class PlainAttention(TorchFunctionMode):
 
     _signature = inspect.signature(multi_head_attention_forward)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is multi_head_attention_forward:
             call = self._signature.bind(*args, **(kwargs or {}))
             call.apply_defaults()
@@ -122,7 +120,6 @@ class Predictor:
         self._session = model.session()
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs for a batch of inputs."""
         output = self._session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})[0]
         return torch.from_numpy(np.asarray(output))
 
@@ -133,14 +130,13 @@ def require_plain(model: nn.Module, example_input: Tensor) -> None:
     Raises:
         MethodError: it is otherwise; the message says where.
     """
-    hooked = [n or "the model" for n, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-    hooked += [n or "the model" for n, m in model.named_modules() if m._backward_hooks or m._backward_pre_hooks]
-    if hooked:
+    modules = [(name or "the model", module) for name, module in model.named_modules()]
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if hooked := [name for name, module in modules if any(getattr(module, kind) for kind in kinds)]:
         raise MethodError(f"hooks are left on the finished model ({', '.join(hooked)}): remove them first")
-    if masked := [n or "the model" for n, m in model.named_modules() if hasattr(m, "parametrizations")]:
-        raise MethodError(
-            f"parametrizations are left on the finished model ({', '.join(masked)}): fold them into the weights"
-        )
+    if masked := [name for name, module in modules if hasattr(module, "parametrizations")]:
+        where = ", ".join(masked)
+        raise MethodError(f"parametrizations are left on the finished model ({where}): fold them into the weights")
     watch = _Strangers(model, example_input)
     with torch.no_grad(), watch:
         model.eval()(example_input)
@@ -158,11 +154,9 @@ class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._known = {_memory(t) for t in (*model.parameters(), *model.buffers(), example_input)}
         self._alive: list[Tensor] = []  # memory of a tensor that is gone would be given to the next one
-        self.found: dict[int, int] = {}
+        self.found: dict[int, int] = {}  # address -> elements
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Tensor) and tensor.dim() > 0 and _memory(tensor) not in self._known:
                 self.found[_memory(tensor)] = tensor.numel()
@@ -196,15 +190,10 @@ def save_module(model: nn.Module, task: Task, folder: Path) -> None:
 
 
 def rebuilt_model(task: Task, folder: Path) -> nn.Module | None:
-    """The PyTorch module of a finished trial, in eval mode, from its recipe and its weights.
+    """The PyTorch module of a finished trial, in eval mode, from the recipe and the weights in its folder.
 
-    Args:
-        task: the task that it was trained on.
-        folder: of the trial.
-
-    Returns:
-        None where there is no module (integer models exist as ONNX files only), or where its weights are not those of
-        the task's model with some channels less, so that only whoever made it knows its structure.
+    None where there is no module (integer models exist as ONNX files only), or where its weights are not those of the
+    task's model with some channels less, so that only whoever made it knows its structure.
     """
     if not (folder / WEIGHTS).exists():
         return None

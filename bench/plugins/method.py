@@ -99,13 +99,12 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Chain(Method):
-    """Methods applied one after the other."""
+    """Methods applied one after the other, each with its share of the steps; the last one with a budget sets it."""
 
     links: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
-        problem = chain_problem([type(link) for link in self.links])
-        if problem:
+        if problem := chain_problem([type(link) for link in self.links]):
             raise BenchError(problem)
 
     @property
@@ -114,17 +113,14 @@ class Chain(Method):
 
     @property
     def promised_budget(self) -> float | None:
-        """The budget of the last link that has one."""
         return next(filter(None, (link.promised_budget for link in reversed(self.links))), None)
 
     @property
     def asked_compute(self) -> float | None:
-        """The compute that the last link with a budget asks for."""
         asked = (link.asked_compute for link in reversed(self.links))
         return next((compute for compute in asked if compute is not None), None)
 
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
-        """Run the links in order, each with its share of the steps."""
         result: nn.Module | OnnxModel = model
         for link, steps in zip(self.links, self._shares(trainer), strict=True):
             result = link.compress(result, trainer.limited(steps))  # type: ignore[arg-type]  # chain_problem
@@ -165,22 +161,15 @@ class MethodSpec:
     """A method, or a chain of them, by name: what can be searched, and how settings become a ``Method``.
 
     The settings of the first link keep their names; those of a later link are called ``link.setting``.
-
-    Attributes:
-        name: as the user wrote it.
-        chain: the names of the links, joined by ``+``.
-        classes: the links.
-        fixed: settings that the user chose; they are not searched.
     """
 
-    name: str
-    chain: str
+    name: str  # as the user wrote it
+    chain: str  # the names of the links, joined by ``+``
     classes: tuple[type[Method], ...]
-    fixed: Mapping[str, Any]
+    fixed: Mapping[str, Any]  # settings that the user chose; they are not searched
 
     def __post_init__(self) -> None:
-        problem = chain_problem(self.classes)
-        if problem:
+        if problem := chain_problem(self.classes):
             raise BenchError(f"{self.name}: {problem}")
         self.build({})  # refuses a setting that does not exist before anything runs
 
@@ -190,37 +179,30 @@ class MethodSpec:
 
     @property
     def control(self) -> bool:
-        """Whether it is run for comparison only."""
         return all(link.control for link in self.classes)
 
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
         """The plan with the learning rate that these settings ask for; the rate of every method is tuned alike."""
         factor = {RATE: 1.0, **self.fixed, **settings}[RATE]
         if not isinstance(factor, (int, float)) or factor <= 0:
-            raise BenchError(
-                f"{self.name}: {RATE} {factor!r} is not a positive number; 1 keeps the plan's learning rate"
-            )
+            said = f"{self.name}: {RATE} {factor!r}"
+            raise BenchError(f"{said} is not a positive number; 1 keeps the plan's learning rate")
         return dataclasses.replace(plan, learning_rate=plan.learning_rate * factor)
 
-    def _prefixes(self) -> list[str]:
-        return ["", *(f"{link}." for link in self.chain.split("+")[1:])]
+    def _links(self) -> list[tuple[str, type[Method]]]:
+        """The links, each behind what the names of its settings begin with."""
+        return list(zip(["", *(f"{link}." for link in self.chain.split("+")[1:])], self.classes, strict=True))
 
     def space(self) -> dict[str, Tunable]:
         """The ranges of the settings that can be searched."""
-        return {
-            prefix + name: tunable
-            for prefix, link in zip(self._prefixes(), self.classes, strict=True)
-            for name, tunable in search_space(link).items()
-            if prefix + name not in self.fixed
-        } | ({} if RATE in self.fixed else {RATE: Tunable(0.1, 3.0, log=True)})
+        ranges = {prefix + name: own for prefix, link in self._links() for name, own in search_space(link).items()}
+        ranges[RATE] = Tunable(0.1, 3.0, log=True)
+        return {name: own for name, own in ranges.items() if name not in self.fixed}
 
     def defaults(self) -> dict[str, Any]:
         """The defaults of the settings that can be searched."""
-        values = {
-            prefix + f.name: f.default
-            for prefix, link in zip(self._prefixes(), self.classes, strict=True)
-            for f in dataclasses.fields(link)
-        } | {RATE: 1.0}
+        values = {prefix + f.name: f.default for prefix, link in self._links() for f in dataclasses.fields(link)}
+        values[RATE] = 1.0
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
@@ -238,7 +220,7 @@ class MethodSpec:
         """The method with these settings."""
         links = []
         rest = {name: value for name, value in {**self.fixed, **settings}.items() if name != RATE}
-        for prefix, link in zip(reversed(self._prefixes()), reversed(self.classes), strict=True):
+        for prefix, link in reversed(self._links()):
             own = {n: rest.pop(n) for n in list(rest) if n.startswith(prefix) and (prefix or "." not in n)}
             links.append(configure(link, {n.removeprefix(prefix): value for n, value in own.items()}))
         if rest:
@@ -251,9 +233,8 @@ def configure(method: type[Method], settings: Mapping[str, Any]) -> Method:
     known = [f.name for f in dataclasses.fields(method) if f.init]
     for name in settings:
         if name not in known:
-            raise BenchError(
-                f"{method.__name__} has no setting {name!r}{did_you_mean(name, known)}; it has: {', '.join(known)}"
-            )
+            near, all_known = did_you_mean(name, known), ", ".join(known)
+            raise BenchError(f"{method.__name__} has no setting {name!r}{near}; it has: {all_known}")
     try:
         return method(**settings)
     except (TypeError, ValueError) as error:

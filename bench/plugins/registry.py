@@ -4,7 +4,7 @@ import ast
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -113,29 +113,24 @@ def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[st
 
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
-    if name in files(kind):
-        module = _imported(f"{kind}/{name}", lambda: importlib.import_module(f"{kind}.{name}"))
-        own = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__]
-        found = [c for c in own if issubclass(c, base)]
-        if len(found) != 1:
-            expected = f"expected one class that extends {base.__name__}"
-            raise BenchError(f"{module.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
-        return found[0]
-    if name in installed(kind):
-        loaded = _imported(f"entry point {name!r} of bench.{kind}", installed(kind)[name].load)
-        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
-            raise BenchError(f"entry point {name!r} of bench.{kind} is {loaded!r}, expected a {base.__name__} class")
-        return loaded
-    known = names(kind)
-    raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
-
-
-def _imported(plugin: str, load: Callable[[], Any]) -> Any:
-    """The plugin, or an error that names it: somebody else's code may fail in any way while it is imported."""
+    known, in_tree = names(kind), name in files(kind)
+    if name not in known:
+        raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    plugin = f"{kind}/{name}" if in_tree else f"entry point {name!r} of bench.{kind}"
     try:
-        return load()
-    except Exception as error:
+        loaded = importlib.import_module(f"{kind}.{name}") if in_tree else installed(kind)[name].load()
+    except Exception as error:  # of somebody else's code
         raise BenchError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
+    if not in_tree:
+        if not (inspect.isclass(loaded) and issubclass(loaded, base)):
+            raise BenchError(f"{plugin} is {loaded!r}, expected a {base.__name__} class")
+        return loaded
+    own = [c for c in vars(loaded).values() if inspect.isclass(c) and c.__module__ == loaded.__name__]
+    found = [c for c in own if issubclass(c, base)]
+    if len(found) != 1:
+        expected = f"expected one class that extends {base.__name__}"
+        raise BenchError(f"{loaded.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
+    return found[0]
 
 
 @cache

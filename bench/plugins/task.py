@@ -45,28 +45,19 @@ class Metric:
 class Plan:
     """The training effort of one preset. The task owns it, so that no method can give itself more.
 
-    Attributes:
-        dense_steps: optimiser steps of the shared dense model that post-hoc methods start from.
-        finetune_steps: further steps of a post-hoc method; an in-training method gets the sum of both.
-        batch_size: examples a step.
-        learning_rate: peak rate of the optimiser (AdamW).
-        weight_decay: decoupled weight decay.
-        trials: trials of every method that takes a budget: one for each of ``budgets``, and the rest to tune with, of
-            which methods without a budget have as many.
-        seeds: training runs of each chosen point; the first seed is the one that the search used.
-        budgets: fractions of the dense model's compute that every study tries first.
-        fields: values of the task's own fields under this preset (model, size of the corpus).
+    A method that takes a budget has ``trials`` trials: one for each of ``budgets``, and the rest to tune with, of which
+    methods without a budget have as many.
     """
 
-    dense_steps: int
-    finetune_steps: int
+    dense_steps: int  # of the optimiser, for the shared dense model that post-hoc methods start from
+    finetune_steps: int  # further steps of a post-hoc method; an in-training method gets the sum of both
     batch_size: int
-    learning_rate: float
-    weight_decay: float = 1e-2
+    learning_rate: float  # peak rate of the optimiser (AdamW)
+    weight_decay: float = 1e-2  # decoupled
     trials: int = 4
-    seeds: int = 1
-    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
-    fields: Mapping[str, Hashable] = field(default_factory=dict)
+    seeds: int = 1  # training runs of each chosen point; the first seed is the one that the search used
+    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)  # fractions of the dense compute that are tried first
+    fields: Mapping[str, Hashable] = field(default_factory=dict)  # values of the task's own fields (model, corpus size)
 
     @property
     def total_steps(self) -> int:
@@ -100,11 +91,7 @@ class ItemScores:
 
     @property
     def headline(self) -> float:
-        """The headline score.
-
-        Raises:
-            BenchError: see ``equal_error_rate``.
-        """
+        """The headline score; raises what ``equal_error_rate`` does."""
         if self.labels is None:
             return float(np.mean(self.scores, dtype=np.float64))
         return equal_error_rate(self.scores, self.labels)
@@ -112,12 +99,7 @@ class ItemScores:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A problem to solve: subclasses are frozen dataclasses whose fields are hashable and name the caches.
-
-    Attributes:
-        batch_size: examples of a training batch; a preset sets it to its plan's.
-        cache: folder that holds prepared data; it is not part of the task's identity.
-    """
+    """A problem to solve: subclasses are frozen dataclasses whose fields are hashable and name the caches."""
 
     metric: ClassVar[Metric]
     presets: ClassVar[Mapping[str, Plan]]
@@ -126,7 +108,9 @@ class Task(ABC):
     #: axis of ``example_input`` whose entries (mel bands) a method may drop like any other width; None if none
     input_width_axis: ClassVar[int | None] = None
 
+    #: examples of a training batch; a preset sets it to its plan's
     batch_size: int = field(default=32, kw_only=True)
+    #: folder that holds prepared data; it is not part of the task's identity
     cache: Path = field(default=Path("results/cache"), compare=False, repr=False, kw_only=True)
 
     @classmethod
@@ -137,10 +121,8 @@ class Task(ABC):
             BenchError: there is no such preset.
         """
         if preset not in cls.presets:
-            raise BenchError(
-                f"task {cls.__name__} has no preset {preset!r}{did_you_mean(preset, cls.presets)}; "
-                f"choose one of: {', '.join(cls.presets)}"
-            )
+            near, known = did_you_mean(preset, cls.presets), ", ".join(cls.presets)
+            raise BenchError(f"task {cls.__name__} has no preset {preset!r}{near}; choose one of: {known}")
         plan = cls.presets[preset]
         return replace(cls(), batch_size=plan.batch_size, **{**plan.fields, **chosen})
 
@@ -152,11 +134,7 @@ class Task(ABC):
         """Raise ``BenchError`` for what the user can correct (a missing folder), before anything is started."""
 
     def best_possible(self, compute: float) -> float | None:
-        """The best headline score that any model of this share of the dense compute can reach, where theory knows it.
-
-        Args:
-            compute: fraction of the dense model's MACs, in (0, 1].
-        """
+        """The best headline score that any model of this share of the dense MACs, in (0, 1], can reach, if known."""
         return None
 
     def prepare(self, workers: int, progress: Progress) -> str:

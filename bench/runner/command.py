@@ -20,7 +20,7 @@ from bench.report.document import render_terminal
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
 from bench.runner.request import Request, checked
-from bench.storage.lock import sole_supervisor
+from bench.storage.files import sole_supervisor
 
 WIDTH = 132  # of the output where there is no terminal
 

@@ -37,21 +37,13 @@ def sign_of(metric: Metric) -> Sign:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and how far it can be trusted.
+    """A number and how far it can be trusted."""
 
-    Attributes:
-        value: the number itself, from all seeds and items; infinite where there is none (nothing within the budget).
-        low: lower end of the interval, in the unit of the value; None where nothing could be drawn again.
-        high: upper end, likewise.
-        n: number of seeds.
-        items: number of evaluation items drawn again, of which those that depend on each other count once; 0 if none.
-    """
-
-    value: float
-    low: float | None
+    value: float  # from all seeds and items; infinite where there is none (nothing within the budget)
+    low: float | None  # end of the interval, in the unit of the value; None where nothing could be drawn again
     high: float | None
-    n: int
-    items: int = 0
+    n: int  # number of seeds
+    items: int = 0  # number of evaluation items drawn again, of which those that depend on each other count once
 
     @property
     def over(self) -> str:
@@ -69,8 +61,7 @@ def tail(n: int) -> float:
     then the interval is the range of the seeds, which no bootstrap leaves: for means of symmetric scores it cannot hold
     the truth more often than 1 - 2 / 2**n, which is 75 % with three seeds and 94 % with five.
 
-    Args:
-        n: independent units of the scarcest kind, at least 2.
+    ``n`` counts the independent units of the scarcest kind and is at least 2.
     """
     student = float(stats.t.ppf((1 - CONFIDENCE) / 2, n - 1))
     return float(stats.norm.cdf(math.sqrt(n / (n - 1)) * student))
@@ -86,7 +77,6 @@ def interval(statistic: Callable[..., Array], sizes: Sequence[int], resamples: i
         statistic: maps the numbers drawn from each sample, shapes (resamples, size), to shape (resamples,); may be
             infinite.
         sizes: of the samples, each at least 2, the smallest first.
-        resamples: how many.
 
     Returns:
         Lower and upper end, in the unit of the statistic: values that were drawn. The same data give the same interval.
@@ -103,7 +93,7 @@ def ends(values: Array, n: int) -> tuple[float, float]:
 
     Args:
         values: of the statistic, one for each resample; they may be infinite.
-        n: independent units of the scarcest kind, at least 2.
+        n: see ``tail``.
 
     Raises:
         ValueError: a value is NaN.
@@ -117,17 +107,11 @@ def ends(values: Array, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Costs and errors (score times sign) of the points of each seed.
+    """Costs and errors (score times sign) of the points of each seed."""
 
-    Attributes:
-        costs: shape (seeds, points); 0 for failed trials.
-        errors: shape (seeds, points); infinite for failed trials.
-        redrawn: errors on each draw of the items, shape (resamples, seeds, points); None where items are not known.
-    """
-
-    costs: Array
-    errors: Array
-    redrawn: Array | None
+    costs: Array  # shape (seeds, points); 0 for failed trials
+    errors: Array  # shape (seeds, points); infinite for failed trials
+    redrawn: Array | None  # errors on each draw of the items, shape (resamples, seeds, points); None if not known
 
     @classmethod
     def checked(cls, costs: ArrayLike, scores: ArrayLike, sign: Sign, redrawn: RedrawnScores | None) -> SeedScores:
@@ -157,16 +141,13 @@ class SeedScores:
     def mean_errors(self, seeds: Draw, redraw: bool) -> Array:
         """Mean over the seeds of each draw, shape (..., points).
 
-        Args:
-            seeds: numbers of seeds, shape (..., n).
-            redraw: whether the items are drawn along, where they are known: then ``seeds`` has shape (resamples, n).
+        With ``redraw`` the items are drawn along, where they are known: then ``seeds`` has shape (resamples, n).
         """
         if self.redrawn is None or not redraw:
             return np.asarray(self.errors[seeds].mean(axis=-2))
         return np.asarray(np.take_along_axis(self.redrawn, seeds[..., None], axis=-2).mean(axis=-2))
 
     def mean_costs(self, seeds: Draw) -> Array:
-        """Mean over the seeds of each draw, shape (..., points)."""
         return np.asarray(self.costs[seeds].mean(axis=-2))
 
 
@@ -247,11 +228,8 @@ def least_cost_no_worse(
     """The least mean cost among the points whose mean score is no worse than a level: the dense model's.
 
     Args:
-        costs: shares of the dense compute, shape (seeds, points); not used where the trial failed.
-        scores: of the same trials, in the unit of the metric; failures as the worst score, ``sign * inf``.
+        costs, scores, sign, redrawn: see ``best_within``.
         level: the dense model's score with each of the same seeds, shape (seeds,); drawn along with them.
-        sign: 1 where small scores are good, -1 where large ones are.
-        redrawn: ``scores`` on other draws of the items, where they are known.
         level_redrawn: the dense model's scores on the same draws, as one point.
 
     Returns:
@@ -276,7 +254,6 @@ def least_cost_no_worse(
         errors, at_most = own.mean_errors(seeds, redraw), levels.mean_errors(seeds, redraw)
         spare = np.where(np.isfinite(at_most), _ROUNDING * np.abs(at_most), 0.0)
         as_good = np.isfinite(errors) & (errors <= at_most + spare)
-        result: Array = np.where(as_good, own.mean_costs(seeds), np.inf).min(axis=-1)
-        return result
+        return np.asarray(np.where(as_good, own.mean_costs(seeds), np.inf).min(axis=-1))
 
     return estimate(statistic, len(own.errors), redrawn)

@@ -30,18 +30,12 @@ class Reference:
 
     Costs are shares of the dense model on a logarithmic axis, so that halving counts the same everywhere; scores are
     on a linear axis.
-
-    Attributes:
-        cheapest: share of the dense cost that maps to 0; what is cheaper counts as this.
-        dearest: share that maps to 1, the reference point; what costs this much or more dominates nothing.
-        best: score that maps to 0, in the unit of the metric.
-        worst: score that maps to 1, the reference point; larger than ``best`` where small scores are good.
     """
 
-    cheapest: float = 1 / 32
-    dearest: float = 1.0
-    best: float = 0.0
-    worst: float = 50.0
+    cheapest: float = 1 / 32  # share of the dense cost that maps to 0; what is cheaper counts as this
+    dearest: float = 1.0  # share that maps to 1, the reference point; what costs this much or more dominates nothing
+    best: float = 0.0  # score that maps to 0, in the unit of the metric
+    worst: float = 50.0  # score that maps to 1, the reference point; larger than ``best`` where small scores are good
 
     @property
     def sign(self) -> Sign:
@@ -80,9 +74,7 @@ def reference_for(metric: Metric) -> Reference | None:
 def best_possible_front(task: Task, delivered: Iterable[float]) -> list[tuple[float, float]]:
     """Shares of the dense compute and the best score any model can have there; empty where the task does not know.
 
-    Args:
-        task: the task.
-        delivered: shares of trained models, which are among those that the task is asked for.
+    The task is asked for the shares of trained models, ``delivered``, and for a grid of others.
 
     Raises:
         BenchError: the task's own code fails.
@@ -98,12 +90,7 @@ def best_possible_front(task: Task, delivered: Iterable[float]) -> list[tuple[fl
 def nondominated(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:
     """Which points no other point beats: none is as good on both axes and better on one. Twins both count.
 
-    Args:
-        costs: any unit, small is good, shape (n,).
-        errors: any unit, small is good, shape (n,).
-
-    Returns:
-        True for the points of the front, shape (n,).
+    Costs and errors have any unit, small is good; they and the result have shape (n,).
 
     >>> nondominated([1, 2, 4, 4], [9.0, 7.0, 8.0, 7.0]).tolist()
     [True, True, False, False]
@@ -141,9 +128,7 @@ def hypervolume(costs: ArrayLike, scores: ArrayLike, reference: Reference) -> fl
 def hypervolume_by_seed(seeds: Mapping[int, SeedPoints], reference: Reference) -> dict[int, float]:
     """The hypervolume of each seed of a method, from 0 to 1; more is better (``LARGE_IS_GOOD``).
 
-    Args:
-        seeds: the points of each seed; a failed one has an infinitely bad score and dominates nothing.
-        reference: the box.
+    A failed point has an infinitely bad score and dominates nothing.
 
     Raises:
         ValueError: costs and scores of different shapes.
@@ -154,14 +139,9 @@ def hypervolume_by_seed(seeds: Mapping[int, SeedPoints], reference: Reference) -
 def camp_hypervolume_by_seed(methods: Iterable[Mapping[int, SeedPoints]], reference: Reference) -> dict[int, float]:
     """The hypervolume of all methods of a camp together, for each seed.
 
-    A camp with more methods has more chances; the number of trials of each camp belongs beside this.
-
-    Args:
-        methods: for each method the points of each seed; one without seeds (it declined the task) takes no part.
-        reference: the box.
-
-    Returns:
-        By seed, for the seeds that all methods have: otherwise a seed with fewer methods would look worse for it.
+    A camp with more methods has more chances; the number of trials of each camp belongs beside this. A method without
+    seeds (it declined the task) takes no part. Seeds that some other method lacks are left out, as they would look
+    worse for it.
 
     Raises:
         ValueError: costs and scores of different shapes.
@@ -178,14 +158,9 @@ def camp_hypervolume_by_seed(methods: Iterable[Mapping[int, SeedPoints]], refere
 def hypervolume_of_means(
     costs: ArrayLike, scores: ArrayLike, reference: Reference, *, redrawn: RedrawnScores | None = None
 ) -> Estimate:
-    """The hypervolume of the points' means over seeds, with its interval.
+    """The hypervolume of the points' means over seeds, with its interval; costs, scores, redrawn as in ``best_within``.
 
-    Args:
-        costs: shares of the dense cost, above 0, shape (seeds, points); not used where the trial failed.
-        scores: of the same trials, in the unit of the metric; failures as the worst score, infinite. A point one of
-            whose seeds failed dominates nothing.
-        reference: the box.
-        redrawn: ``scores`` on other draws of the items, where they are known.
+    A point one of whose seeds failed dominates nothing.
 
     Raises:
         ValueError: see ``SeedScores.checked``.
@@ -219,17 +194,11 @@ def _arrays(points: SeedPoints) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Steps:
-    """A step function: from each cost on, up to the next, this score is attained.
+    """A step function: from each cost on, up to the next, this score is attained."""
 
-    Attributes:
-        costs: shares of the dense compute, ascending.
-        scores: in the unit of the metric, strictly better from step to step.
-        unattained: what stands before the first step: the worst score there is.
-    """
-
-    costs: tuple[float, ...]
-    scores: tuple[float, ...]
-    unattained: float = math.inf
+    costs: tuple[float, ...]  # shares of the dense compute, ascending
+    scores: tuple[float, ...]  # in the unit of the metric, strictly better from step to step
+    unattained: float = math.inf  # before the first step: the worst score there is
 
     def at(self, cost: float) -> float:
         """The score attained at this share of the dense compute, in the unit of the metric.
@@ -283,32 +252,19 @@ def _inside(points: SeedPoints, reference: Reference) -> Array:
 
 @dataclass(frozen=True)
 class AttainmentBand:
-    """Attainment at three shares of the seeds.
-
-    Attributes:
-        best: what the luckier seeds attain.
-        median: what half of the seeds attain.
-        worst: what nearly all seeds attain.
-        shares: the shares of the seeds that attain ``best`` and ``worst``; 0 and 1 name the best and the worst seed.
-        n: number of seeds.
-    """
+    """What the luckier seeds attain, what half of the ``n`` seeds do, and what nearly all do."""
 
     best: Steps
     median: Steps
     worst: Steps
-    shares: tuple[float, float]
+    shares: tuple[float, float]  # of the seeds that attain best and worst; 0 and 1: the best and the worst seed
     n: int
 
 
 def attainment_band(seeds: Sequence[SeedPoints], reference: Reference) -> AttainmentBand:
     """The median attainment surface with a band: quartiles of the seeds, or best and worst with fewer than five.
 
-    Args:
-        seeds: the points of each seed, see ``attained``.
-        reference: the box.
-
-    Raises:
-        ValueError: see ``attained``.
+    Arguments and errors are those of ``attained``.
     """
     shares = (0.25, 0.75) if len(seeds) >= ENOUGH_FOR_QUARTILES else (0.0, 1.0)
     best, median, worst = (attained(seeds, reference, share) for share in (shares[0], 0.5, shares[1]))

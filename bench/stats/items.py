@@ -20,16 +20,10 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RedrawnScores:
-    """What the trials of some points score when the evaluation items are drawn again.
+    """What the trials of some points score when the evaluation items are drawn again; failed trials are not used."""
 
-    Attributes:
-        scores: on each draw, shape (resamples, seeds, points), in the unit of the metric; those of failed trials are
-            not used.
-        units: number of units that were drawn from, at least 2; items that depend on each other are one unit.
-    """
-
-    scores: NDArray[np.float64]
-    units: int
+    scores: NDArray[np.float64]  # shape (resamples, seeds, points), in the unit of the metric
+    units: int  # that were drawn from, at least 2; items that depend on each other are one unit
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 3:
@@ -44,10 +38,6 @@ def redraw_scores(models: Sequence[ItemScores], resamples: int) -> NDArray[np.fl
     Units are drawn within their class (only targets, only others, both), so that a draw has as many of each as the
     evaluation set. The same items always get the same draws. Time and memory are bounded: rates come from counts
     between thresholds, for some models and draws at a time.
-
-    Args:
-        models: scores of the same items by each model: same labels, same units.
-        resamples: number of draws.
 
     Returns:
         Shape (resamples, models), in the unit of the metric.
@@ -147,8 +137,7 @@ class _Rates:
             _accepted(counts, at) for at in (right, right - 1) for counts in (hits, others)
         )
         before, after = 1 - before_hit - before_alarm, 1 - hit - alarm
-        rates: NDArray[np.float64] = 100 * (before_alarm + before / (before - after) * (alarm - before_alarm))
-        return rates
+        return np.asarray(100 * (before_alarm + before / (before - after) * (alarm - before_alarm)))
 
 
 def _kept(ends: NDArray[np.intp], targets: NDArray[np.bool_]) -> NDArray[np.intp]:

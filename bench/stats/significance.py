@@ -19,13 +19,7 @@ TOO_FEW = "too few seeds to tell"
 
 @dataclass(frozen=True)
 class _Sides:
-    """Errors (small is good) of two methods.
-
-    Attributes:
-        first: shape (n,).
-        second: shape (m,); where ``paired``, m = n and both are in the order of the seeds.
-        paired: whether the entries belong together.
-    """
+    """Errors (small is good) of two methods, shapes (n,) and (m,); paired, both are in the order of the seeds."""
 
     first: Array
     second: Array
@@ -50,17 +44,11 @@ def _sides(first: Mapping[int, float], second: Mapping[int, float], sign: Sign, 
 
 @dataclass(frozen=True)
 class PermutationOutcome:
-    """What a permutation test found.
+    """What a permutation test found."""
 
-    Attributes:
-        advantage: by how much the mean of the first method is better, in the unit of the scores; None if trials failed.
-        p: two-sided; None where no outcome could have been significant.
-        sentence: the outcome in words.
-    """
-
-    advantage: float | None
-    p: float | None
-    sentence: str
+    advantage: float | None  # of the mean of the first method, in the unit of the scores; None if trials failed
+    p: float | None  # two-sided; None where no outcome could have been significant
+    sentence: str  # the outcome in words
 
 
 def smallest_p(first: int, second: int | None = None) -> float:
@@ -103,7 +91,7 @@ def permutation_test(
 
     Args:
         first: score by seed, such as the hypervolume; failures as the worst score.
-        second: score by seed.
+        second: likewise.
         sign: 1 where small scores are good, -1 where large ones are (hypervolume).
         paired: by seed or not; None: by seed if they share two or more, and then other seeds do not count.
         family: number of tests made together; hand their p-values to ``holm``.
@@ -138,7 +126,9 @@ def _too_few(sides: _Sides, smallest: float, family: int) -> str:
 
 
 def _p_paired(sides: _Sides, ranks: bool) -> float:
-    signed = _scaled(_signed_ranks(sides) if ranks else sides.first - sides.second)
+    with np.errstate(invalid="ignore"):
+        gaps = np.where(sides.first == sides.second, 0.0, sides.first - sides.second)  # two failures: no difference
+    signed = _scaled(np.sign(gaps) * stats.rankdata(np.abs(gaps)) if ranks else gaps)
     return _tested((signed,), lambda values, axis: values.mean(axis=axis), "samples") if signed.any() else 1.0
 
 
@@ -157,14 +147,6 @@ def _tested(data: Sequence[Array], statistic: Callable[..., Array], kind: Litera
         data, rounded, permutation_type=kind, vectorized=True, n_resamples=PERMUTATIONS, rng=np.random.default_rng(0)
     )
     return float(found.pvalue)
-
-
-def _signed_ranks(sides: _Sides) -> Array:
-    """The ranks of the differences by seed, with their signs; two failures are no difference."""
-    with np.errstate(invalid="ignore"):
-        gaps = np.where(sides.first == sides.second, 0.0, sides.first - sides.second)
-    signed: Array = np.sign(gaps) * stats.rankdata(np.abs(gaps))
-    return signed
 
 
 def _scaled(values: Array) -> Array:
@@ -215,10 +197,7 @@ def probability_better(first: Mapping[int, float], second: Mapping[int, float], 
     instead (Clopper and Pearson 1934): an outcome seen n times out of n may have a probability as small as
     (alpha / 2) ** (1 / n), and the rest may fall to either side.
 
-    Args:
-        first: score of A by seed, such as the hypervolume; failures as the worst score.
-        second: score of B by seed.
-        sign: 1 where small scores are good, -1 where large ones are (hypervolume).
+    Arguments are those of ``permutation_test``, A first.
 
     Returns:
         From 0 to 1; 0.5: no difference. ``n`` counts the shared seeds, or the seeds of the smaller side. Without

@@ -14,14 +14,15 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.errors import BenchError, did_you_mean
-from bench.storage.files import file_digest, flush, read_json, write_whole
-from bench.storage.lock import sole_supervisor
+from bench.storage.files import file_digest, flush, read_json, sole_supervisor, write_json, write_whole
 
 CACHE = "cache"  # in the results folder
 MANIFEST = "made_from.json"
@@ -66,10 +67,9 @@ def folder_digest(folder: Path) -> str:
     """Sixteen hexadecimal digits that name what is in a cached folder: the names and the content of its files.
 
     They are the same for the same content wherever it lies, whenever and from whatever settings it was made. The files
-    themselves are not read again; :func:`cached_folder` has looked through them.
+    themselves are not read again; ``cached_folder`` has looked through them.
     """
-    notes: dict[str, Note] = json.loads((folder / FILES).read_text())
-    return content_key({name: note[3] for name, note in notes.items()})
+    return content_key({name: note[3] for name, note in json.loads((folder / FILES).read_text()).items()})
 
 
 def intact(folder: Path) -> bool:
@@ -79,17 +79,15 @@ def intact(folder: Path) -> bool:
         notes: dict[str, Note] = json.loads((folder / FILES).read_text())
         if folder.name.rpartition("-")[2] != content_key(settings):
             return False
-        found = {name: _note(folder / name, digest=None) for name in notes}
-        changed = [name for name, note in found.items() if note[:3] != notes[name][:3]]
-        for name in changed:
-            found[name] = _note(folder / name, digest=file_digest(folder / name))
-            if found[name][::3] != notes[name][::3]:  # size and digest; the times may differ
-                return False
+        touched = [name for name, note in notes.items() if _state(folder / name) != note[:3]]
+        changed = {name: [*_state(folder / name), file_digest(folder / name)] for name in touched}
+        if any(note[::3] != notes[name][::3] for name, note in changed.items()):  # size, digest; times may differ
+            return False
     except (OSError, ValueError, TypeError, AttributeError):
         return False
     if changed:
         with suppress(OSError):  # a cache that belongs to somebody else is compared every time
-            write_whole(folder / FILES, json.dumps({**notes, **{name: found[name] for name in changed}}))
+            write_whole(folder / FILES, json.dumps({**notes, **changed}))
     return True
 
 
@@ -104,9 +102,9 @@ def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], No
         made = sorted(path for path in draft.rglob("*") if path.is_file())
         for path in made:
             flush(path)
-        notes = {str(path.relative_to(draft)): _note(path, digest=file_digest(path)) for path in made}
+        notes = {str(path.relative_to(draft)): [*_state(path), file_digest(path)] for path in made}
         write_whole(draft / FILES, json.dumps(notes))
-        write_whole(draft / MANIFEST, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        write_json(draft / MANIFEST, settings)
         try:
             draft.rename(folder)
         except OSError:
@@ -117,9 +115,9 @@ def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], No
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _note(path: Path, *, digest: str | None) -> Note:
+def _state(path: Path) -> list[int]:
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _draft(folder: Path) -> Path:
@@ -129,36 +127,21 @@ def _draft(folder: Path) -> Path:
 def _abandoned(draft: Path) -> bool:
     """Whether a process of this machine left this draft behind when it died, or this process has no more use for it."""
     owner, _, pid = draft.name.rpartition(".")
-    if not owner.endswith(f".{socket.gethostname()}") or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return int(pid) == os.getpid()
+    of_here = owner.endswith(f".{socket.gethostname()}") and pid.isdigit()
+    return of_here and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid)))
 
 
 def _discard(folder: Path) -> None:
     """Move a damaged folder away; a process that has its files open keeps them."""
     if not folder.exists():
         return
-    with _locked(folder.parent):
-        if intact(folder):  # another process has found the damage as well, and has already made the folder again
-            return
-        away = _draft(folder)
-        shutil.rmtree(away, ignore_errors=True)
-        folder.rename(away)
-        shutil.rmtree(away, ignore_errors=True)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    handle = os.open(root, os.O_RDONLY)
+    handle, away = os.open(folder.parent, os.O_RDONLY), _draft(folder)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        if not intact(folder):  # no other process has found the damage as well, and made the folder again
+            shutil.rmtree(away, ignore_errors=True)
+            folder.rename(away)
+            shutil.rmtree(away, ignore_errors=True)
     finally:
         os.close(handle)
 
@@ -204,10 +187,7 @@ def show(results: Path) -> None:
 def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:
     """List the folders of the cache that ``name`` selects, ask, and remove them; a comparison makes them again.
 
-    Args:
-        results: the results folder.
-        name: a kind, a key, the name of a folder, or ``all``.
-        confirm: asks a question; true for yes.
+    The name is a kind, a key, the name of a folder, or ``all``; ``confirm`` asks a question, true for yes.
 
     Raises:
         BenchError: the name selects nothing, or a comparison is using the folder.

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,12 @@ def _version(package: str) -> str:
 
 def _commit() -> str:
     here = Path(__file__)
+    git = partial(subprocess.run, cwd=here.parent, capture_output=True, text=True, check=True, timeout=10)
     try:
-        _git(here, "ls-files", "--error-unmatch", here.name)  # a wheel may lie in somebody else's checkout
-        return _git(here, "describe", "--always", "--dirty", "--abbrev=12")
+        git(["git", "ls-files", "--error-unmatch", here.name])  # a wheel may lie in somebody else's checkout
+        return str(git(["git", "describe", "--always", "--dirty", "--abbrev=12"]).stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return "not in a git checkout"
-
-
-def _git(file: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(file.parent), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _processor() -> str:

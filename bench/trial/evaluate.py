@@ -1,7 +1,6 @@
 """A chosen model is scored on eval once, and timed when nothing else runs on the machine."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 from torch import nn
@@ -54,7 +53,7 @@ def latencies(task: Task, folder: TrialFolder, dense: nn.Module, dense_file: Loa
     """
     example = task.example_input()
     file = Loaded(OnnxModel(folder.model_path.read_bytes()))
-    measured = asdict(measure_latency(file, dense_file, example))
+    measured = measure_latency(file, dense_file, example)
     for name, inputs in task.timed_inputs().items():
         measured |= _brief(name, file.calls(inputs), dense_file.calls(inputs))
     module = rebuilt_model(task, folder.path)

@@ -36,19 +36,14 @@ _FREE = set(
 
 
 class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the MACs of every operator that there is a formula for; refuses what it does not know."""
-
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        formula = _formula(func)
-        if formula is not None:
+        if formula := _formula(func):
             self.macs += formula(*args, **kwargs, out_val=out)
         return out
 
@@ -107,11 +102,8 @@ class ProductCost(NamedTuple):
     outputs: Extent
 
     def macs(self, sizes: Mapping[str, Any]) -> Any:
-        """MACs of the product for these group sizes."""
-        inputs, outputs = (
-            sum(count * sizes[name] if name else count for name, count in extent.items())
-            for extent in (self.inputs, self.outputs)
-        )
+        """MACs of the product for these sizes of groups, of which ``""`` has the size 1."""
+        inputs, outputs = (sum(n * sizes[name] for name, n in own.items()) for own in (self.inputs, self.outputs))
         return self.unit * inputs * outputs
 
 
@@ -130,14 +122,8 @@ def _extent(graph: Graph, atoms: Labels) -> Extent:
 
 
 Sizes = dict[str, int]
-
-
-class Unit(NamedTuple):
-    """The next ``amount`` channels of a group, worth ``score``."""
-
-    score: float
-    group: str
-    amount: int
+#: the next channels of a group: what they are worth, its name, how many they are
+Unit = tuple[float, str, int]
 
 
 def smallest_sizes(sizes: Mapping[str, int], multiple: int, least: Mapping[str, int] | None = None) -> Sizes:
@@ -161,7 +147,7 @@ def largest_within(
     Args:
         scores: (size,) of each group, comparable across groups; higher is kept first.
         macs: cost of a choice of sizes.
-        limit: the MACs that the model may have.
+        limit: of these MACs.
         multiple: widths are multiples of this, or the whole group.
         least: channels that each group needs; one unless given.
 
@@ -179,14 +165,12 @@ def largest_within(
     counts = range(1, len(units) + 1)
     taken = bisect_right(counts, limit, key=lambda count: macs(_grown(smallest, units[:count])))
     sizes = _grown(smallest, units[:taken])
-    blocked: set[str] = set()
-    for unit in units[taken:]:  # a group's units come in order: what is behind one that does not fit does not fit
-        if unit.group in blocked:
-            continue
-        if macs(grown := _grown(sizes, [unit])) <= limit:
+    full_groups: set[str] = set()
+    for _, group, amount in units[taken:]:  # best first: behind a unit that does not fit none of its group fits
+        if group not in full_groups and macs(grown := {**sizes, group: sizes[group] + amount}) <= limit:
             sizes = grown
         else:
-            blocked.add(unit.group)
+            full_groups.add(group)
     return sizes
 
 
@@ -194,12 +178,12 @@ def _ranked_units(scores: Mapping[str, Tensor], smallest: Sizes, multiple: int) 
     units = []
     for name, score in scores.items():
         ranked = torch.sort(score.detach().double(), descending=True).values[smallest[name] :]
-        units += [Unit(float(part.mean()), name, len(part)) for part in torch.split(ranked, multiple)]
-    return sorted(units, key=lambda unit: -unit.score)
+        units += [(float(part.mean()), name, len(part)) for part in torch.split(ranked, multiple)]
+    return sorted(units, key=lambda unit: -unit[0])
 
 
 def _grown(sizes: Sizes, units: list[Unit]) -> Sizes:
     grown = dict(sizes)
-    for unit in units:
-        grown[unit.group] += unit.amount
+    for _, group, amount in units:
+        grown[group] += amount
     return grown

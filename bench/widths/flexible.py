@@ -28,14 +28,9 @@ class _Recurrence(nn.RNNBase):
     gates: Mapping[str, InputGate] = {}
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        """Outputs like those of PyTorch's layer; the last hidden states come as a list where their sizes differ.
-
-        Args:
-            input: (B, T, C) if ``batch_first``, else (T, B, C).
-            hx: initial states, as PyTorch's layer takes them; zeros unless given.
-        """
+        """Inputs and outputs as of PyTorch's layer, but the last hidden states are a list where their sizes differ."""
         features = input if self.batch_first else input.transpose(0, 1)
-        directions = ("", "_reverse") if self.bidirectional else ("",)
+        directions = ("", "_reverse")[: 1 + self.bidirectional]
         last: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             outputs = []
@@ -46,7 +41,8 @@ class _Recurrence(nn.RNNBase):
             features = torch.cat(outputs, -1)
             if layer + 1 < self.num_layers:
                 features = functional.dropout(features, self.dropout, self.training)
-        states = [_stacked(list(own)) for own in zip(*last, strict=True)]
+        same = len({state[0].shape[-1] for state in last}) == 1
+        states = [torch.cat(own) if same else list(own) for own in zip(*last, strict=True)]
         return (features if self.batch_first else features.transpose(0, 1)), states[0] if len(states) == 1 else states
 
     def _direction(self, features: Tensor, name: str, hx: Any, index: int) -> list[Tensor]:
@@ -63,17 +59,9 @@ class _Recurrence(nn.RNNBase):
             weights += [getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")]
         backwards = name.endswith("_reverse")
         steps = features.flip(1) if backwards else features
-        output, *ends = _SCANS[self.mode](steps, start, weights, self.bias, 1, 0.0, self.training, False, True)
+        scan = getattr(torch, self.mode.lower())  # torch.gru, torch.rnn_tanh, ...: one layer, one direction
+        output, *ends = scan(steps, start, weights, self.bias, 1, 0.0, self.training, False, True)
         return [output.flip(1) if backwards else output, *ends]
-
-
-#: one layer, one direction: (B, T, C) and (1, B, H) -> (B, T, H) and the last states
-_SCANS: dict[str, Callable[..., Any]] = {
-    "GRU": torch.gru,
-    "LSTM": torch.lstm,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
 
 
 class FlexibleGRU(_Recurrence, nn.GRU):
@@ -242,19 +230,8 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _stacked(states: list[Tensor]) -> Any:
-    """(layers x directions, B, H) as usual, or the list of (1, B, H) where the sizes differ."""
-    return torch.cat(states) if len({s.shape[-1] for s in states}) == 1 else states
-
-
 class Selection(nn.Module):
-    """A model that reads some entries of its input only, such as some of the mel bands.
-
-    Args:
-        model: reads what is selected.
-        axis: of the input.
-        indices: (n,) entries that the model reads.
-    """
+    """A model that reads some entries of an axis of its input only, ``indices`` (n,), such as some of the mel bands."""
 
     indices: Tensor
     model: nn.Module
@@ -265,6 +242,6 @@ class Selection(nn.Module):
         self.register_buffer("indices", indices)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any input of the dense model."""
+        """The model's output for an input of the dense model."""
         output: Tensor = self.model(x.index_select(self.axis, self.indices))
         return output

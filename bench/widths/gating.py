@@ -18,8 +18,6 @@ Gate = Callable[[Tensor, Tensor], Tensor]
 #: channels (n,) -> how far each of them is alive, 0 to 1, shape (B, n) or (1, n)
 Live = Callable[[Tensor], Tensor]
 
-GatedPart = tuple[Part, Gate]
-
 
 def batch_axes(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     """Which axis of each layer's input the examples of a batch lie along; 0 unless two batches show another."""
@@ -55,7 +53,7 @@ def gated(
 ) -> Iterator[None]:
     """While this lasts, gates act on the consumers of groups, and LayerNorms take statistics over what is alive.
 
-    ``axes`` says for each layer which axis of its input is the batch; gates and live are by name of the group.
+    ``axes`` are those of ``batch_axes``; gates and live are by name of the group.
     """
     consumers, norms = defaultdict(list), defaultdict(list)
     for group in groups:
@@ -73,7 +71,7 @@ def gated(
         yield
 
 
-def _attach(layer: nn.Module, parts: Sequence[GatedPart], batch_axis: int, stack: ExitStack) -> None:
+def _attach(layer: nn.Module, parts: Sequence[tuple[Part, Gate]], batch_axis: int, stack: ExitStack) -> None:
     if isinstance(layer, (*RECURRENT, FlexibleAttention)):  # these gate by themselves
         weights = {part.parameter for part, _ in parts}
         layer.gates = {w: _through([own for own in parts if own[0].parameter == w], 0, -1) for w in weights}
@@ -84,7 +82,7 @@ def _attach(layer: nn.Module, parts: Sequence[GatedPart], batch_axis: int, stack
         stack.callback(hook.remove)
 
 
-def _through(parts: Sequence[GatedPart], batch_axis: int, channel_axis: int) -> Callable[[Tensor], Tensor]:
+def _through(parts: Sequence[tuple[Part, Gate]], batch_axis: int, channel_axis: int) -> Callable[[Tensor], Tensor]:
     """What sends features, or the columns of a recurrent weight (rows, n), through the gates of its parts."""
     axes = (batch_axis, channel_axis)
 
@@ -115,19 +113,17 @@ def _live_statistics(
 
     def hook(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0].movedim(batch_axis, 0)
-        placed = [(*_placed(part, x.device), of) for part, of in alive]
-        weights = [(positions, of(channels)) for positions, channels, of in placed]
+        placed = [(_placed(part, x.device), of) for part, of in alive]
+        weights = [(positions, of(channels)) for (positions, channels), of in placed]
         examples = max(len(w) for _, w in weights)
         counts = x.new_ones(examples, x.shape[-1])
         for positions, weight in weights:
             counts = counts.index_copy(1, positions, weight.to(counts).expand(examples, -1))
         counts = counts.view(examples, *[1] * (x.dim() - 2), -1)
         total = counts.sum(-1, keepdim=True)
-        mean = (counts * x).sum(-1, keepdim=True) / total
-        centred = x - mean
+        centred = x - (counts * x).sum(-1, keepdim=True) / total
         variance = (counts * centred.square()).sum(-1, keepdim=True) / total
-        normal = centred * (variance + module.eps).rsqrt()
-        scaled = normal * module.weight
+        scaled = centred * (variance + module.eps).rsqrt() * module.weight
         return (scaled if module.bias is None else scaled + module.bias).movedim(0, batch_axis)
 
     return hook

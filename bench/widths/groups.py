@@ -1,7 +1,6 @@
 """The groups of channels that must be kept or removed together, read off the trace of one pass."""
 
 from collections import defaultdict
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,19 +20,12 @@ CONSUMERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT, FlexibleAttention)
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Where channels of a group lie: entries of one axis of a parameter, a buffer, or the model's input.
+    """Where channels of a group lie: entries of one axis of a parameter, a buffer, or the model's input."""
 
-    Attributes:
-        tensor: its qualified name.
-        axis: of the tensor.
-        positions: (n,) indices along the axis.
-        channels: (n,) which channel of the group stands at each position; a flattened map repeats channels.
-    """
-
-    tensor: str
+    tensor: str  # its qualified name
     axis: int
-    positions: Tensor
-    channels: Tensor
+    positions: Tensor  # (n,) indices along the axis
+    channels: Tensor  # (n,) which channel of the group stands at each position; a flattened map repeats channels
 
     @property
     def layer(self) -> str:
@@ -48,40 +40,27 @@ class Part:
 class Group:
     """Channels that live and die together: a residual stream is one group across all its blocks.
 
-    Attributes:
-        name: the first layer, in the order of the model, that produces the group; ``input`` for bands of the input,
-            ``<layer>.heads`` for attention heads, ``<layer>.l0`` for the hidden state of a recurrent layer.
-        size: number of channels.
-        producers: weights whose outputs are these channels.
-        consumers: weights whose inputs are these channels; gates are attached to their layers.
-        parts: all that belongs to the channels.
-        recurrent: the channels feed themselves inside a recurrence: a gate on them sees columns of the recurrent
-            weights and must be the same for all examples.
-        least: fewer channels than this are never kept: a LayerNorm over one or two leaves nothing of them.
+    It is named after the first layer, in the order of the model, that produces it; ``input`` for bands of the input,
+    ``<layer>.heads`` for attention heads, ``<layer>.l0`` for the hidden state of a recurrent layer. ``recurrent``
+    channels feed themselves: a gate on them sees columns of recurrent weights and must be the same for all examples.
     """
 
     name: str
     size: int
-    producers: tuple[Part, ...]
-    consumers: tuple[Part, ...]
+    producers: tuple[Part, ...]  # weights whose outputs are these channels
+    consumers: tuple[Part, ...]  # weights whose inputs are these channels; gates are attached to their layers
     parts: tuple[Part, ...] = field(repr=False)
     recurrent: bool = False
-    least: int = 1
+    least: int = 1  # that are always kept: a LayerNorm over one or two leaves nothing of them
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """All groups of a model, and the products that its costs are made of.
-
-    Attributes:
-        groups: in the order of the model.
-        products: every product of the pass.
-        group_of: for every atom the index of its group, or -1, (atoms,).
-    """
+    """All groups of a model, in its order, and the products that its costs are made of."""
 
     groups: tuple[Group, ...]
     products: tuple[Product, ...]
-    group_of: Labels
+    group_of: Labels  #: for every atom the index of its group, or -1, (atoms,)
 
 
 def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None = None) -> Graph:
@@ -95,14 +74,16 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
     groups = [_group(trace, roots, order) for roots in _alike(trace)]
     groups.sort(key=lambda group: order[group.producers[0].layer] if group.producers else -1)
     group_of = np.full(len(trace.atoms), -1, dtype=np.int64)
-    names: dict[str, None] = {}
+    named: dict[str, Group] = {}
+    # a selection around a model is no part of the names: a group is called the same before and after it
+    prefix = "model." if isinstance(model, Selection) else ""
     for index, group in enumerate(groups):
-        # a selection around a model is no part of the names: a group is called the same before and after it
-        names[_name(group, names, "model." if isinstance(model, Selection) else "")] = None
+        names = [_name_of(part).removeprefix(prefix) for part in group.producers] or [INPUT]
+        name = next((name for name in names if name not in named), f"{names[0]}.{len(named)}")
+        named[name] = replace(group, name=name)
         for part in group.parts:
             group_of[trace.axes[part.tensor, part.axis][part.positions.numpy()]] = index
-    named = (replace(group, name=name) for group, name in zip(groups, names, strict=True))
-    return Graph(tuple(named), products, group_of)
+    return Graph(tuple(named.values()), products, group_of)
 
 
 def _alike(trace: Trace) -> list[Labels]:
@@ -139,23 +120,16 @@ def _group(trace: Trace, roots: Labels, order: dict[str, int]) -> Group:
             channels = np.searchsorted(roots, own[positions])
             parts[tensor, axis] = Part(tensor, axis, torch.from_numpy(positions), torch.from_numpy(channels))
     products = trace.products.values()
+    read = {(product.weight, product.axis) for product in products}
+    made = {(product.weight, 1 if product.axis == 0 else 0) for product in products}
     consumers, producers = (
         tuple(sorted((parts[at] for at in places & parts.keys()), key=lambda part: (order[part.layer], part.tensor)))
-        for places in (
-            {(product.weight, product.axis) for product in products},
-            {(product.weight, 1 if product.axis == 0 else 0) for product in products},
-        )
+        for places in (read, made)
     )
     recurrent = any(part.parameter.startswith("weight_hh") for part in consumers)
     normalised = any(part.layer in trace.norms for part in parts.values())
     least = min(len(roots), LEAST_NORMALISED if normalised else 1)
     return Group("", len(roots), producers, consumers, tuple(parts.values()), recurrent, least)
-
-
-def _name(group: Group, taken: Collection[str], prefix: str) -> str:
-    """A name that no other group has, after the first layer that produces the group."""
-    names = [_name_of(part).removeprefix(prefix) for part in group.producers] or [INPUT]
-    return next((name for name in names if name not in taken), f"{names[0]}.{len(taken)}")
 
 
 def _name_of(part: Part) -> str:

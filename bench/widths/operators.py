@@ -1,5 +1,6 @@
 """What each operator does to the channels of its operands: moves them, joins them, reads them, makes new ones."""
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -8,19 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.widths.trace import (
-    NONE,
-    PINNED,
-    Handler,
-    Labels,
-    Product,
-    Tracer,
-    WeightView,
-    all_alike,
-    along,
-    compact,
-    is_constant,
-)
+from bench.widths.trace import NONE, PINNED, Handler, Labels, Tracer, WeightView, all_alike, along, compact, is_constant
 
 
 def joined(tracer: Tracer, left: Tensor, right: Tensor) -> Tensor:
@@ -43,9 +32,8 @@ def _without_bystander(labels: Tensor, other: Tensor) -> Tensor:
         return labels
     offset = other.dim() - labels.dim()
     for dim in range(other.dim()):
-        if is_constant(other, [dim]) or (dim - offset >= 0 and labels.shape[dim - offset] > 1):
-            continue
-        return all_alike(NONE, labels.shape)
+        if not is_constant(other, [dim]) and (dim < offset or labels.shape[dim - offset] == 1):
+            return all_alike(NONE, labels.shape)
     return labels
 
 
@@ -71,19 +59,20 @@ def along_dim(labels: Tensor, dim: int) -> Labels:
     return atoms
 
 
-def join_vector(tracer: Tracer, vector: Tensor, channels: Labels) -> None:
-    """A vector with one entry a channel belongs to these channels."""
-    view = tracer.of(vector)
-    labels = view.labels[0] if isinstance(view, WeightView) else view
-    tracer.trace.atoms.join(labels.contiguous().numpy(), channels)
+def join_vectors(tracer: Tracer, vectors: Iterable[Any], channels: Labels) -> None:
+    """Vectors with one entry a channel belong to these channels; what is no tensor is passed over."""
+    for vector in vectors:
+        if isinstance(vector, Tensor):
+            view = tracer.of(vector)
+            labels = view.labels[0] if isinstance(view, WeightView) else view
+            tracer.trace.atoms.join(labels.contiguous().numpy(), channels)
 
 
 def pin_across_space(tracer: Tracer, labels: Tensor) -> None:
     """Pin the channels that also lie along space or time, where neighbours are mixed."""
-    if not is_constant(labels, range(2, labels.dim())):
-        roots = roots_of(tracer, labels)
-        if not is_constant(roots, range(2, labels.dim())):
-            pin(tracer, labels)
+    space = range(2, labels.dim())
+    if not is_constant(labels, space) and not is_constant(roots_of(tracer, labels), space):
+        pin(tracer, labels)
 
 
 def roots_of(tracer: Tracer, labels: Tensor) -> Tensor:
@@ -112,13 +101,12 @@ def convolution(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) 
     unit = positions * prod(weight.shape[2:])
     if groups == 1:
         tracer.trace.atoms.join(per_channel, np.broadcast_to(read[:, None], per_channel.shape))
-        tracer.trace.add(Product(unit, view.name, read, made, axis=0 if transposed else 1))
+        tracer.trace.add(unit, view.name, read, made, axis=0 if transposed else 1)
     else:
         for inputs, outputs in zip(np.split(per_channel, groups), np.split(made, groups), strict=True):
             tracer.trace.atoms.join_all(np.concatenate([inputs.ravel(), outputs]))
-        tracer.trace.add(Product(unit * weight.shape[1], view.name, np.array([NONE]), made))
-    if bias is not None:
-        join_vector(tracer, bias, made)
+        tracer.trace.add(unit * weight.shape[1], view.name, np.array([NONE]), made)
+    join_vectors(tracer, [bias], made)
     tracer.label(out, along(made, 1, out.shape))
 
 
@@ -150,7 +138,7 @@ def _weight_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor, *,
     labels = tracer.activation(x)
     features = compact(labels if weight_first else labels.t(), [1]).numpy()  # (K, n)
     tracer.trace.atoms.join(features, np.broadcast_to(read[:, None], features.shape))
-    tracer.trace.add(Product(x.numel() // len(read), view.name, read, made, axis=axis))
+    tracer.trace.add(x.numel() // len(read), view.name, read, made, axis=axis)
     tracer.label(out, along(made, outer, out.shape))
 
 
@@ -167,7 +155,7 @@ def _activation_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor
         for labels in (a, b):
             pin(tracer, labels)
         made = np.full(a.shape[0], PINNED)
-    tracer.trace.add(Product(macs, "", np.array([NONE]), made))
+    tracer.trace.add(macs, "", np.array([NONE]), made)
     tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
 
 
@@ -205,12 +193,12 @@ def move(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
     """Views, concatenations, copies."""
     first = args[0]
     if isinstance(first, Tensor) and isinstance(view := tracer.of(first), WeightView):
-        moved = [_moved(func, label, args[1:], kwargs) for label in view.labels]
-        for i, tensor in enumerate(_as_list(out)):
-            tracer.label(tensor, WeightView(view.name, [_as_list(m)[i] for m in moved]))
-        return
-    labels: Any = tracer.activation(first) if isinstance(first, Tensor) else [tracer.activation(x) for x in first]
-    for tensor, label in zip(_as_list(out), _as_list(_moved(func, labels, args[1:], kwargs)), strict=True):
+        by_axis = [_as_list(_moved(func, label, args[1:], kwargs)) for label in view.labels]
+        moved = [WeightView(view.name, list(labels)) for labels in zip(*by_axis, strict=True)]
+    else:
+        labels: Any = tracer.activation(first) if isinstance(first, Tensor) else [tracer.activation(x) for x in first]
+        moved = _as_list(_moved(func, labels, args[1:], kwargs))
+    for tensor, label in zip(_as_list(out), moved, strict=True):
         tracer.label(tensor, label)
 
 
@@ -232,9 +220,7 @@ def batch_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     labels = tracer.activation(args[0])
     pin_across_space(tracer, labels)
     channels = tracer.trace.atoms.roots(compact(labels, [0, *range(2, labels.dim())]).flatten().numpy())
-    for vector in args[1:5]:
-        if isinstance(vector, Tensor):
-            join_vector(tracer, vector, channels)
+    join_vectors(tracer, args[1:5], channels)
     tracer.label(out[0], labels)
 
 
@@ -246,9 +232,8 @@ def layer_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     channels = compact(labels, range(labels.dim() - 1)).reshape(-1, labels.shape[-1])
     for row in channels.numpy():
         tracer.trace.atoms.join(channels[0].numpy(), row)
-    for vector in (weight, bias):
-        if isinstance(vector, Tensor) and len(shape) == 1:
-            join_vector(tracer, vector, channels[0].numpy())
+    if len(shape) == 1:
+        join_vectors(tracer, (weight, bias), channels[0].numpy())
     tracer.trace.norms.add(tracer.layers[-1][0])
     tracer.label(out[0], labels)
 

@@ -17,25 +17,23 @@ from bench.widths.trace import INPUT
 #: the plain attribute that a model carries its history in; a copy of the model carries it as well
 _ATTRIBUTE = "_kept_channels"
 
-#: by name of the group the channels that stayed, for those groups that lost any
-Kept = dict[str, list[int]]
 #: (module, attribute) -> the group whose size the number is
 Attributes = dict[tuple[str, str], str]
 
 COMBINATIONS = 200  # of attributes and groups to try
 
 
-def kept_channels(model: nn.Module) -> list[Kept]:
-    """What every ``Widths.keep`` on the way from the dense model to this one left, in order; empty if none has."""
+def kept_channels(model: nn.Module) -> list[dict[str, list[int]]]:
+    """What each ``Widths.keep`` on the way from the dense model to this one left of the groups that lost channels."""
     return [dict(step) for step in model.__dict__.get(_ATTRIBUTE, [])]
 
 
 def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Attributes) -> nn.Module:
-    """A copy of a model without some channels, which remembers the channels that it kept.
+    """A copy of a model of flexible layers without some channels, which remembers the channels that it kept.
 
     Args:
-        model: of flexible layers.
-        groups: of the model.
+        model: the model.
+        groups: all of its groups.
         dead: for each group a mask over its channels, (size,), true for what goes.
         attributes: numbers that modules keep of a width.
     """
@@ -45,16 +43,15 @@ def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor
         for part in group.parts if bool(dead[group.name].any()) else ():
             cuts[part.tensor, part.axis].append(part.positions[dead[group.name][part.channels]])
     grouped = {name: m.out_channels // m.groups for name, m in small.named_modules() if isinstance(m, CONVOLUTIONS)}
+    selected = {axis: cuts.pop((tensor, axis)) for tensor, axis in list(cuts) if tensor == INPUT}
     for (tensor, axis), positions in cuts.items():
-        if tensor != INPUT:
-            _cut(small, tensor, axis, torch.cat(positions))
+        _cut(small, tensor, axis, torch.cat(positions))
     for name, module in small.named_modules():
         _tell_sizes(module, grouped.get(name, 0))
     for (name, attribute), owner in attributes.items():
         setattr(small.get_submodule(name), attribute, int((~dead[owner]).sum()))
-    for (tensor, axis), positions in cuts.items():
-        if tensor == INPUT:
-            small = _narrowed(small, axis, torch.cat(positions), groups)
+    for axis, positions in selected.items():
+        small = _narrowed(small, axis, torch.cat(positions), groups)
     step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
     small.__dict__[_ATTRIBUTE] = [*kept_channels(model), *([step] if step else [])]
     return small
@@ -64,9 +61,8 @@ def _cut(model: nn.Module, tensor: str, axis: int, dead: Tensor) -> None:
     layer, _, own = tensor.rpartition(".")
     module = model.get_submodule(layer)
     old = getattr(module, own)
-    live = torch.ones(old.shape[axis], dtype=torch.bool)
-    live[dead] = False
-    new = old.detach().index_select(axis, live.nonzero().flatten().to(old.device))
+    positions = torch.arange(old.shape[axis])
+    new = old.detach().index_select(axis, positions[~torch.isin(positions, dead)].to(old.device))
     if isinstance(old, nn.Parameter):
         setattr(module, own, nn.Parameter(new, requires_grad=old.requires_grad))
     else:
@@ -85,8 +81,8 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
             module.groups = module.groups if module.groups == 1 else rows // outputs_per_group
             module.out_channels, module.in_channels = rows, columns * module.groups
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-        kept = module.weight if module.weight is not None else module.running_mean
-        module.num_features = module.num_features if kept is None else len(kept)
+        if (kept := module.running_mean if module.weight is None else module.weight) is not None:
+            module.num_features = len(kept)
     elif isinstance(module, nn.LayerNorm) and module.weight is not None:
         module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, RECURRENT):
@@ -116,7 +112,7 @@ def find_attributes(model: nn.Module, groups: Sequence[Group], holds: Callable[[
 
     Args:
         model: of flexible layers.
-        groups: of the model.
+        groups: all of its groups.
         holds: whether removal equals masking with these attributes.
 
     Raises:

@@ -69,7 +69,6 @@ class Atoms:
             self.join(np.full(len(channels), channels[0]), channels)
 
     def pin(self, entries: Labels) -> None:
-        """These entries must stay."""
         self.join(entries, np.full(entries.shape, PINNED))
 
     def _root(self, entry: int) -> int:
@@ -86,51 +85,36 @@ Handler = Callable[["Tracer", Any, Any, tuple[Any, ...], dict[str, Any]], None]
 
 @dataclass(eq=False)
 class Product:
-    """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel.
+    """A product with a weight: ``unit`` multiply-accumulates for each pair of a read and a made channel."""
 
-    Attributes:
-        unit: positions times kernel.
-        weight: name of the parameter; empty for a product of two activations.
-        read: (n,) channels that are summed over; one entry ``NONE`` where that is no axis of channels.
-        made: (m,) channels of the result.
-        axis: which axis of the weight is summed over; None where it is not one that can be cut.
-    """
-
-    unit: int
-    weight: str
-    read: Labels
-    made: Labels
-    axis: int | None = None
+    unit: int  # positions times kernel
+    weight: str  # name of the parameter; empty for a product of two activations
+    read: Labels  # (n,) channels that are summed over; one entry ``NONE`` where that is no axis of channels
+    made: Labels  # (m,) channels of the result
+    axis: int | None = None  # of the weight, which is summed over; None where it is not one that can be cut
 
 
 @dataclass
 class Trace:
-    """What one pass of a model has shown.
-
-    Attributes:
-        atoms: the channels, as they were joined.
-        axes: the channels along every axis of a parameter or buffer, and of the input, (length,).
-        products: by weight and channels; the same weights used again (by every step of a recurrence) add up.
-        norms: names of the layers that normalise over channels.
-    """
+    """What one pass of a model has shown: channels, products by weight and channels, layers that normalise."""
 
     atoms: Atoms
-    axes: dict[tuple[str, int], Labels]
+    axes: dict[tuple[str, int], Labels]  # along every axis of a parameter or buffer, and of the input, (length,)
     products: dict[tuple[str, bytes, bytes], Product] = field(default_factory=dict)
-    norms: set[str] = field(default_factory=set)
+    norms: set[str] = field(default_factory=set)  # names of the layers that normalise over channels
 
-    def add(self, product: Product) -> None:
-        """Remember a product."""
-        known = self.products.setdefault((product.weight, product.read.tobytes(), product.made.tobytes()), product)
-        if known is not product:
-            known.unit += product.unit
+    def add(self, unit: int, weight: str, read: Labels, made: Labels, axis: int | None = None) -> None:
+        """Note a ``Product``; the same weights used again (by every step of a recurrence) add up."""
+        fresh = Product(0, weight, read, made, axis)
+        self.products.setdefault((weight, read.tobytes(), made.tobytes()), fresh).unit += unit
 
 
+@dataclass(eq=False)
 class WeightView:
     """A parameter or buffer as an operator sees it: for each of its axes the channels, in the shape of the view."""
 
-    def __init__(self, name: str, labels: list[Tensor]) -> None:
-        self.name, self.labels = name, labels
+    name: str
+    labels: list[Tensor]
 
     def varying(self, dim: int) -> list[int]:
         """The axes of the parameter whose channels differ along a dimension of the view."""
@@ -149,7 +133,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known: dict[int, tuple[Tensor, Tensor | WeightView]] = {}
 
     def label(self, tensor: Tensor, labels: Tensor | WeightView) -> None:
-        """Say what the elements of a tensor are."""
         self._known[id(tensor)] = (tensor, labels)
 
     def of(self, tensor: Tensor) -> Tensor | WeightView:
@@ -167,15 +150,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise BenchError(f"the width graph cannot tell which axis of {labels.name!r} are its channels")
         return varying[0] if varying else all_alike(NONE, tensor.shape)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
         names = (name, *(tag.name for tag in func.tags))
         handler = next((self._handlers[n] for n in names if n in self._handlers), None)
         if handler is None:
-            if any(self._has_channels(x) for x in _tensors(args)):
+            operands = [self.of(x) for x in _tensors(args)]
+            if any(isinstance(of, WeightView) or bool((of != NONE).any()) for of in operands):
                 raise BenchError(
                     f"the width graph does not know the operator {name} (in layer {self._layer()}); "
                     "it can be taught in bench/widths/operators.py"
@@ -191,10 +173,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name, kind = self.layers[-1]
         return f"{kind} {name!r}" if name else kind
 
-    def _has_channels(self, tensor: Tensor) -> bool:
-        labels = self.of(tensor)
-        return isinstance(labels, WeightView) or bool((labels != NONE).any())
-
 
 def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, handlers: Mapping[str, Handler]) -> Trace:
     """Let a model of flexible layers compute once, in eval mode, and say what became of every channel.
@@ -203,7 +181,7 @@ def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, hand
         model: of flexible layers.
         example_input: one unit of work.
         input_axis: axis of the input whose entries are channels; None pins the whole input.
-        handlers: what each operator does to the channels of its operands, by name of the operator or one of its tags.
+        handlers: by name of the operator or of one of its tags.
 
     Raises:
         BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
@@ -222,7 +200,14 @@ def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, hand
         axes[INPUT, input_axis] = atoms.new(x.shape[input_axis])
         entries = along(axes[INPUT, input_axis], input_axis, x.shape)
     tracer.label(x, entries)
-    with _named_layers(model, tracer.layers), _single_operators(), tracer:
+    with (  # recurrences and attention compute by the products that they consist of, not by one fused operator
+        unfused_attention(),
+        sdpa_kernel(SDPBackend.MATH),
+        torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
+        torch.no_grad(),
+        _named_layers(model, tracer.layers),
+        tracer,
+    ):
         outputs = model(x)
     for output in _tensors(outputs):
         atoms.pin(tracer.activation(output).contiguous().numpy())
@@ -282,15 +267,3 @@ def _named_layers(model: nn.Module, layers: list[tuple[str, str]]) -> Iterator[N
             stack.callback(module.register_forward_pre_hook(lambda *_, entry=entry: layers.append(entry)).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         yield
-
-
-@contextmanager
-def _single_operators() -> Iterator[None]:
-    """Let recurrences and attention compute by the products that they consist of, not by one fused operator."""
-    mkldnn = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        with unfused_attention(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch._C._set_mkldnn_enabled(mkldnn)

@@ -70,9 +70,9 @@ class Widths:
 
     def without(self, names: Iterable[str]) -> Self:
         """The same widths, but for these groups, which keep all their channels."""
-        names = list(names)
-        self._known(dict.fromkeys(names))
-        return self._with_groups([group for group in self.groups if group.name not in names])
+        left_out = dict.fromkeys(names)
+        self._known(left_out)
+        return self._with_groups([group for group in self.groups if group.name not in left_out])
 
     def only(self, prefixes: Iterable[str]) -> Self:
         """The same widths, but only the groups whose names begin with one of these; the others stay as they are.
@@ -92,7 +92,7 @@ class Widths:
         Groups that are not named keep all their channels.
         """
         self._known(sizes)
-        live = {**{group.name: group.size for group in self._all}, **sizes}
+        live = {"": 1, **{group.name: group.size for group in self._all}, **sizes}
         return sum(cost.macs(live) for cost in self._costs)
 
     @property
@@ -145,8 +145,8 @@ class Widths:
 
         Args:
             gates: by group. On a recurrent group a gate sees columns of weights and must not differ between examples.
-            live: by group: how far each channel counts in the statistics of a LayerNorm that goes over the group. A
-                gate that takes features away says so here; all count unless given.
+            live: by group, for a gate that takes features away: how far each channel counts in the statistics of a
+                LayerNorm over the group; all count unless given.
         """
         self._known({**gates, **(live or {})})
         return gated(self.model, self._batch_axes, self.groups, gates, live or {})
@@ -158,15 +158,11 @@ class Widths:
 
     @torch.no_grad()
     def scale(self, factors: Mapping[str, Tensor]) -> None:
-        """Multiply what each channel sends to its consumers, in their weights: a gate made permanent.
-
-        Args:
-            factors: by group, (size,).
-        """
+        """Multiply what each channel sends to its consumers, in their weights, by factors (size,): a permanent gate."""
         self._known(factors)
         for group in self.groups:
             for member in group.consumers if group.name in factors else ():
-                weight = getattr(self.model.get_submodule(member.layer), member.parameter).transpose(0, member.axis)
+                weight = self.model.get_parameter(member.tensor).transpose(0, member.axis)
                 factor = factors[group.name].to(weight)[member.channels]
                 weight[member.positions] *= factor.view(-1, *[1] * (weight.dim() - 1))
 

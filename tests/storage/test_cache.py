@@ -13,8 +13,7 @@ import pytest
 from bench import BenchError, cached_folder, cli, content_key, folder_digest
 from bench.storage import cache
 from bench.storage.cache import FILES, MANIFEST, intact
-from bench.storage.files import write_whole
-from bench.storage.lock import sole_supervisor
+from bench.storage.files import sole_supervisor, write_whole
 
 SETTINGS = {"seed": 3, "model": "small", "rate": 0.1}
 
