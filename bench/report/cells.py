@@ -94,7 +94,7 @@ def extra(value: float) -> str:
 def estimated(estimate: Estimate, form: Form = score) -> str:
     """A number with its interval in brackets; what nothing reaches is ``none``.
 
-    >>> estimated(Estimate(12.34, 11.2, math.inf, "seeds", 3)), estimated(Estimate(math.inf, None, None, "nothing", 1))
+    >>> estimated(Estimate(12.34, 11.2, math.inf, 3)), estimated(Estimate(math.inf, None, None, 1))
     ('12.3 [11.2, none]', 'none')
     """
     value, low, high = (
