@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,26 +30,15 @@ from bench.widths.cost import count_macs
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a comparison have in common.
-
-    Attributes:
-        task: name of the task.
-        preset: name of its preset.
-        fields: fields of the task that the user chose.
-        cache: folder of prepared data and dense models.
-        data_digest: digest of the prepared data, from ``Task.prepare``.
-        width_multiple: widths are multiples of this.
-        width_groups: beginnings of the names of the width groups that methods may change; empty for all.
-        hardware: what training runs on.
-    """
+    """What all trials of a comparison have in common."""
 
     task: str
     preset: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    cache: str = "results/cache"
-    data_digest: str = ""
-    width_multiple: int = 1
-    width_groups: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of the task, as the user chose
+    cache: str = "results/cache"  # folder of prepared data and dense models
+    data_digest: str = ""  # of the prepared data, from ``Task.prepare``
+    width_multiple: int = 1  # of which all widths are multiples
+    width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
 
     def build_task(self) -> Task:
@@ -109,18 +98,11 @@ def fresh_model(task: Task, seed: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class DenseModel:
-    """The trained dense model that all post-hoc trials of a seed start from.
+    """The trained dense model that all post-hoc trials of a seed start from."""
 
-    Attributes:
-        folder: in the cache, with its weights.
-        dev: dev scores of its ONNX file, in the unit of the metric.
-        train_macs: MACs that its training took; None if an operator's cost is unknown.
-        train_cpu_s: CPU time that it took, s.
-    """
-
-    folder: Path
-    dev: dict[str, float]
-    train_macs: int | None
+    folder: Path  # in the cache, with its weights
+    dev: dict[str, float]  # scores of its ONNX file, in the unit of the metric
+    train_macs: int | None  # that its training took; None if an operator's cost is unknown
     train_cpu_s: float
 
     def load(self, task: Task) -> nn.Module:
@@ -130,26 +112,14 @@ class DenseModel:
 
 
 def train_dense(setting: Setting, seed: int, report: Progress) -> DenseModel:
-    """Job: the dense model of a seed, trained for ``plan.dense_steps`` unless it is in the cache.
-
-    Args:
-        setting: decides the weights together with the seed.
-        seed: of the initialisation and the order of the data.
-        report: called with the fraction of the steps done and the loss.
-    """
+    """Job: the dense model of a seed, trained for ``plan.dense_steps`` unless it is in the cache."""
     task = setting.build_task()
 
     def build(folder: Path) -> None:
         model, plan = fresh_model(task, seed), setting.plan
-        macs = count_macs(model, task.example_input())
+        macs, hardware = count_macs(model, task.example_input()), setting.hardware
         trainer = Trainer(
-            task,
-            plan,
-            steps=plan.dense_steps,
-            seed=seed,
-            dense_macs=macs,
-            hardware=setting.hardware,
-            on_progress=_telling(report, plan.dense_steps),
+            task, plan, steps=plan.dense_steps, seed=seed, dense_macs=macs, hardware=hardware, report=report
         )
         started = time.process_time()
         trainer.fit(model)
@@ -163,19 +133,11 @@ def train_dense(setting: Setting, seed: int, report: Progress) -> DenseModel:
     return DenseModel(folder, *(trained[name] for name in ("dev", "train_macs", "train_cpu_s")))
 
 
-def _telling(report: Progress, steps: int) -> Callable[[int, float], None]:
-    return lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
-
-
 def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     """Job: train and compress; leave the model with what its training cost, for ``audit`` to measure.
 
-    A mistake of the method is a failed trial with its reason, not an exception.
-
-    Args:
-        spec: what to run.
-        folder: where the model and ``trained.json`` go, or ``trial.json`` if there is no model to audit.
-        report: called with the fraction of the steps done and the loss.
+    The folder gets the model and ``trained.json``, or ``trial.json`` if there is no model to audit: a mistake of the
+    method is a failed trial with its reason, not an exception.
 
     Raises:
         BenchError: the machine has failed, such as its disk or its memory.
@@ -220,7 +182,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_multiple=spec.setting.width_multiple,
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
-        on_progress=_telling(report, steps),
+        report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
     record.asked_compute, record.budget = method.asked_compute, method.promised_budget

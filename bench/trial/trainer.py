@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from bench.errors import BenchError, MethodError
 from bench.export.model import OnnxModel, export_onnx
-from bench.plugins.task import Batch, Plan, Task
+from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.guard import reading
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
@@ -24,20 +24,22 @@ from bench.widths.widths import Widths
 #: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
 PASSES = 3
 
+Loss = Callable[[nn.Module, Batch], Tensor]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+Report = Callable[[int, float], None]  # of the steps done and the loss
+
 
 @dataclass
 class Ledger:
-    """Steps, MACs, learning curve and remarks of a training; a trainer shares it with the limited views of it."""
+    """Steps and MACs of a training; a trainer shares it with the limited views of it."""
 
     steps: int = 0
     macs: float = 0.0
     fitting: bool = False
-    curve: list[dict[str, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def own_step(self, macs: float) -> Iterator[None]:
-        """Around the gradient of a step that has been paid for."""
+        """Around the gradient of a step that is paid for already."""
         self.fitting = True
         try:
             yield
@@ -49,8 +51,8 @@ class Ledger:
 class Meter:
     """Collects the learning curve, reports progress, and stops a training whose loss is no longer finite."""
 
-    def __init__(self, ledger: Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
-        self._ledger, self._on_progress, self._every = ledger, on_progress, every
+    def __init__(self, ledger: Ledger, curve: list[dict[str, float]], every: int, report: Report) -> None:
+        self._ledger, self._curve, self._every, self._report = ledger, curve, every, report
         self._losses: list[Tensor] = []
         self._rate, self._reported = 0.0, time.monotonic()
 
@@ -74,10 +76,10 @@ class Meter:
         self._losses.clear()
         if not math.isfinite(mean):
             raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
-        self._ledger.curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
+        self._curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
         if time.monotonic() - self._reported >= 1:
             self._reported = time.monotonic()
-            self._on_progress(self._ledger.steps, mean)
+            self._report(self._ledger.steps, mean)
 
 
 def step_macs(model: nn.Module, inputs: Tensor) -> float:
@@ -99,9 +101,6 @@ def step_macs(model: nn.Module, inputs: Tensor) -> float:
             registered.update(content)
 
 
-Loss = Callable[[nn.Module, Batch], Tensor]
-Schedule = Literal["one_cycle", "cosine", "constant"]
-
 #: independent random streams that all follow from the one seed of a trial
 _STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
 
@@ -120,15 +119,10 @@ def seed_everything(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What training runs on.
+    """What training runs on; models are there while they train, and on the CPU at all other times."""
 
-    Attributes:
-        device: ``cpu``, ``cuda`` or ``cuda:1``. Models are there while they train, and on the CPU at all other times.
-        precision: ``bf16`` trains with automatic mixed precision.
-    """
-
-    device: str = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "cpu"  # or cuda, cuda:1
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 trains with automatic mixed precision
 
     def autocast(self) -> torch.autocast:
         """The context that a loss is computed in."""
@@ -161,7 +155,11 @@ class Trainer:
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
         hardware: what training runs on.
-        on_progress: called about once a second with steps done and the loss.
+        report: called about once a second with the fraction of ``steps`` done and the loss, in words.
+
+    Attributes:
+        curve: points of the learning curve: step, mean loss since the point before, learning rate.
+        notes: remarks of the method for the reader of the result.
     """
 
     def __init__(
@@ -175,16 +173,18 @@ class Trainer:
         width_multiple: int = 1,
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
-        on_progress: Callable[[int, float], None] | None = None,
+        report: Progress = lambda fraction, note: None,
     ) -> None:
         self.plan, self._steps_left = plan, steps
         self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
-        self._on_progress = on_progress or (lambda steps, loss: None)
+        self._report: Report = lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
+        self.curve: list[dict[str, float]] = []
+        self.notes: list[str] = []
 
     @property
     def steps_left(self) -> int:
@@ -198,23 +198,12 @@ class Trainer:
 
     @property
     def steps_done(self) -> int:
-        """Optimiser steps spent so far."""
         return self._ledger.steps
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """Points of the learning curve: step, mean loss since the point before, learning rate."""
-        return self._ledger.curve
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks of the method for the reader of the result."""
-        return self._ledger.notes
 
     def note(self, text: str) -> None:
         """Keep a remark for the reader of the result, such as a width that the method cannot act on."""
-        if text not in self._ledger.notes:
-            self._ledger.notes.append(text)
+        if text not in self.notes:
+            self.notes.append(text)
 
     def limited(self, steps: int) -> "Trainer":
         """A view that may spend this many of the steps left."""
@@ -268,8 +257,8 @@ class Trainer:
         """Train ``model`` in place with AdamW.
 
         Args:
-            model: the model; left in eval mode, and on the CPU.
-            steps: how many steps; all that are left unless given.
+            model: left in eval mode, and on the CPU.
+            steps: all that are left unless given.
             loss: replaces the task's loss (add a penalty to ``trainer.loss``).
             after_step: called with the number of steps done in this call, after each optimiser step.
             extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
@@ -285,7 +274,7 @@ class Trainer:
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
-        meter = Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
+        meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
         for step in range(1, steps + 1):

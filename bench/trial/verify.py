@@ -1,8 +1,6 @@
 """The audit: what a finished model is and does, measured by a process that has not trained it, from the files alone.
 
-The process that trains says what training cost. Everything else in the record of a trial comes from here: MACs and size
-are counted, dev is scored with the exported file, and the PyTorch module is built again from its recipe. A trial whose
-files contradict what its training process said has failed, with a reason that begins with ``audit:``.
+A trial whose files contradict what its training process said has failed, with a reason that begins with ``audit:``.
 """
 
 import math
@@ -31,13 +29,7 @@ class AuditError(BenchError):
 def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord:
     """Job: complete the record of a trial that has trained: what was delivered, and how good it is on dev.
 
-    Args:
-        spec: of the trial.
-        folder: what ``train`` has left; ``trial.json`` is written there.
-        report: of a job; an audit is too short to say how far it is.
-
-    Returns:
-        The record. One that says that the training failed is returned as it is.
+    A trial that has a record already, as one whose training failed, is left as it is.
 
     Raises:
         BenchError: the training has left nothing, or the machine has failed, such as its disk or its memory.
@@ -49,8 +41,7 @@ def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord
     started = time.process_time()
     record.audit = AuditRecord(passed=False)
     try:
-        if changed := changed_model(folder, record):
-            # damaged by whatever: the next comparison trains it again
+        if changed := changed_model(folder, record):  # by whatever: the next comparison trains it again
             record.status, record.reason, record.retry = "failed", changed, True
         else:
             _measure(spec, folder, record)
@@ -85,7 +76,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     exported = OnnxModel(folder.model_path.read_bytes())
     costs = file_costs(exported, tuple(task.example_input().shape))
     dense_macs = count_macs(task.build_model(), task.example_input())
-    audit_record = _same_model(task, spec.seed, folder, exported, costs)
+    checked = _same_model(task, spec.seed, folder, exported, costs)
     started = time.process_time()
     dev = task.evaluate(Predictor(exported), "dev")
     evaluation_cpu_s = time.process_time() - started
@@ -93,7 +84,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
         raise AuditError(f"evaluate() of task {spec.setting.task} gives no {task.metric.column!r}: {', '.join(dev)}")
     if not all(math.isfinite(value) for value in dev.values()):
         raise AuditError(f"{spec.method} returned a model whose dev scores are not finite numbers")
-    record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, audit_record
+    record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, checked
     record.dense_macs, record.macs_ratio = dense_macs, costs.macs / dense_macs
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes = costs.bops, costs.size_bytes
