@@ -125,7 +125,7 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
 
     folder = comparison_folder(results, task, preset)
     if model is not None:
-        select_comparison(folder, {"model": model})
+        select_comparison(folder, model)
     print_answer(write_report(folder))
 
 

@@ -92,11 +92,6 @@ class TrialRecord:
             return None
         return (self.dev or {})[headline], self.effective_macs_ratio
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has what its status promises: scores and costs where there is a model."""
-        return not self.has_model or None not in (self.dev, self.effective_macs_ratio, self.macs_ratio, self.cpu_s)
-
     def content(self) -> dict[str, Any]:
         """As it stands in its file: without what is not known, but for what has no value in a trial that trained."""
         kept = _VALUELESS if self.train_steps is not None else ()
@@ -170,9 +165,12 @@ class TrialFolder:
         write_json(self.path / (TRAINED if record.status is None else RECORD), record.content())
 
     def record(self) -> TrialRecord | None:
-        """The record of a trial that has come to its end."""
+        """The record of a trial that has come to its end, with scores and costs if it has a model."""
         record = _read(self.record_path, _RECORD_SHAPE)
-        return record if record is not None and record.status is not None and record.is_whole else None
+        if record is None or record.status is None:
+            return None
+        promised = (record.dev, record.effective_macs_ratio, record.macs_ratio, record.cpu_s)
+        return None if record.has_model and None in promised else record
 
     def trained(self) -> TrialRecord | None:
         """What the training process has left for the audit."""

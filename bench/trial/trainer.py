@@ -1,5 +1,6 @@
 """The only training loop. It keeps the account of training steps, and is all that a method sees of the task."""
 
+import copy
 import math
 import os
 import random
@@ -65,11 +66,7 @@ class Meter:
             self.flush()
 
     def flush(self) -> None:
-        """End a point of the curve.
-
-        Raises:
-            MethodError: the mean loss since the point before is not finite.
-        """
+        """End a point of the curve; a mean loss that is not finite is a ``MethodError``."""
         if not self._losses:
             return
         mean = float(torch.stack(self._losses).mean())
@@ -83,9 +80,9 @@ class Meter:
 
 
 def step_macs(model: nn.Module, inputs: Tensor) -> float:
-    """MACs of a training step on these inputs; hooks are not called, and no random numbers are used up.
+    """MACs of a training step on these inputs; NaN if the model runs an operator (of a method) whose cost is unknown.
 
-    NaN where the model runs an operator (in a parametrization of a method) whose cost is unknown.
+    Hooks are not called, and no random numbers are used up.
     """
     kinds = ("_forward_hooks", "_forward_pre_hooks")
     hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
@@ -130,9 +127,9 @@ class Hardware:
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
 
     def make_repeatable(self) -> None:
-        """Make a GPU add up in the same order each time, where PyTorch can; one thread of a CPU does anyway.
+        """Make a GPU add up in the same order each time, for the rest of the process; one thread of a CPU does anyway.
 
-        See https://docs.pytorch.org/docs/stable/notes/randomness.html. It holds for the rest of the process.
+        See https://docs.pytorch.org/docs/stable/notes/randomness.html.
         """
         if torch.device(self.device).type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
@@ -149,12 +146,11 @@ class Trainer:
     Args:
         task: where batches and loss come from.
         plan: batch size and learning rate.
-        steps: optimiser steps that may be spent.
+        steps: that may be spent.
         seed: decides the order of the data.
         dense_macs: compute of the task's dense model, which budgets are fractions of.
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
-        hardware: what training runs on.
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
     Attributes:
@@ -201,23 +197,19 @@ class Trainer:
         return self._ledger.steps
 
     def note(self, text: str) -> None:
-        """Keep a remark for the reader of the result, such as a width that the method cannot act on."""
+        """Keep a remark, such as a width that the method cannot act on."""
         if text not in self.notes:
             self.notes.append(text)
 
     def limited(self, steps: int) -> "Trainer":
-        """A view that may spend this many of the steps left."""
+        """A view that may spend this many of the steps left, and shares all else."""
         self._check(steps)
-        view = object.__new__(Trainer)
-        view.__dict__.update(self.__dict__, _steps_left=steps, _parent=self)
+        view = copy.copy(self)
+        view._steps_left, view._parent = steps, self
         return view
 
     def charge(self) -> None:
-        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step.
-
-        Raises:
-            MethodError: no steps are left.
-        """
+        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step."""
         if not self._ledger.fitting:
             self._spend(1)
             self._ledger.steps += 1

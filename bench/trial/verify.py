@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.export.costs import Costs, file_costs
 from bench.export.model import WEIGHTS, OnnxModel, Predictor, rebuilt_model
 from bench.plugins.task import Progress, Task
-from bench.trial.compress import TrialSpec, of_the_machine, probe_inputs
+from bench.trial.compress import TrialSpec, probe_inputs, require_machine
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.widths.cost import count_macs
 
@@ -48,8 +48,7 @@ def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord
     except AuditError as error:
         record.status, record.reason = "failed", f"audit: {error}"
     except Exception as error:  # a file that a method made may break its reader in any way
-        if of_the_machine(error):
-            raise BenchError(f"{type(error).__name__}: {error}") from error
+        require_machine(error)
         record.status, record.reason = "failed", f"audit: the model cannot be measured: {error}"
     spent = time.process_time() - started
     record.audit.cpu_s = spent - (record.evaluation_cpu_s or 0.0)
@@ -65,11 +64,7 @@ def changed_model(folder: TrialFolder, record: TrialRecord) -> str:
 
 
 def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
-    """Enter into the record what the model costs, how good it is, and whether it is within its budget.
-
-    Raises:
-        AuditError: see ``_same_model``; or there are files that nobody asked for, or scores that are not finite.
-    """
+    """Enter into the record what the model costs, how good it is, and whether it is within its budget."""
     if strange := folder.strange_files():
         raise AuditError(f"the training process left files that are not its to write: {', '.join(strange)}")
     task = spec.setting.build_task()
@@ -95,11 +90,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
 
 
 def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel, costs: Costs) -> AuditRecord:
-    """Compare what the trained model computed, what the file computes, and what the module built again computes.
-
-    Raises:
-        AuditError: they differ, or the file holds more than the weights that were said to be the model.
-    """
+    """Compare what the trained model computed, what the file computes, and what the module built again computes."""
     inputs, trained = probe_inputs(task, seed), load_file(folder.outputs_path)["outputs"]
     if not torch.isfinite(trained).all():
         raise AuditError("the trained model computes outputs that are NaN or infinite")
