@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -127,8 +127,7 @@ def _require_room(results: Path) -> None:
         raise BenchError(
             f"cannot write to the results folder {results}: {error.strerror}; choose another with --results"
         ) from error
-    free = shutil.disk_usage(results).free
-    if free < ENOUGH_BYTES:
+    if (free := shutil.disk_usage(results).free) < ENOUGH_BYTES:
         raise BenchError(
             f"the results folder {results} has {free / 1e6:,.0f} MB left, {ENOUGH_BYTES / 1e6:,.0f} MB are needed; "
             "make room or choose another with --results"
@@ -160,26 +159,23 @@ def print_answer(data: ReportData) -> None:
     """Print the table, the answer, why trials failed, and where the report is."""
     console, folder = _console(), data.points.folder
     console.print(render_terminal(result_sections(data, console.width)), highlight=False)
-    for name in ("report.html", "points.csv"):
-        console.print(Text(f"{Path(name).stem}: {folder / name}"), soft_wrap=True)
+    for path in (folder / "report.html", folder / "points.csv"):
+        console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
 
 
 def _supervise(request: Request, console: Console) -> ReportData:
     screen = Screen(console, load_task(request.task).metric)
     executor = _executor(request, screen)
-    try:
-        with screen:
-            comparison = Comparison(request, executor, screen)
-            comparison.prepare()
-            comparison.search()
-            comparison.finish()
-            comparison.write_index()
-            comparison.sync()
-            data = write_report(request.folder)
-            comparison.sync_report(data.points)  # after the trials: it names their runs
-        return data
-    finally:
-        executor.close()
+    with closing(executor), screen:
+        comparison = Comparison(request, executor, screen)
+        comparison.prepare()
+        comparison.search()
+        comparison.finish()
+        comparison.write_index()
+        comparison.sync()
+        data = write_report(request.folder)
+        comparison.sync_report(data.points)  # after the trials: it names their runs
+    return data
 
 
 def _executor(request: Request, screen: Screen) -> Executor:

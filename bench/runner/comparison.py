@@ -55,21 +55,15 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Where the comparison keeps its files."""
         return self.results / self.task / self.preset
 
 
 def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
-    """Find out whether the model of a task can be made as small as the budgets ask for.
-
-    Raises:
-        BenchError: it cannot; the message says how small it can be made.
-    """
+    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``."""
     if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
         return
     smallest = _smallest_budget(setting)
-    beyond = ", ".join(f"{budget:g}" for budget in budgets if budget < smallest)
-    if beyond:
+    if beyond := ", ".join(f"{budget:g}" for budget in budgets if budget < smallest):
         raise BenchError(
             f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
             f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
@@ -171,20 +165,20 @@ class Comparison:
         self._refuse_changed_models()
         folders = [self._files(trial) for trial in self._frozen() if trial.has_model]
         unread = [folder for folder in folders if folder.eval_scores() is None]
-        self.screen.phase("reading eval", len(unread))
-        for folder in unread:
-            self.executor.submit(Job(folder.path.name, "eval", evaluate_model, (self.setting, folder), timed=False))
+        evals = [Job(f.path.name, "eval", evaluate_model, (self.setting, f), timed=False) for f in unread]
+        self._run_phase("reading eval", evals)
+        if untimed := [folder for folder in folders if folder.latencies() is None]:
+            timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
+            self._run_phase("measuring latency, alone on the machine", [timing])
+        self._refuse_changed_models()
+
+    def _run_phase(self, name: str, jobs: Sequence[Job]) -> None:
+        self.screen.phase(name, len(jobs))
+        for job in jobs:
+            self.executor.submit(job)
         while not self.executor.idle:
             _require(*self.executor.next_finished())
             self.screen.advance()
-        untimed = [folder for folder in folders if folder.latencies() is None]
-        if untimed:
-            self.screen.phase("measuring latency, alone on the machine", 1)
-            timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
-            self.executor.submit(timing)
-            _require(*self.executor.next_finished())
-            self.screen.advance()
-        self._refuse_changed_models()
 
     def write_index(self) -> None:
         """Write which trials belong to the comparison, as far as they have finished."""
@@ -283,7 +277,7 @@ class Comparison:
                 trial.record = self._failed(trial, reason)
 
     def _failed(self, trial: PlannedTrial, reason: str) -> TrialRecord:
-        """Keep on disk that a trial has failed, for a reason that may be gone the next time."""
+        """Keep on disk that a trial has failed for a reason that may be gone the next time."""
         record = TrialRecord("failed", reason, retry=True)
         with suppress(OSError):
             self._files(trial).write(record)

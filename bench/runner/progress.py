@@ -87,7 +87,6 @@ class Screen:
         self._said = self.clock()
 
     def expect(self, trials: int) -> None:
-        """So many more trials are to come."""
         if self._phase == "trials":
             self._total += trials
             self._show_count()
@@ -95,7 +94,6 @@ class Screen:
             self.phase("trials", trials)
 
     def phase(self, name: str, items: int) -> None:
-        """A new phase begins, of so many items."""
         self._phase, self._done, self._total = name, 0, items
         self._progress.reset(self._overall, description=f"[bold]{name}", visible=True)
         self._show_count()
@@ -104,7 +102,6 @@ class Screen:
             self._begun[""] = (self.clock(), 0.0)
 
     def advance(self) -> None:
-        """One item of the phase is done."""
         self._done += 1
         self._show_count()
         if self._phase != "trials" and self._done < self._total:
@@ -115,28 +112,26 @@ class Screen:
         self._progress.update(self._overall, completed=self._done, total=self._total, count=count)
 
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        """A job is this far."""
-        if job.key not in self._jobs:
-            self._jobs[job.key] = self._progress.add_task(f"  {escape(job.label)}", total=1.0, note=note, count="")
-        self._progress.update(self._jobs[job.key], completed=fraction, note=note)
+        self._show(job.key, f"  {escape(job.label)}", fraction, note)
         self._say_how_far(job.key, job.label, fraction, SILENCE_S)
 
     def job_ended(self, job: Job) -> None:
-        """A job is no longer running."""
         self._end(job.key)
 
     def preparing(self, fraction: float, note: str) -> None:
-        """The data is made this far."""
-        if "data" not in self._jobs:
-            self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note, count="")
-            if not self.console.is_terminal:
-                self.say(f"{note} …")
-        self._progress.update(self._jobs["data"], completed=round(100 * fraction), note=note)
+        """The data is made to this fraction."""
+        if "data" not in self._jobs and not self.console.is_terminal:
+            self.say(f"{note} …")
+        self._show("data", "[bold]data", fraction, note)
         self._say_how_far("data", note, fraction, PAUSE_S)
 
     def prepared(self) -> None:
-        """The data is there."""
         self._end("data")
+
+    def _show(self, key: str, description: str, fraction: float, note: str) -> None:
+        if key not in self._jobs:
+            self._jobs[key] = self._progress.add_task(description, total=1.0, note=note, count="")
+        self._progress.update(self._jobs[key], completed=fraction, note=note)
 
     def _end(self, key: str) -> None:
         if key in self._jobs:
@@ -144,7 +139,6 @@ class Screen:
         self._begun.pop(key, None)
 
     def trial_finished(self, label: str, record: TrialRecord) -> None:
-        """Show the result of a trial."""
         self.advance()
         self._said = self.clock()
         objectives = record.objectives(self.metric.column)

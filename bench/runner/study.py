@@ -148,7 +148,6 @@ class MethodStudy:
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has been told."""
         return len(self._outcomes) == self.trials
 
     def proposals(self) -> list[Proposal]:
@@ -180,9 +179,8 @@ class MethodStudy:
         if number in self._known:
             return Proposal(number, self._known[number])
         # each trial has its own sampler, so that what it draws does not depend on what this process drew before
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=self._seed + 1000 * number, multivariate=True, constant_liar=True
-        )
+        seed = self._seed + 1000 * number
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # budgets that the user chose may lie outside the range of the search
             trial = self._study.ask(fixed_distributions=self.space)
@@ -215,7 +213,6 @@ class PlannedTrial:
 
     @property
     def label(self) -> str:
-        """Its name in messages."""
         asked = "" if self.asked_compute is None else f" at {self.asked_compute:.3g}"
         return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
 

@@ -34,7 +34,6 @@ class _Watch:
     roots: tuple[str, ...] = ()
 
     def seen(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Called by the interpreter before what the event names happens."""
         if not self.roots or self.reading:
             return
         if event in _STARTING:
@@ -92,7 +91,7 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
     """While this lasts, dev and eval are out of reach, and every gradient outside ``Trainer.fit`` costs a step.
 
     Args:
-        task: of the trial; only its train split can be drawn from.
+        task: only its train split can be drawn from.
         trainer: charged with the gradients that the method computes on its own.
         roots: folders that are read for training batches alone: caches, results, the user's corpora.
 

@@ -80,7 +80,6 @@ class TrialRecord:
 
     @property
     def effective_macs_ratio(self) -> float | None:
-        """Non-zero MACs as a share of the dense model's."""
         return self.effective_macs / self.dense_macs if self.effective_macs is not None and self.dense_macs else None
 
     def objectives(self, headline: str) -> tuple[float, float] | None:
@@ -238,7 +237,7 @@ class TrialFolder:
         return items if shapes == {(len(items.scores),)} else None
 
     def write_item_scores(self, items: ItemScores) -> None:
-        """Scores that are single precision by nature, as networks give them, are kept so: half the bytes."""
+        """Scores in single precision by nature, as networks give them, are kept so: half the bytes."""
         single = items.scores.astype(np.float32)
         arrays = {"scores": single if np.array_equal(single, items.scores) else items.scores, "units": items.units}
         if items.labels is not None:
@@ -262,7 +261,6 @@ class TrialFolder:
         write_json(self.path / TRACKED, note)
 
     def write_traceback(self, trace: str) -> Path:
-        """Keep the traceback of an unexpected error; its path."""
         write_whole(self.path / TRACEBACK, trace)
         return self.path / TRACEBACK
 

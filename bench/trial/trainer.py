@@ -122,7 +122,6 @@ class Hardware:
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 trains with automatic mixed precision
 
     def autocast(self) -> torch.autocast:
-        """The context that a loss is computed in."""
         device = torch.device(self.device).type
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
 
@@ -184,7 +183,6 @@ class Trainer:
 
     @property
     def steps_left(self) -> int:
-        """Optimiser steps that may still be spent."""
         return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
 
     @property
@@ -233,7 +231,7 @@ class Trainer:
         return count_macs(model, self._task.example_input()) / self._dense_macs
 
     def export(self, model: nn.Module) -> OnnxModel:
-        """The model as an ONNX file, for methods that work on the deployment format."""
+        """The model as an ONNX file, for methods that work on one."""
         return export_onnx(model, self._task.example_input())
 
     def fit(

@@ -105,8 +105,7 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel,
             f"the exported file holds {costs.params:,} weights, the model's parameters and buffers are {stored:,}: "
             f"{costs.params - stored:,} are hidden"
         )
-    module = rebuilt_model(task, folder.path)
-    if module is not None:
+    if (module := rebuilt_model(task, folder.path)) is not None:
         with torch.no_grad():
             difference = max(difference, _difference(trained, module(inputs)))
         if difference > TOLERANCE:
