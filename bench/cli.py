@@ -89,14 +89,15 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     waiting = sys.stderr.isatty()
     if waiting:
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
-    from bench.runner import command, request
+    from bench.runner import command
+    from bench.runner.comparison import Request
     from bench.trial.trainer import Hardware
 
     if waiting:  # the next message begins on an empty line
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
     command.run(
-        request.Request(
+        Request(
             task,
             preset,
             _list(methods),
@@ -109,7 +110,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             fields=_fields(set_ or [], data, model),
             width_multiple=width_multiple,
             width_groups=_list(widths),
-            hardware=Hardware(request.present_device(device), precision),
+            hardware=Hardware(command.present_device(device), precision),
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address, cpus, gpus),
         )
@@ -125,7 +126,7 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
 
     folder = comparison_folder(results, task, preset)
     if model is not None:
-        select_comparison(folder, {"model": model})
+        select_comparison(folder, model)
     print_answer(write_report(folder))
 
 
@@ -150,7 +151,7 @@ def ui(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store.", envvar="MLFLOW_TRACKING_URI")] = None,
 ) -> None:
     """Open the MLflow UI on the results, on this machine only."""
-    from bench.ui import serve
+    from bench.tracking.view import serve
 
     serve(results, port, tracking_uri)
 

@@ -16,7 +16,7 @@ from bench import Batch, Method, Progress, Split, Trainer
 from bench.check import ContractError, Probe, check_method, check_plugin, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
-from bench.runner.request import CHAINS
+from bench.runner.command import CHAINS
 from tests.conftest import SmokeRun
 
 

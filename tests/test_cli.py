@@ -10,7 +10,7 @@ import pytest
 
 from bench import cli
 from bench.execution.executor import Cluster
-from bench.runner.request import Request
+from bench.runner.comparison import Request
 from bench.trial.trainer import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 
@@ -91,7 +91,7 @@ def test_full_disk_is_said_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a mock: no disk here can be filled on purpose
-    monkeypatch.setattr("bench.runner.request.shutil.disk_usage", lambda path: _Usage(1000))
+    monkeypatch.setattr("bench.runner.command.shutil.disk_usage", lambda path: _Usage(1000))
     said = complaint(capsys, monkeypatch, "run", "antispoof", "--results", tmp_path)
     assert "0 MB left" in said
 

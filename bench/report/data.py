@@ -15,7 +15,7 @@ from bench.results.points import Points
 from bench.results.selection import chosen_points
 from bench.stats.estimates import Sign, sign_of
 from bench.stats.fronts import AttainmentBand, Reference, reference_for
-from bench.tracking.trials import run_address
+from bench.tracking.view import run_address
 from bench.trial.record import EVAL, MODEL, RECORD, TrialFolder
 
 MOST_LISTED = 1000  # trained models; all of them are in points.csv

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it imports PyTorch, which a report does without
 
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
-Role = Literal["search", "repeat"]
+Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen one with another seed
 
 #: columns of points.csv apart from the two of the task's metric, which follow ``status``
 COLUMNS = (
@@ -37,38 +37,24 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Points:
-    """The points of one comparison.
+    """The points of one comparison."""
 
-    Attributes:
-        folder: ``results/<task>/<preset>``.
-        table: one row for every trained model, in the columns of ``points.csv``.
-        metric: the task's metric.
-        work_unit: what MACs and latency are quoted for.
-        index: what ``write_index`` has written.
-        eval_scores: headline and breakdowns on eval, by key of the trial, in the unit of the metric.
-        dev_scores: likewise on dev.
-        checkpoints: dev score of the shared dense model, by seed.
-        notes: remarks of methods beside their results, by method, each once.
-    """
-
-    folder: Path
-    table: pd.DataFrame
+    folder: Path  # ``results/<task>/<preset>``
+    table: pd.DataFrame  # one row for every trained model, in the columns of ``points.csv``
     metric: Metric
-    work_unit: str
-    index: dict[str, Any]
-    eval_scores: dict[str, Scores]
-    dev_scores: dict[str, Scores]
-    checkpoints: dict[int, float]
-    notes: dict[str, list[str]]
+    work_unit: str  # what MACs and latency are quoted for
+    index: dict[str, Any]  # what ``write_index`` has written
+    eval_scores: dict[str, Scores]  # headline and breakdowns on eval, by key of the trial, in the unit of the metric
+    dev_scores: dict[str, Scores]  # likewise on dev
+    checkpoints: dict[int, float]  # dev score of the shared dense model, by seed
+    notes: dict[str, list[str]]  # remarks of methods beside their results, by method, each once
 
     @property
     def dev_column(self) -> str:
-        """The column of the dev score."""
         return f"dev_{self.metric.column}"
 
     @property
     def eval_column(self) -> str:
-        """The column of the eval score."""
         return f"eval_{self.metric.column}"
 
 
@@ -88,25 +74,15 @@ def comparison_folder(results: Path, task: str, preset: str) -> Path:
 
 @dataclass(frozen=True)
 class TrialEntry:
-    """A finished trial in the index of a comparison.
+    """A finished trial in the index of a comparison."""
 
-    Attributes:
-        key: names its folder.
-        trial: its number in the study of the method; repeats have the number of the trial that they repeat.
-        seed: of the training.
-        role: ``search`` for a trial of the study, ``repeat`` for a chosen one with another seed.
-        budget: share of the dense compute that was asked for; None if the method takes no budget.
-        settings: of the method, as searched.
-        chosen: whether it is read on eval.
-    """
-
-    key: str
-    trial: int
+    key: str  # names its folder
+    trial: int  # its number in the study of the method; repeats have the number of the trial that they repeat
     seed: int
     role: Role
-    budget: float | None
-    settings: dict[str, Any]
-    chosen: bool
+    budget: float | None  # share of the dense compute that was asked for; None if the method takes no budget
+    settings: dict[str, Any]  # of the method, as searched
+    chosen: bool  # whether it is read on eval
 
 
 @dataclass(frozen=True)
@@ -134,19 +110,15 @@ def write_index(
     ``comparison.json`` is the latest.
 
     Args:
-        folder: of the comparison.
-        setting: what all its trials have in common.
         methods: by their method specs.
         best_possible: shares of the dense compute and the best score that any model can have there; those of earlier
             trials stay.
         budgets: shares of the dense compute.
         seeds: trainings of every chosen point.
-        provenance: versions, machine, commit, command and ``date``.
     """
     task = load_task(setting.task)
-    identity = content_key(
-        {**setting.made_from, "multiple": setting.width_multiple, "width_groups": setting.width_groups}
-    )
+    widths = {"multiple": setting.width_multiple, "width_groups": setting.width_groups}
+    identity = content_key({**setting.made_from, **widths})
     kept = folder / COMPARISONS / f"{identity}.json"
     before = read_json(kept) or {}
     index = {
@@ -168,23 +140,21 @@ def write_index(
     write_json(folder / INDEX, index)
 
 
-def select_comparison(folder: Path, fields: Mapping[str, str]) -> None:
-    """Make the latest comparison with these fields of the task (such as its model) the one that is read.
+def select_comparison(folder: Path, model: str) -> None:
+    """Make the latest comparison with this model of the task the one that is read.
 
     Raises:
         BenchError: there is none; the message says which there are.
     """
     found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_json(path))]
-    chosen = [index for index in found if fields.items() <= index["setting"]["fields"].items()]
-    if not chosen:
-        asked = ", ".join(f"{name} {value}" for name, value in fields.items())
-        known = "; ".join(
-            ", ".join(f"{name} {index['setting']['fields'].get(name)}" for name in fields) for index in found
-        )
-        raise BenchError(f"no results with {asked} in {folder}; there are: {known or 'none'}")
+    models = [index["setting"]["fields"].get("model") for index in found]
+    if model not in models:
+        known = "; ".join(f"model {name}" for name in models)
+        raise BenchError(f"no results with model {model} in {folder}; there are: {known or 'none'}")
     # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
-    dates = [str(index.get("provenance", {}).get("date", "")) for index in chosen]
-    write_json(folder / INDEX, max(zip(dates, range(len(chosen)), chosen, strict=True))[2])
+    dates = [str(index.get("provenance", {}).get("date", "")) for index in found]
+    latest = max((date, number) for number, date in enumerate(dates) if models[number] == model)[1]
+    write_json(folder / INDEX, found[latest])
 
 
 def load_points(folder: Path) -> Points:
@@ -202,44 +172,33 @@ def load_points(folder: Path) -> Points:
     notes: dict[str, list[str]] = {}
     for method, entry in index["methods"].items():
         for trial in entry["trials"]:
-            files = TrialFolder.of(folder, trial["key"])
+            key, files = trial["key"], TrialFolder.of(folder, trial["key"])
             record = files.record() or MISSING
-            # a failed trial has no scores, whoever wrote any
-            scores = (files.eval_scores() if record.has_model else None) or {}
-            devs[trial["key"]] = record.dev or {}
-            if scores:
-                evals[trial["key"]] = scores
+            devs[key] = record.dev or {}
+            if record.has_model and (scores := files.eval_scores()):  # a failed trial has none, whoever wrote any
+                evals[key] = scores
             if record.start and metric.column in record.start:
                 checkpoints[trial["seed"]] = record.start[metric.column]
             if record.notes:
                 notes[method] = list(dict.fromkeys([*notes.get(method, []), *record.notes]))
-            measured = {
-                f"dev_{metric.column}": devs[trial["key"]].get(metric.column),
-                f"eval_{metric.column}": scores.get(metric.column),
+            scored = {
+                f"dev_{metric.column}": devs[key].get(metric.column),
+                f"eval_{metric.column}": evals.get(key, {}).get(metric.column),
                 "best_possible": best_possible.get(record.macs_ratio),
             }
-            rows.append(_row(index, method, trial, record, files) | measured)
+            rows.append({**_row(index, method, trial, record, files), **scored})
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
 
 
-#: columns that are fields of the record
-_OF_RECORD = (
-    *("status", "reason", "params", "macs", "effective_macs", "bops", "size_bytes", "macs_ratio", "train_steps"),
-    *("total_steps", "train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s", "cpu_s", "peak_memory_mb"),
-    "effective_macs_ratio",
-)
-
-
 def _row(
     index: dict[str, Any], method: str, trial: dict[str, Any], record: TrialRecord, files: TrialFolder
 ) -> dict[str, Any]:
-    latencies = files.latencies() or {}
     return {
-        **{name: getattr(record, name) for name in _OF_RECORD},
+        **{name: getattr(record, name, None) for name in COLUMNS},
+        **(files.latencies() or {}),
         **{name: trial[name] for name in ("budget", "seed", "trial", "chosen", "key")},
-        **{name: latencies.get(name) for name in COLUMNS if name.startswith("latency_")},
         "task": index["task"],
         "preset": index["preset"],
         "method": method,

@@ -25,8 +25,8 @@ def budget_class(asked: float | None, budgets: Sequence[float]) -> float | None:
         budgets: of the comparison that the trial belongs to.
 
     Returns:
-        The smallest budget that is not below what was asked, 1 above the largest; what asks for more than the dense
-        compute and than any budget stands as it is; None without a budget.
+        The smallest budget that is not below what was asked, 1 above the largest; more than the dense compute and than
+        any budget as it is; None without a budget.
 
     >>> budget_class(0.2, [0.5, 0.25]), budget_class(0.7, [0.5, 0.25]), budget_class(None, [0.5])
     (0.25, 1.0, None)
@@ -45,7 +45,6 @@ def frozen_choices(
         asked: compute that each trial asked for, by trial number.
         errors: dev error of each trial, smaller is better; infinite for one that missed its budget and None for a
             failed one, which are chosen only if there is no other.
-        budgets: the budgets of the comparison.
     """
     classes: dict[float | None, list[int]] = {}
     for number, compute in asked.items():

@@ -1,27 +1,34 @@
 """``bench run``: check the request, run the comparison, show the answer."""
 
+import dataclasses
+import os
+import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
-from bench.plugins.registry import load_task
+from bench.plugins.registry import load_method_spec, load_task, names
+from bench.plugins.task import Task
 from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
 from bench.report.document import render_terminal
-from bench.runner.comparison import Comparison
+from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
-from bench.runner.request import Request, checked
 from bench.storage.files import sole_supervisor
 
+CHAINS = ("magnitude_pruning+quantization",)  # compared by default, beside every single method
+ENOUGH_BYTES = 500_000_000
 WIDTH = 132  # of the output where there is no terminal
 
 
@@ -54,6 +61,79 @@ def stopping_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def checked(request: Request) -> tuple[Request, dict[str, str]]:
+    """The request with its methods named, and why each of the others cannot be loaded.
+
+    Raises:
+        BenchError: a task, preset, field or method that does not exist, data that is missing, or a results folder
+            that cannot be written to.
+    """
+    task = load_task(request.task)
+    shared = {f.name for f in dataclasses.fields(Task)}  # which the preset and the results folder decide
+    known = [f.name for f in dataclasses.fields(task) if f.name not in shared]
+    for name in request.fields:
+        if name not in known:
+            option = f"--{name}" if name in ("data", "model") else f"--set {name}=..."
+            raise BenchError(
+                f"task {request.task} has no field {name!r} that {option} could set{did_you_mean(name, known)}; "
+                f"it has: {', '.join(known)}"
+            )
+    task.at(request.preset, **request.fields).check()
+    methods, broken = _loadable(request.methods)
+    _require_room(request.results)
+    return dataclasses.replace(request, methods=methods), broken
+
+
+def present_device(wanted: str) -> str:
+    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means; ``auto`` is a GPU if there is one.
+
+    Raises:
+        BenchError: it is not there, or is none of these.
+    """
+    found = torch.cuda.device_count()
+    if wanted == "auto":
+        return "cuda" if found else "cpu"
+    kind, _, number = wanted.partition(":")
+    if wanted != "cpu" and (kind != "cuda" or not (number or "0").isdigit()):
+        raise BenchError(f"no device is called {wanted!r}; expected auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= found:
+        raise BenchError(f"device {wanted} is not there: PyTorch sees {found or 'no'} CUDA devices; try --device cpu")
+    return wanted
+
+
+def _loadable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
+    loadable, broken = [], {}
+    for name in wanted or (*names("methods"), *CHAINS):
+        try:
+            load_method_spec(name)
+        except BenchError as error:  # an unfinished file stops the comparison only if it was asked for
+            if wanted:
+                raise
+            broken[name] = str(error)
+        else:
+            loadable.append(name)
+    return tuple(loadable), broken
+
+
+def _require_room(results: Path) -> None:
+    """Make the results folder, and refuse one that cannot be written to or that has too little room."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".probe.{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise BenchError(
+            f"cannot write to the results folder {results}: {error.strerror}; choose another with --results"
+        ) from error
+    if (free := shutil.disk_usage(results).free) < ENOUGH_BYTES:
+        raise BenchError(
+            f"the results folder {results} has {free / 1e6:,.0f} MB left, {ENOUGH_BYTES / 1e6:,.0f} MB are needed; "
+            "make room or choose another with --results"
+        )
+
+
 def run(request: Request) -> None:
     """Run a comparison and print its table, its answer, and where the report is.
 
@@ -79,26 +159,23 @@ def print_answer(data: ReportData) -> None:
     """Print the table, the answer, why trials failed, and where the report is."""
     console, folder = _console(), data.points.folder
     console.print(render_terminal(result_sections(data, console.width)), highlight=False)
-    for name in ("report.html", "points.csv"):
-        console.print(Text(f"{Path(name).stem}: {folder / name}"), soft_wrap=True)
+    for path in (folder / "report.html", folder / "points.csv"):
+        console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
 
 
 def _supervise(request: Request, console: Console) -> ReportData:
     screen = Screen(console, load_task(request.task).metric)
     executor = _executor(request, screen)
-    try:
-        with screen:
-            comparison = Comparison(request, executor, screen)
-            comparison.prepare()
-            comparison.search()
-            comparison.finish()
-            comparison.write_index()
-            comparison.sync()
-            data = write_report(request.folder)
-            comparison.sync_report(data.points)  # after the trials: it names their runs
-        return data
-    finally:
-        executor.close()
+    with closing(executor), screen:
+        comparison = Comparison(request, executor, screen)
+        comparison.prepare()
+        comparison.search()
+        comparison.finish()
+        comparison.write_index()
+        comparison.sync()
+        data = write_report(request.folder)
+        comparison.sync_report(data.points)  # after the trials: it names their runs
+    return data
 
 
 def _executor(request: Request, screen: Screen) -> Executor:

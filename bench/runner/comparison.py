@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,12 @@ from rich.markup import escape
 
 from bench.check import check_repeats, known_to_repeat
 from bench.errors import BenchError
-from bench.execution.executor import Executor, Job, Lost
+from bench.execution.executor import Cluster, Executor, Job, Lost
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points, write_index
 from bench.runner.progress import Pace, Screen
-from bench.runner.request import Request
-from bench.runner.study import MethodStudy
-from bench.runner.trials import PlannedTrial, chosen_trials, method_entry
+from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, method_entry
 from bench.stats.fronts import best_possible_front
 from bench.storage.cache import cached_folder, content_key
 from bench.storage.files import write_json
@@ -27,23 +26,44 @@ from bench.tracking.sync import BackgroundTracker
 from bench.trial.compress import Setting, TrialSpec, train, train_dense
 from bench.trial.evaluate import evaluate_model, time_models
 from bench.trial.record import TrialFolder, TrialRecord
+from bench.trial.trainer import CPU, Hardware
 from bench.trial.verify import audit, changed_model
 from bench.widths.widths import Widths
 
 FOUND = "smallest.json"
 
 
-def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
-    """Find out whether the model of a task can be made as small as the budgets ask for.
+@dataclass(frozen=True)
+class Request:
+    """What is to be compared, and how; None means as the preset has it."""
 
-    Raises:
-        BenchError: it cannot; the message says how small it can be made.
-    """
+    task: str
+    preset: str
+    methods: tuple[str, ...]  # method specs; empty for all methods that can be loaded
+    results: Path  # folder that everything is written to
+    jobs: int  # processes at a time on this machine
+    tracking_uri: str | None = None  # of the MLflow store; None for SQLite in the results
+    budgets: tuple[float, ...] | None = None  # fractions of the dense compute
+    trials: int | None = None
+    seeds: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of the task, as the user chose
+    width_multiple: int = 1
+    width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
+    hardware: Hardware = CPU
+    trial_timeout_s: float | None = None  # after which a trial that still trains is ended; None for never
+    cluster: Cluster | None = None  # of Ray; None for this machine
+
+    @property
+    def folder(self) -> Path:
+        return self.results / self.task / self.preset
+
+
+def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
+    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``."""
     if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
         return
     smallest = _smallest_budget(setting)
-    beyond = ", ".join(f"{budget:g}" for budget in budgets if budget < smallest)
-    if beyond:
+    if beyond := ", ".join(f"{budget:g}" for budget in budgets if budget < smallest):
         raise BenchError(
             f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
             f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
@@ -69,13 +89,7 @@ SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to
 
 
 class Comparison:
-    """Runs what is not there yet, and leaves every finished trial on disk at once.
-
-    Args:
-        request: what to compare.
-        executor: where jobs run.
-        screen: shows how far it is.
-    """
+    """Runs what is not there yet, and leaves every finished trial on disk at once."""
 
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
@@ -113,17 +127,10 @@ class Comparison:
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         check_reach(self.setting, self.method_specs, self.budgets)
         self.screen.prepared()
-        made_from = self.setting.made_from
         for method_spec in self.method_specs:
-            name = content_key(
-                {
-                    **made_from,
-                    "method": method_spec.name,
-                    "budgets": self.budgets,
-                    "space": str(method_spec.space()),
-                    "width_groups": self.setting.width_groups,
-                }
-            )
+            asked = {"budgets": self.budgets, "width_groups": self.setting.width_groups}
+            space = {"method": method_spec.name, "space": str(method_spec.space())}
+            name = content_key({**self.setting.made_from, **asked, **space})
             self._studies[method_spec.name] = MethodStudy(
                 method_spec,
                 directions=(self.task_class.metric.direction, "minimize"),
@@ -158,20 +165,20 @@ class Comparison:
         self._refuse_changed_models()
         folders = [self._files(trial) for trial in self._frozen() if trial.has_model]
         unread = [folder for folder in folders if folder.eval_scores() is None]
-        self.screen.phase("reading eval", len(unread))
-        for folder in unread:
-            self.executor.submit(Job(folder.path.name, "eval", evaluate_model, (self.setting, folder), timed=False))
-        while not self.executor.idle:
-            _value(self.executor.next_finished())
-            self.screen.advance()
-        untimed = [folder for folder in folders if folder.latencies() is None]
-        if untimed:
-            self.screen.phase("measuring latency, alone on the machine", 1)
+        evals = [Job(f.path.name, "eval", evaluate_model, (self.setting, f), timed=False) for f in unread]
+        self._run_phase("reading eval", evals)
+        if untimed := [folder for folder in folders if folder.latencies() is None]:
             timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
-            self.executor.submit(timing)
-            _value(self.executor.next_finished())
-            self.screen.advance()
+            self._run_phase("measuring latency, alone on the machine", [timing])
         self._refuse_changed_models()
+
+    def _run_phase(self, name: str, jobs: Sequence[Job]) -> None:
+        self.screen.phase(name, len(jobs))
+        for job in jobs:
+            self.executor.submit(job)
+        while not self.executor.idle:
+            _require(*self.executor.next_finished())
+            self.screen.advance()
 
     def write_index(self) -> None:
         """Write which trials belong to the comparison, as far as they have finished."""
@@ -225,18 +232,15 @@ class Comparison:
         known = []
         for trial in trials:
             self.trials.append(trial)
-            if (record := self._known_record(trial)) is not None:
+            reason = self._refused.get(trial.method_spec.name)
+            record = self._files(trial).finished() if reason is None else self._failed(trial, reason)
+            if record is not None:
                 known.append((trial, record))
             elif trial.spec.key not in self._under_way:
                 self._under_way.add(trial.spec.key)
                 self._submit(trial)
         for trial, record in known:
             self._record(trial, record)
-
-    def _known_record(self, trial: PlannedTrial) -> TrialRecord | None:
-        if (reason := self._refused.get(trial.method_spec.name)) is not None:
-            return self._failed(trial, reason)
-        return self._files(trial).finished()
 
     def _submit(self, trial: PlannedTrial) -> None:
         """Train in one process, audit in another; what was trained before an interruption need only be audited."""
@@ -251,24 +255,20 @@ class Comparison:
     def _check_methods(self) -> None:
         """Find the methods that give another model each time, while the dense model trains; they are not compared."""
         cache = Path(self.setting.cache)
-        checks = {
-            f"check {method_spec.name}": method_spec
-            for method_spec in self.method_specs
-            if not known_to_repeat(method_spec, cache)
-        }
-        if checks and any(method_spec.stage == "post_hoc" for method_spec in self.method_specs):
+        checks = {f"check {spec.name}": spec for spec in self.method_specs if not known_to_repeat(spec, cache)}
+        if checks and any(spec.stage == "post_hoc" for spec in self.method_specs):
             self._dense(0)
-        for key, method_spec in checks.items():
-            label = f"does {method_spec.name} repeat to the bit?"
-            self.executor.submit(Job(key, label, check_repeats, (method_spec.name, cache)))
+        for key, spec in checks.items():
+            label = f"does {spec.name} repeat to the bit?"
+            self.executor.submit(Job(key, label, check_repeats, (spec.name, cache)))
         while checks:
             job, result = self.executor.next_finished()
             if job.key not in checks:
-                _value((job, result))
+                _require(job, result)
                 continue
-            method_spec = checks.pop(job.key)
+            spec = checks.pop(job.key)
             if isinstance(result, BenchError):  # one that was lost has found out nothing
-                self._refused[method_spec.name] = str(result)
+                self._refused[spec.name] = str(result)
 
     def _refuse_changed_models(self) -> None:
         """A chosen model whose files have changed since its audit has failed, whatever its scores."""
@@ -277,7 +277,7 @@ class Comparison:
                 trial.record = self._failed(trial, reason)
 
     def _failed(self, trial: PlannedTrial, reason: str) -> TrialRecord:
-        """Keep on disk that a trial has failed, for a reason that may be gone the next time."""
+        """Keep on disk that a trial has failed for a reason that may be gone the next time."""
         record = TrialRecord("failed", reason, retry=True)
         with suppress(OSError):
             self._files(trial).write(record)
@@ -296,7 +296,7 @@ class Comparison:
             job, result = self.executor.next_finished()
             trials = [trial for trial in self.trials if trial.spec.key == job.key.split()[-1] and trial.record is None]
             if not trials:
-                _value((job, result))
+                _require(job, result)
                 continue
             if isinstance(result, (BenchError, Lost)):  # the machine failed, not the method: tried again the next time
                 result = self._failed(trials[0], str(result))
@@ -315,12 +315,10 @@ class Comparison:
         trial.record = record
         self.screen.trial_finished(trial.label, record)
         if trial.role == "search":
-            self._studies[trial.method_spec.name].tell(trial.number, trial.objectives(self.task_class.metric))
+            self._studies[trial.method_spec.name].tell(trial.number, record.objectives(self.task_class.metric.column))
 
 
-def _value(finished: tuple[Job, Any]) -> Any:
-    """The result of a job that nothing can do without."""
-    job, result = finished
+def _require(job: Job, result: Any) -> None:
+    """Nothing can be done without the result of this job."""
     if isinstance(result, (BenchError, Lost)):
         raise BenchError(f"{job.label}: {result}")
-    return result

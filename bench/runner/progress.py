@@ -16,15 +16,10 @@ from bench.trial.record import TrialRecord
 
 @dataclass
 class Pace:
-    """Keeps what is done again and again to a share of the time.
+    """Keeps what is done again and again to a share of the time."""
 
-    Attributes:
-        pause_s: seconds between two times, at least.
-        share: of the time, at most, that is spent on it.
-    """
-
-    pause_s: float = 0.0
-    share: float = 0.05
+    pause_s: float = 0.0  # between two times, at least
+    share: float = 0.05  # of the time, at most, that is spent on it
     _next: float = field(init=False)  # on the monotonic clock
 
     def __post_init__(self) -> None:
@@ -32,7 +27,6 @@ class Pace:
 
     @property
     def due(self) -> bool:
-        """Whether it may be done now."""
         return time.monotonic() >= self._next
 
     @contextmanager
@@ -56,7 +50,7 @@ class Screen:
 
     Args:
         console: where to write.
-        metric: the task's metric.
+        metric: of the task.
         clock: the time in seconds.
     """
 
@@ -73,11 +67,11 @@ class Screen:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._overall: TaskID | None = None
+        self._overall = self._progress.add_task("", visible=False, note="", count="")
         self._done = self._total = 0
         self._phase = ""
         self._jobs: dict[str, TaskID] = {}
-        self._begun: dict[str, _Begun] = {}  # of what is under way, where there is no terminal
+        self._begun: dict[str, tuple[float, float]] = {}  # when, and the share done then, where there is no terminal
         self._said = clock()
 
     def __enter__(self) -> "Screen":
@@ -93,115 +87,91 @@ class Screen:
         self._said = self.clock()
 
     def expect(self, trials: int) -> None:
-        """So many more trials are to come."""
-        if self._overall is None:
-            self.phase("trials", trials)
-        else:
+        if self._phase == "trials":
             self._total += trials
             self._show_count()
+        else:
+            self.phase("trials", trials)
 
     def phase(self, name: str, items: int) -> None:
-        """A new phase begins, of so many items."""
-        if self._overall is not None:
-            self._progress.remove_task(self._overall)
-        self._done, self._total = 0, items
-        self._overall = self._progress.add_task(f"[bold]{name}", total=items, note="", count="")
+        self._phase, self._done, self._total = name, 0, items
+        self._progress.reset(self._overall, description=f"[bold]{name}", visible=True)
         self._show_count()
-        self._phase = name
         if items and name != "trials" and not self.console.is_terminal:
             self.say(f"{name} …")
-            self._begun[""] = _Begun(self.clock(), 0.0)
+            self._begun[""] = (self.clock(), 0.0)
 
     def advance(self) -> None:
-        """One item of the phase is done."""
         self._done += 1
         self._show_count()
         if self._phase != "trials" and self._done < self._total:
             self._say_how_far("", self._phase, self._done / self._total, PAUSE_S)
 
     def _show_count(self) -> None:
-        if self._overall is not None:
-            count = f"{self._done}/{self._total}"
-            self._progress.update(self._overall, completed=self._done, total=self._total, count=count)
+        count = f"{self._done}/{self._total}"
+        self._progress.update(self._overall, completed=self._done, total=self._total, count=count)
 
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        """A job is this far."""
-        if job.key not in self._jobs:
-            self._jobs[job.key] = self._progress.add_task(f"  {escape(job.label)}", total=1.0, note=note, count="")
-        self._progress.update(self._jobs[job.key], completed=fraction, note=note)
+        self._show(job.key, f"  {escape(job.label)}", fraction, note)
         self._say_how_far(job.key, job.label, fraction, SILENCE_S)
 
     def job_ended(self, job: Job) -> None:
-        """A job is no longer running."""
-        if job.key in self._jobs:
-            self._progress.remove_task(self._jobs.pop(job.key))
-        self._begun.pop(job.key, None)
+        self._end(job.key)
 
     def preparing(self, fraction: float, note: str) -> None:
-        """The data is made this far."""
-        if "data" not in self._jobs:
-            self._jobs["data"] = self._progress.add_task("[bold]data", total=100, note=note, count="")
-            if not self.console.is_terminal:
-                self.say(f"{note} …")
-        self._progress.update(self._jobs["data"], completed=round(100 * fraction), note=note)
+        """The data is made to this fraction."""
+        if "data" not in self._jobs and not self.console.is_terminal:
+            self.say(f"{note} …")
+        self._show("data", "[bold]data", fraction, note)
         self._say_how_far("data", note, fraction, PAUSE_S)
 
     def prepared(self) -> None:
-        """The data is there."""
-        if "data" in self._jobs:
-            self._progress.remove_task(self._jobs.pop("data"))
-        self._begun.pop("data", None)
+        self._end("data")
+
+    def _show(self, key: str, description: str, fraction: float, note: str) -> None:
+        if key not in self._jobs:
+            self._jobs[key] = self._progress.add_task(description, total=1.0, note=note, count="")
+        self._progress.update(self._jobs[key], completed=fraction, note=note)
+
+    def _end(self, key: str) -> None:
+        if key in self._jobs:
+            self._progress.remove_task(self._jobs.pop(key))
+        self._begun.pop(key, None)
 
     def trial_finished(self, label: str, record: TrialRecord) -> None:
-        """Show the result of a trial."""
         self.advance()
         self._said = self.clock()
+        objectives = record.objectives(self.metric.column)
         if record.status == "failed":
             self.console.print(f"[red]failed[/]  {escape(f'{label}: {record.reason}')}", highlight=False)
-            return
-        if (objectives := record.objectives(self.metric.column)) is None:
+        elif objectives is None:
             self.console.print(f"[dim]does not apply  {escape(f'{label}: {record.reason}')}[/]", highlight=False)
-            return
-        score, compute = objectives
-        note = f"  [red]{escape(record.reason)}[/]" if record.status == "missed" else ""
-        self.console.print(
-            f"{escape(f'{label:<40}')} dev {self.metric.name.upper()} {score:5.1f} {_unit(self.metric)}"
-            f"  compute {compute:.3f}  {record.cpu_s:4.0f} s{note}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        else:
+            name, unit = self.metric.name.upper(), "%" if self.metric.unit == "percent" else self.metric.unit
+            note = f"  [red]{escape(record.reason)}[/]" if record.status == "missed" else ""
+            self.console.print(
+                f"{escape(f'{label:<40}')} dev {name} {objectives[0]:5.1f} {unit}"
+                f"  compute {objectives[1]:.3f}  {record.cpu_s:4.0f} s{note}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _say_how_far(self, key: str, name: str, fraction: float, pause_s: float) -> None:
         """Where there is no terminal: a line with the share done and the time left, if none came for ``pause_s``."""
         if self.console.is_terminal:
             return
         now = self.clock()
-        begun = self._begun.setdefault(key, _Begun(now, fraction))
-        if now - self._said >= pause_s and fraction < 1:
-            left_s = begun.left_s(now, fraction)
-            left = "" if left_s is None else f", about {_duration(left_s)} left"
-            self.say(f"{name}: {100 * fraction:.0f} %{left}")
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """When something began, on the clock of the screen, and which share of it was done then."""
-
-    at_s: float
-    fraction: float
-
-    def left_s(self, now_s: float, fraction: float) -> float | None:
-        """Seconds until all is done if it goes on like this; None while too little has been done to tell."""
-        done = fraction - self.fraction
-        return (now_s - self.at_s) * (1 - fraction) / done if done >= TELLING else None
+        begun, before = self._begun.setdefault(key, (now, fraction))
+        if now - self._said < pause_s or fraction >= 1:
+            return
+        left, done = "", fraction - before
+        if done >= TELLING:
+            left = f", about {_duration((now - begun) * (1 - fraction) / done)} left"
+        self.say(f"{name}: {100 * fraction:.0f} %{left}")
 
 
 def _duration(seconds: float) -> str:
-    """Tens of seconds, minutes, or hours."""
+    """In tens of seconds, minutes, or hours."""
     if seconds < 55:
         return f"{max(1, round(seconds / 10)) * 10} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _unit(metric: Metric) -> str:
-    return "%" if metric.unit == "percent" else metric.unit

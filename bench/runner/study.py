@@ -1,10 +1,12 @@
-"""Which trials to run: one Optuna study for each method, in a journal that is repaired when it is opened."""
+"""Which trials to run, by one Optuna study for each method; what is planned, and what of it is read on eval."""
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,12 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from bench.plugins.method import MethodSpec, Tunable
+from bench.plugins.task import Metric
+from bench.results.points import MethodEntry, Role, TrialEntry
+from bench.results.selection import frozen_choices
 from bench.storage.files import write_whole
+from bench.trial.compress import TrialSpec
+from bench.trial.record import TrialRecord
 
 Direction = Literal["minimize", "maximize"]
 
@@ -62,8 +69,8 @@ class _NoLock(JournalFileOpenLock):
 def _mend(journal: Path) -> None:
     """Cut a journal off before the first line that cannot be read, as a power cut or a full disk may leave one.
 
-    What is cut off is proposed again, exactly as before, and finished trials are known by their files: nothing is
-    trained again. If more than the last line is cut off, the damaged file is kept beside the journal.
+    What is cut off is proposed again, exactly as before, and finished trials are known by their files. If it is more
+    than the last line, the damaged file is kept beside the journal.
     """
     lines = journal.read_bytes().splitlines(keepends=True)
     whole = next((count for count, line in enumerate(lines) if not _readable(line)), len(lines))
@@ -107,10 +114,10 @@ class MethodStudy:
         method_spec: the method.
         directions: whether each of the two objectives is to be low or high.
         budgets: fractions of the dense compute to begin with.
-        trials: number of trials of a method that takes a budget. Those beyond one for each budget tune it; every other
-            method has as many beyond its first.
+        trials: of a method that takes a budget; those beyond one for each budget tune it, and every other method has
+            as many beyond its first.
         journal: file of the study.
-        seed: seed of the sampler.
+        seed: of the sampler.
     """
 
     def __init__(
@@ -141,7 +148,6 @@ class MethodStudy:
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has been told."""
         return len(self._outcomes) == self.trials
 
     def proposals(self) -> list[Proposal]:
@@ -173,9 +179,8 @@ class MethodStudy:
         if number in self._known:
             return Proposal(number, self._known[number])
         # each trial has its own sampler, so that what it draws does not depend on what this process drew before
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=self._seed + 1000 * number, multivariate=True, constant_liar=True
-        )
+        seed = self._seed + 1000 * number
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # budgets that the user chose may lie outside the range of the search
             trial = self._study.ask(fixed_distributions=self.space)
@@ -189,3 +194,60 @@ def _distribution(tunable: Tunable) -> BaseDistribution:
     if isinstance(tunable.low, int) and isinstance(tunable.high, int):
         return IntDistribution(tunable.low, tunable.high, log=tunable.log)
     return FloatDistribution(tunable.low, tunable.high, log=tunable.log)
+
+
+@dataclass
+class PlannedTrial:
+    """A trial of a comparison."""
+
+    method_spec: MethodSpec
+    number: int  # in the study of the method; repeats with other seeds have the number of their trial
+    spec: TrialSpec
+    role: Role
+    record: TrialRecord | None = None  # what came of it, once it has finished
+
+    @cached_property
+    def asked_compute(self) -> float | None:
+        """The share of the dense compute that was asked for."""
+        return self.method_spec.build(self.spec.settings).asked_compute
+
+    @property
+    def label(self) -> str:
+        asked = "" if self.asked_compute is None else f" at {self.asked_compute:.3g}"
+        return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
+
+    @property
+    def has_model(self) -> bool:
+        return self.record is not None and self.record.has_model
+
+    def error(self, metric: Metric) -> float | None:
+        """What it is chosen by, small is good: its dev error, infinite for a missed budget; None without a model."""
+        if self.record is None or (objectives := self.record.objectives(metric.column)) is None:
+            return None
+        sign = 1 if metric.direction == "minimize" else -1
+        return math.inf if self.record.status == "missed" else sign * objectives[0]
+
+
+def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
+    """The best trial on dev of every method and budget, of those of the search."""
+    chosen = []
+    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
+        own = {t.number: t for t in trials if t.method_spec.name == name and t.role == "search"}
+        errors = {number: trial.error(metric) for number, trial in own.items()}
+        asked = {number: trial.asked_compute for number, trial in own.items()}
+        chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
+    return chosen
+
+
+def method_entry(
+    method_spec: MethodSpec, trials: Sequence[PlannedTrial], frozen: Sequence[PlannedTrial]
+) -> MethodEntry:
+    """How the index names a method, with those of all ``trials`` that are its and have finished, ``frozen`` chosen."""
+    chosen = {id(trial) for trial in frozen}
+    entries = []
+    for trial in trials:
+        if trial.method_spec is method_spec and trial.record is not None:
+            spec, asked = trial.spec, trial.asked_compute
+            settings, is_chosen = dict(spec.settings), id(trial) in chosen
+            entries.append(TrialEntry(spec.key, trial.number, spec.seed, trial.role, asked, settings, is_chosen))
+    return MethodEntry(method_spec.stage, method_spec.control, entries)

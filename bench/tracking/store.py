@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +31,6 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 #: what MLflow may raise when the store is gone or refuses
 TROUBLE = (MlflowException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError)
 BATCH = 1000  # metrics that MLflow takes at once
-
-
-def default_uri(results: Path) -> str:
-    """A SQLite database in the results folder."""
-    return f"sqlite:///{(results / 'mlflow.db').resolve()}"
-
-
-@dataclass(frozen=True)
-class KnownRun:
-    """A run in the store.
-
-    Attributes:
-        deleted: whether somebody has deleted it in the UI.
-        tags: by name.
-    """
-
-    deleted: bool
-    tags: Mapping[str, str]
 
 
 class Tracker:
@@ -87,12 +68,10 @@ class Tracker:
         try:
             yield
         except TROUBLE as error:
-            raise self._trouble(error) from None  # the cause may quote the password
-
-    def _trouble(self, error: Exception) -> BenchError:
-        hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
-        said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
-        return BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}")
+            hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
+            said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
+            # the cause may quote the password
+            raise BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}") from None
 
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Set those tags of the experiment that it does not have."""
@@ -101,20 +80,20 @@ class Tracker:
                 self._client.set_experiment_tag(self.experiment_id, name, value)
                 self._tags[name] = value
 
-    def search(self, condition: str) -> dict[str, KnownRun]:
+    def search(self, condition: str) -> dict[str, Run]:
         """The runs of the experiment that meet a condition in MLflow's language and were not deleted, by id."""
-        found: dict[str, KnownRun] = {}
+        found: dict[str, Run] = {}
         token = None
         while token != "":
             page = self._client.search_runs([self.experiment_id], condition, max_results=1000, page_token=token)
-            found |= {str(run.info.run_id): _known(run) for run in page}
+            found |= {str(run.info.run_id): run for run in page}
             token = page.token or ""
         return found
 
-    def find(self, run_id: str) -> KnownRun | None:
+    def find(self, run_id: str) -> Run | None:
         """A run, unless the store does not have it."""
         try:
-            return _known(self._client.get_run(run_id))
+            return self._client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -127,10 +106,10 @@ class Tracker:
         return str(run.info.run_id)
 
     def curve(self, run_id: str, points: Iterable[Mapping[str, float]]) -> None:
-        """Log curves: each point has a ``step``, and a value for every curve."""
+        """Log a learning curve: each point has a ``step``, and a value for every ``train_*`` metric."""
         start = self._client.get_run(run_id).info.start_time
         values = [
-            Metric(name, value, start, int(point["step"]))
+            Metric(f"train_{name}", value, start, int(point["step"]))
             for point in points
             for name, value in point.items()
             if name != "step"
@@ -159,10 +138,6 @@ class Tracker:
     def end(self, run_id: str, status: str, ended_at: float | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``, at this time (unix s; None for now)."""
         self._client.set_terminated(run_id, status, None if ended_at is None else int(1000 * ended_at))
-
-
-def _known(run: Run) -> KnownRun:
-    return KnownRun(run.info.lifecycle_stage == "deleted", run.data.tags)
 
 
 def _connect(uri: str) -> None:

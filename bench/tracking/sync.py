@@ -3,7 +3,6 @@
 MLflow, which takes seconds to import, is imported in the thread of ``BackgroundTracker`` alone.
 """
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -12,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.results.points import Points, load_points
-from bench.tracking.trials import TrialRun, experiment_tags, origin, trial_runs
+from bench.storage.cache import content_key
+from bench.storage.files import file_digest
+from bench.tracking.view import TrialRun, default_uri, experiment_tags, origin, trial_runs
+from bench.trial.record import MISSING
 
 if TYPE_CHECKING:
     from bench.tracking.store import Tracker
@@ -43,7 +45,8 @@ def sync(tracker: "Tracker", points: Points) -> None:
 def _left_running(tracker: "Tracker", points: Points) -> dict[str, str]:
     """The runs of this results folder that were never ended, by key of their trial."""
     running = tracker.search("attributes.status = 'RUNNING' and tags.kind = 'trial'")
-    return {run.tags["key"]: run_id for run_id, run in running.items() if run.tags.get("results") == origin(points)}
+    tags = {run_id: run.data.tags for run_id, run in running.items()}
+    return {own["key"]: run_id for run_id, own in tags.items() if own.get("results") == origin(points)}
 
 
 def _sync_trial(tracker: "Tracker", trial: TrialRun, running: str | None) -> None:
@@ -54,20 +57,20 @@ def _sync_trial(tracker: "Tracker", trial: TrialRun, running: str | None) -> Non
     there = tracker.find(note["run_id"]) if note.get("store") == tracker.name else None
     if there is None:
         note = {}
-    elif there.deleted:
+    elif there.info.lifecycle_stage == "deleted":
         return  # somebody threw it away
     run_id = running or note.get("run_id")
     whole = running is not None or note.get("status") != trial.tags["status"]
-    started_at, ended_at = trial.times()
-    run_id = run_id or tracker.start(trial.name, trial.tags, started_at)
+    record = trial.folder.record() or MISSING
+    run_id = run_id or tracker.start(trial.name, trial.tags, record.started_at)
     tracker.describe(run_id, tags=trial.tags, metrics=trial.metrics, params=trial.params)
     if whole:
-        tracker.curve(run_id, trial.curve())
-        tracker.upload(run_id, trial.files)
+        tracker.curve(run_id, record.curve or [])
+        tracker.upload(run_id, (trial.folder.record_path, trial.folder.model_path))
     said = {"run_id": run_id, "status": trial.tags["status"], "digest": trial.digest}
     trial.folder.write_mlflow_note({**place, **said})
     if whole:  # after the note: a run that is left running is looked for, one that was ended is not
-        tracker.end(run_id, "FAILED" if trial.failed else "FINISHED", ended_at)
+        tracker.end(run_id, "FAILED" if trial.tags["status"] == "failed" else "FINISHED", record.ended_at)
 
 
 def sync_report(tracker: "Tracker", points: Points) -> None:
@@ -81,24 +84,17 @@ def sync_report(tracker: "Tracker", points: Points) -> None:
         **{"kind": "report", "results": origin(points), "comparison": str(points.index["identity"])},
         **{name: str(points.index[name]) for name in ("task", "preset")},
     }
-    digest = _files_digest(files)
+    digest = content_key({path.name: file_digest(path) for path in files})
     with tracker.naming_trouble():
         reports = tracker.search("tags.kind = 'report'")
-        run_id = next((run_id for run_id, run in reports.items() if named.items() <= run.tags.items()), None)
-        if run_id is not None and reports[run_id].tags.get("digest") == digest:
+        run_id = next((run_id for run_id, run in reports.items() if named.items() <= run.data.tags.items()), None)
+        if run_id is not None and reports[run_id].data.tags.get("digest") == digest:
             return
         run_id = run_id or tracker.start("report", named, None)
         tracker.upload(run_id, files)
         tracker.end(run_id, "FINISHED")
         # last: where it is missing, all of this is done again
         tracker.describe(run_id, tags={"digest": digest}, metrics={}, params={})
-
-
-def _files_digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 class BackgroundTracker:
@@ -108,8 +104,8 @@ class BackgroundTracker:
 
     Args:
         results: the folder of all results.
-        task: of the comparison.
-        preset: of the comparison; both name the experiment.
+        task: of the comparison; with the preset it names the experiment.
+        preset: of the comparison.
         uri: of the tracking store; None for a database in the results folder.
     """
 
@@ -144,6 +140,6 @@ class BackgroundTracker:
 
 
 def _open_tracker(results: Path, experiment: str, uri: str | None) -> "Tracker":
-    from bench.tracking.store import Tracker, default_uri
+    from bench.tracking.store import Tracker
 
     return Tracker(uri or default_uri(results), experiment, results / "mlartifacts")

@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,26 +30,15 @@ from bench.widths.cost import count_macs
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a comparison have in common.
-
-    Attributes:
-        task: name of the task.
-        preset: name of its preset.
-        fields: fields of the task that the user chose.
-        cache: folder of prepared data and dense models.
-        data_digest: digest of the prepared data, from ``Task.prepare``.
-        width_multiple: widths are multiples of this.
-        width_groups: beginnings of the names of the width groups that methods may change; empty for all.
-        hardware: what training runs on.
-    """
+    """What all trials of a comparison have in common."""
 
     task: str
     preset: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    cache: str = "results/cache"
-    data_digest: str = ""
-    width_multiple: int = 1
-    width_groups: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)  # of the task, as the user chose
+    cache: str = "results/cache"  # folder of prepared data and dense models
+    data_digest: str = ""  # of the prepared data, from ``Task.prepare``
+    width_multiple: int = 1  # of which all widths are multiples
+    width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
 
     def build_task(self) -> Task:
@@ -107,49 +96,15 @@ def fresh_model(task: Task, seed: int) -> nn.Module:
     return task.build_model()
 
 
-@dataclass(frozen=True)
-class DenseModel:
-    """The trained dense model that all post-hoc trials of a seed start from.
-
-    Attributes:
-        folder: in the cache, with its weights.
-        dev: dev scores of its ONNX file, in the unit of the metric.
-        train_macs: MACs that its training took; None if an operator's cost is unknown.
-        train_cpu_s: CPU time that it took, s.
-    """
-
-    folder: Path
-    dev: dict[str, float]
-    train_macs: int | None
-    train_cpu_s: float
-
-    def load(self, task: Task) -> nn.Module:
-        model = task.build_model()
-        model.load_state_dict(load_file(self.folder / "model.safetensors"))
-        return model
-
-
-def train_dense(setting: Setting, seed: int, report: Progress) -> DenseModel:
-    """Job: the dense model of a seed, trained for ``plan.dense_steps`` unless it is in the cache.
-
-    Args:
-        setting: decides the weights together with the seed.
-        seed: of the initialisation and the order of the data.
-        report: called with the fraction of the steps done and the loss.
-    """
+def train_dense(setting: Setting, seed: int, report: Progress) -> Path:
+    """Job: the cached folder of a seed's dense model, trained for ``plan.dense_steps`` unless it is there already."""
     task = setting.build_task()
 
     def build(folder: Path) -> None:
         model, plan = fresh_model(task, seed), setting.plan
-        macs = count_macs(model, task.example_input())
+        macs, hardware = count_macs(model, task.example_input()), setting.hardware
         trainer = Trainer(
-            task,
-            plan,
-            steps=plan.dense_steps,
-            seed=seed,
-            dense_macs=macs,
-            hardware=setting.hardware,
-            on_progress=_telling(report, plan.dense_steps),
+            task, plan, steps=plan.dense_steps, seed=seed, dense_macs=macs, hardware=hardware, report=report
         )
         started = time.process_time()
         trainer.fit(model)
@@ -158,24 +113,14 @@ def train_dense(setting: Setting, seed: int, report: Progress) -> DenseModel:
         dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")
         (folder / "dense.json").write_text(json.dumps({"dev": dev, "curve": trainer.curve, "macs": macs, **spent}))
 
-    folder = cached_folder(task.cache, "dense", {**setting.made_from, "seed": seed}, build)
-    trained = json.loads((folder / "dense.json").read_text())
-    return DenseModel(folder, *(trained[name] for name in ("dev", "train_macs", "train_cpu_s")))
-
-
-def _telling(report: Progress, steps: int) -> Callable[[int, float], None]:
-    return lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
+    return cached_folder(task.cache, "dense", {**setting.made_from, "seed": seed}, build)
 
 
 def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     """Job: train and compress; leave the model with what its training cost, for ``audit`` to measure.
 
-    A mistake of the method is a failed trial with its reason, not an exception.
-
-    Args:
-        spec: what to run.
-        folder: where the model and ``trained.json`` go, or ``trial.json`` if there is no model to audit.
-        report: called with the fraction of the steps done and the loss.
+    The folder gets the model and ``trained.json``, or ``trial.json`` if there is no model to audit: a mistake of the
+    method is a failed trial with its reason, not an exception.
 
     Raises:
         BenchError: the machine has failed, such as its disk or its memory.
@@ -190,8 +135,7 @@ def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     except BenchError as error:
         record.status, record.reason = "failed", str(error)
     except Exception as error:
-        if of_the_machine(error):
-            raise BenchError(f"{type(error).__name__}: {error}") from error
+        require_machine(error)
         trace = folder.write_traceback("".join(traceback.format_exception(error)))
         record.status, record.reason = "failed", f"{type(error).__name__}: {error} (see {trace})"
     record.cpu_s, record.ended_at = time.process_time() - started, time.time()
@@ -199,10 +143,11 @@ def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     folder.write(record)
 
 
-def of_the_machine(error: Exception) -> bool:
-    """Whether a disk or the memory is to blame, not the method. PyTorch has no exception for the CPU's memory."""
+def require_machine(error: Exception) -> None:
+    """Raise a ``BenchError`` if a disk or the memory is to blame, not the method."""
     machine = isinstance(error, (OSError, MemoryError, torch.OutOfMemoryError))
-    return machine or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    if machine or "DefaultCPUAllocator: can't allocate memory" in str(error):  # which has no exception of its own
+        raise BenchError(f"{type(error).__name__}: {error}") from error
 
 
 def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: TrialRecord) -> None:
@@ -210,7 +155,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     task, plan = spec.setting.build_task(), spec.setting.plan
     method_spec = load_method_spec(spec.method)
     method = method_spec.build(spec.settings)
-    model, steps, start = _beginning(spec, task, method.stage, report)
+    model, steps = _beginning(spec, task, method.stage, report, record)
     trainer = Trainer(
         task,
         method_spec.tuned(plan, spec.settings),
@@ -220,46 +165,46 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_multiple=spec.setting.width_multiple,
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
-        on_progress=_telling(report, steps),
+        report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
     record.asked_compute, record.budget = method.asked_compute, method.promised_budget
-    if start is not None:
-        record.start, record.start_train_macs, record.start_cpu_s = start.dev, start.train_macs, start.train_cpu_s
     training_started = time.process_time()
     try:
-        with sealed(task, trainer, _held_out(spec)):
+        with sealed(task, trainer, _held_out(task, spec.setting)):
             result = method.compress(model, trainer)
     finally:
         record.train_steps, record.train_macs = trainer.steps_done, trainer.macs_done
-        record.total_steps = trainer.steps_done + (0 if start is None else plan.dense_steps)
+        record.total_steps = trainer.steps_done + (plan.dense_steps if record.start is not None else 0)
         record.train_cpu_s = time.process_time() - training_started
         record.curve, record.notes = trainer.curve, trainer.notes
     _save(result, task, spec.seed, folder)
     record.files = folder.model_digests()
 
 
-def _beginning(spec: TrialSpec, task: Task, stage: Stage, report: Progress) -> tuple[nn.Module, int, DenseModel | None]:
-    """The model that a method of this stage is given, the steps it may spend, and the dense model it starts from."""
+def _beginning(
+    spec: TrialSpec, task: Task, stage: Stage, report: Progress, record: TrialRecord
+) -> tuple[nn.Module, int]:
+    """The model that a method of this stage is given, and the steps it may spend; a dense model enters the record."""
     plan = spec.setting.plan
     if stage == "in_training":
-        return fresh_model(task, spec.seed), plan.total_steps, None
-    start = train_dense(spec.setting, spec.seed, report)
-    return start.load(task), plan.finetune_steps, start
+        return fresh_model(task, spec.seed), plan.total_steps
+    folder = train_dense(spec.setting, spec.seed, report)
+    dense = json.loads((folder / "dense.json").read_text())
+    record.start, record.start_train_macs, record.start_cpu_s = dense["dev"], dense["train_macs"], dense["train_cpu_s"]
+    model = task.build_model()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model, plan.finetune_steps
 
 
-def _held_out(spec: TrialSpec) -> list[Path]:
+def _held_out(task: Task, setting: Setting) -> list[Path]:
     """Folders that a method may not touch: all results with their caches, and the user's corpora."""
-    named = (value for value in spec.setting.build_task().identity().values() if isinstance(value, str) and value)
-    return [Path(spec.setting.cache).parent, *(Path(value) for value in named if Path(value).is_dir())]
+    named = (value for value in task.identity().values() if isinstance(value, str) and value)
+    return [Path(setting.cache).parent, *(Path(value) for value in named if Path(value).is_dir())]
 
 
 def _save(result: object, task: Task, seed: int, folder: TrialFolder) -> None:
-    """Leave the model as it will be used, and what it computes now.
-
-    Raises:
-        MethodError: it is no model, or not a plain one.
-    """
+    """Leave the model as it will be used, and what it computes now."""
     probe = probe_inputs(task, seed)
     if isinstance(result, nn.Module):
         require_plain(result, task.example_input())

@@ -15,8 +15,7 @@ from bench.trial.record import TrialFolder
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
     """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
     task, predict = setting.build_task(), Predictor(OnnxModel(folder.model_path.read_bytes()))
-    items = task.item_scores(predict, "eval")
-    if items is not None:
+    if (items := task.item_scores(predict, "eval")) is not None:
         folder.write_item_scores(items)
     folder.write_eval_scores(task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
 
@@ -56,8 +55,7 @@ def latencies(task: Task, folder: TrialFolder, dense: nn.Module, dense_file: Loa
     measured = measure_latency(file, dense_file, example)
     for name, inputs in task.timed_inputs().items():
         measured |= _brief(name, file.calls(inputs), dense_file.calls(inputs))
-    module = rebuilt_model(task, folder.path)
-    if module is not None:
+    if (module := rebuilt_model(task, folder.path)) is not None:
         measured |= _brief("eager", [eager_call(module, example)], [eager_call(dense, example)])
     return measured
 

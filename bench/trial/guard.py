@@ -9,7 +9,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -30,31 +30,24 @@ _CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "o
 class _Watch:
     """An audit hook of Python, which lasts as long as the process; it refuses nothing while it has no folders."""
 
-    def __init__(self) -> None:
-        self.hooked = False
-        self.roots: tuple[str, ...] = ()
-        self.reading = False
+    hooked = reading = False
+    roots: tuple[str, ...] = ()
 
     def seen(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Called by the interpreter before what the event names happens.
-
-        Raises:
-            MethodError: a method may not cause this event.
-        """
         if not self.roots or self.reading:
             return
         if event in _STARTING:
             raise MethodError(f"the method starts a process of its own ({event}), whose cost nobody would count")
-        if event == "open" or event in _CHANGING:
-            for path in arguments[:2]:
-                if isinstance(path, (str, bytes, os.PathLike)) and self._watched(os.fsdecode(path)):
+        if event != "open" and event not in _CHANGING:
+            return
+        for path in arguments[:2]:
+            if isinstance(path, (str, bytes, os.PathLike)):
+                name = os.fsdecode(path)
+                if f"{os.path.realpath(name)}{os.sep}".startswith(self.roots):
                     raise MethodError(
-                        f"the method touches {os.fsdecode(path)} while it trains: prepared data, held-out data and "
-                        "results are not for methods; trainer.batches() and trainer.loss() are"
+                        f"the method touches {name} while it trains: prepared data, held-out data and results are not "
+                        "for methods; trainer.batches() and trainer.loss() are"
                     )
-
-    def _watched(self, path: str) -> bool:
-        return f"{os.path.realpath(path)}{os.sep}".startswith(self.roots)
 
 
 _watch = _Watch()
@@ -64,10 +57,7 @@ _watch = _Watch()
 def watching(roots: Sequence[Path]) -> Iterator[None]:
     """While this lasts, only ``reading`` may open files in these folders, and no process may be started.
 
-    What Python code opens is noticed; what a library in C opens by itself is not.
-
-    Raises:
-        MethodError: in the code that tries it.
+    What Python code opens is noticed, with a ``MethodError`` there; what a library in C opens by itself is not.
     """
     if not _watch.hooked:
         sys.addaudithook(_watch.seen)
@@ -101,7 +91,7 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
     """While this lasts, dev and eval are out of reach, and every gradient outside ``Trainer.fit`` costs a step.
 
     Args:
-        task: of the trial; only its train split can be drawn from.
+        task: only its train split can be drawn from.
         trainer: charged with the gradients that the method computes on its own.
         roots: folders that are read for training batches alone: caches, results, the user's corpora.
 
@@ -110,12 +100,8 @@ def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[No
             has, or changes the task, its plan or what counts the cost of training.
     """
     kind, counting, before = type(task), _counting(trainer), _state(task, trainer.plan)
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(kind, "batches", _only_train(kind.batches)))
-        for name in _SCORING:
-            stack.enter_context(patch.object(kind, name, _refused(name)))
-        stack.enter_context(_charged(trainer))
-        stack.enter_context(watching(roots))
+    refused: dict[str, Any] = {name: _refused(name) for name in _SCORING}
+    with patch.multiple(kind, batches=_only_train(kind.batches), **refused), _charged(trainer), watching(roots):
         guarded = [(kind, "batches"), (kind, "evaluate"), (torch.autograd, _GRADIENT), (_watch, "roots")]
         guards = [vars(owner)[name] for owner, name in guarded]
         yield

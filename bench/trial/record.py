@@ -21,95 +21,58 @@ Status = Literal["complete", "missed", "failed", "declined"]
 
 @dataclass
 class AuditRecord:
-    """What the audit found.
+    """What the audit found."""
 
-    Attributes:
-        passed: whether the model is what the training process said it is.
-        cpu_s: CPU time of the audit without the evaluation, s.
-        rebuilt: whether the PyTorch module could be built again from its recipe and weights.
-        difference: largest difference to the outputs of the trained model, as a share of the largest output.
-    """
-
-    passed: bool
-    cpu_s: Number = 0.0
-    rebuilt: bool | None = None
-    difference: Number | None = None
+    passed: bool  # whether the model is what the training process said it is
+    cpu_s: Number = 0.0  # CPU time of the audit without the evaluation, s
+    rebuilt: bool | None = None  # whether the PyTorch module could be built again from its recipe and weights
+    difference: Number | None = None  # largest one to the trained model's outputs, as a share of the largest output
 
 
 @dataclass
 class TrialRecord:
-    """What is known of a trial. The training process fills in the first half, the audit the second.
+    """What is known of a trial.
 
     None stands for what is not known: a trial that failed early has trained nothing, one that failed has no scores.
-
-    Attributes:
-        status: ``complete``; ``missed`` its budget, with a model; ``failed``; ``declined``: the method cannot do what
-            was asked of it on this model. None until the audit has spoken.
-        reason: why it is not complete.
-        retry: whether the next comparison tries it again, because the machine failed and not the method.
-        method: its method spec.
-        settings: of the method, as searched.
-        seed: of the trial.
-        asked_compute: compute that the settings ask for, as a share of the dense model's MACs.
-        budget: share of the dense model's MACs that the model may cost; None if the method promises none.
-        start: dev scores of the dense model that a post-hoc method starts from.
-        start_train_macs: MACs that training this dense model took.
-        start_cpu_s: CPU time that it took, s.
-        train_steps: optimiser steps of the trial.
-        total_steps: the same with those of the dense model that it started from.
-        train_macs: MACs of the training steps, each as three forward passes; None if an operator's cost is unknown.
-        train_cpu_s: CPU time of training and compressing, s.
-        curve: learning curve: ``step``, mean ``loss`` since the point before, ``learning_rate``.
-        notes: what the method says beside the result.
-        files: SHA-256 digests of the model's files, by name.
-        cpu_s: CPU time of the whole trial with its audit, s.
-        started_at: when training began, unix s.
-        ended_at: when the audit ended, unix s.
-        peak_memory_mb: largest resident memory of the training process, MiB.
-        dense_macs: MACs of the task's dense model for one unit of work.
-        macs_ratio: MACs of the model as a share of the dense model's.
-        params: numbers stored in the model.
-        macs: MACs of the model for one unit of work.
-        effective_macs: those with a non-zero weight.
-        bops: MACs x weight bits x activation bits.
-        size_bytes: of the ONNX file.
-        dev: dev scores of the ONNX file, in the unit of the metric: the headline and its breakdowns.
-        evaluation_cpu_s: CPU time of scoring dev, s.
-        audit: what the audit found.
+    ``missed`` has a model, beyond its budget; ``declined`` is what a method cannot do on this model.
     """
 
-    status: Status | None = None
-    reason: str = ""
-    retry: bool = False
-    method: str | None = None
-    settings: dict[str, Any] | None = None
-    seed: int | None = None
-    asked_compute: Number | None = None
-    budget: Number | None = None
-    start: Scores | None = None
-    start_train_macs: int | None = None
-    start_cpu_s: Number | None = None
-    train_steps: int | None = None
-    total_steps: int | None = None
-    train_macs: int | None = None
-    train_cpu_s: Number | None = None
-    curve: list[Scores] | None = None
-    notes: list[str] | None = None
-    files: dict[str, str] | None = None
-    cpu_s: Number | None = None
-    started_at: Number | None = None
-    ended_at: Number | None = None
-    peak_memory_mb: Number | None = None
-    dense_macs: int | None = None
-    macs_ratio: Number | None = None
-    params: int | None = None
-    macs: int | None = None
-    effective_macs: int | None = None
-    bops: int | None = None
-    size_bytes: int | None = None
-    dev: Scores | None = None
-    evaluation_cpu_s: Number | None = None
-    audit: AuditRecord | None = None
+    status: Status | None = None  # None until the audit has spoken
+    reason: str = ""  # why it is not complete
+    retry: bool = False  # whether the next comparison tries it again, because the machine failed and not the method
+
+    # by the training process
+    method: str | None = None  # its method spec
+    settings: dict[str, Any] | None = None  # of the method, as searched
+    seed: int | None = None  # of the training
+    asked_compute: Number | None = None  # what the settings ask for, as a share of the dense model's MACs
+    budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
+    start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
+    start_train_macs: int | None = None  # MACs that training this dense model took
+    start_cpu_s: Number | None = None  # CPU time that it took, s
+    train_steps: int | None = None  # optimiser steps of the trial
+    total_steps: int | None = None  # the same with those of the dense model that it started from
+    train_macs: int | None = None  # of the training steps, three forward passes each; None if a cost is unknown
+    train_cpu_s: Number | None = None  # CPU time of training and compressing, s
+    curve: list[Scores] | None = None  # ``step``, mean ``loss`` since the point before, ``learning_rate``
+    notes: list[str] | None = None  # what the method says beside the result
+    files: dict[str, str] | None = None  # SHA-256 digests of the model's files, by name
+    cpu_s: Number | None = None  # CPU time of the whole trial with its audit, s
+    started_at: Number | None = None  # when training began, unix s
+    ended_at: Number | None = None  # when the audit ended, unix s
+    peak_memory_mb: Number | None = None  # largest resident memory of the training process, MiB
+
+    # by the audit, of the ONNX file
+    dense_macs: int | None = None  # MACs of the task's dense model for one unit of work
+    macs_ratio: Number | None = None  # MACs as a share of the dense model's
+    params: int | None = None  # numbers stored
+    macs: int | None = None  # for one unit of work
+    effective_macs: int | None = None  # those with a non-zero weight
+    bops: int | None = None  # MACs x weight bits x activation bits
+    size_bytes: int | None = None  # of the file
+    dev: Scores | None = None  # on dev, in the unit of the metric: the headline and its breakdowns
+    evaluation_cpu_s: Number | None = None  # CPU time of scoring dev, s
+    audit: AuditRecord | None = None  # what else it found
 
     @property
     def has_model(self) -> bool:
@@ -117,37 +80,25 @@ class TrialRecord:
 
     @property
     def effective_macs_ratio(self) -> float | None:
-        """Non-zero MACs as a share of the dense model's."""
         return self.effective_macs / self.dense_macs if self.effective_macs is not None and self.dense_macs else None
 
     def objectives(self, headline: str) -> tuple[float, float] | None:
-        """What a search minimises or maximises; None without a model.
+        """The dev score in the column ``headline``, and non-zero MACs as a share of the dense model's, for a search.
 
-        Args:
-            headline: column of the metric; the order of the dev scores says nothing, as files have their names sorted.
-
-        Returns:
-            The dev score, in the unit of the metric, and non-zero MACs as a share of the dense model's.
+        None without a model. The order of the dev scores says nothing, as files have their names sorted.
         """
         if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
             return None
         return (self.dev or {})[headline], self.effective_macs_ratio
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has what its status promises: scores and costs where there is a model."""
-        return not self.has_model or None not in (self.dev, self.effective_macs_ratio, self.macs_ratio, self.cpu_s)
-
     def content(self) -> dict[str, Any]:
         """As it stands in its file: without what is not known, but for what has no value in a trial that trained."""
-        valueless = _VALUELESS if self.train_steps is not None else ()
-        content = {name: value for name, value in asdict(self).items() if value is not None or name in valueless}
+        kept = _VALUELESS if self.train_steps is not None else ()
+        content = asdict(self, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None or k in kept})
         if self.status is None:
             del content["reason"]
         if not self.retry:
             del content["retry"]
-        if self.audit is not None:
-            content["audit"] = {name: value for name, value in content["audit"].items() if value is not None}
         return content
 
 
@@ -180,9 +131,6 @@ class TrialFolder:
     """The files of one trial: the one place that knows their names.
 
     What is read and turns out damaged or of another shape counts as missing, so that it is made again.
-
-    Attributes:
-        path: of the folder.
     """
 
     path: Path
@@ -216,9 +164,12 @@ class TrialFolder:
         write_json(self.path / (TRAINED if record.status is None else RECORD), record.content())
 
     def record(self) -> TrialRecord | None:
-        """The record of a trial that has come to its end."""
+        """The record of a trial that has come to its end, with scores and costs if it has a model."""
         record = _read(self.record_path, _RECORD_SHAPE)
-        return record if record is not None and record.status is not None and record.is_whole else None
+        if record is None or record.status is None:
+            return None
+        promised = (record.dev, record.effective_macs_ratio, record.macs_ratio, record.cpu_s)
+        return None if record.has_model and None in promised else record
 
     def trained(self) -> TrialRecord | None:
         """What the training process has left for the audit."""
@@ -238,20 +189,22 @@ class TrialFolder:
         record = self.record()
         if record is None or record.retry:
             return None
-        return record if not record.has_model or self._undamaged(record.files or {}) else None
-
-    def _undamaged(self, files: dict[str, str]) -> bool:
+        if not record.has_model:
+            return record
         try:
-            recorded = self.record_path.stat().st_ctime_ns
-            changed = [name for name in files if (self.path / name).stat().st_ctime_ns > recorded]
-            return MODEL in files and all(file_digest(self.path / name) == files[name] for name in changed)
+            changed = self.changed_file(record, since_ns=self.record_path.stat().st_ctime_ns)
         except OSError:
-            return False
+            return None
+        return record if changed is None and MODEL in (record.files or {}) else None
 
-    def changed_file(self, record: TrialRecord) -> str | None:
-        """The name of a file of the model that is no longer the one of the record, or is gone; None if all are."""
+    def changed_file(self, record: TrialRecord, since_ns: int = 0) -> str | None:
+        """The name of a file of the model that is gone, or not the one of the record any more; None if all are.
+
+        Files that have not changed since ``since_ns`` (unix ns) are not read.
+        """
         for name, digest in (record.files or {}).items():
-            if not (self.path / name).is_file() or file_digest(self.path / name) != digest:
+            path = self.path / name
+            if not path.is_file() or (path.stat().st_ctime_ns > since_ns and file_digest(path) != digest):
                 return name
         return None
 
@@ -284,7 +237,7 @@ class TrialFolder:
         return items if shapes == {(len(items.scores),)} else None
 
     def write_item_scores(self, items: ItemScores) -> None:
-        """Scores that are single precision by nature, as networks give them, are kept so: half the bytes."""
+        """Scores in single precision by nature, as networks give them, are kept so: half the bytes."""
         single = items.scores.astype(np.float32)
         arrays = {"scores": single if np.array_equal(single, items.scores) else items.scores, "units": items.units}
         if items.labels is not None:
@@ -308,7 +261,6 @@ class TrialFolder:
         write_json(self.path / TRACKED, note)
 
     def write_traceback(self, trace: str) -> Path:
-        """Keep the traceback of an unexpected error; its path."""
         write_whole(self.path / TRACEBACK, trace)
         return self.path / TRACEBACK
 
@@ -318,16 +270,3 @@ def _read(path: Path, shape: TypeAdapter[_Content]) -> _Content | None:
         return shape.validate_json(path.read_bytes(), strict=True)
     except (OSError, ValueError):
         return None
-
-
-# To be removed at the merge: bench/report imports these two, and the names of files above.
-
-
-def trial_folder(comparison: Path, key: str) -> Path:
-    """``TrialFolder.of`` in its place."""
-    return TrialFolder.of(comparison, key).path
-
-
-def load_items(path: Path) -> ItemScores | None:
-    """``TrialFolder.item_scores`` in its place."""
-    return TrialFolder(path.parent).item_scores()

@@ -1,12 +1,13 @@
 """The only training loop. It keeps the account of training steps, and is all that a method sees of the task."""
 
+import copy
 import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from bench.errors import BenchError, MethodError
 from bench.export.model import OnnxModel, export_onnx
-from bench.plugins.task import Batch, Plan, Task
+from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.guard import reading
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
@@ -24,20 +25,22 @@ from bench.widths.widths import Widths
 #: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
 PASSES = 3
 
+Loss = Callable[[nn.Module, Batch], Tensor]
+Schedule = Literal["one_cycle", "cosine", "constant"]
+Report = Callable[[int, float], None]  # of the steps done and the loss
+
 
 @dataclass
 class Ledger:
-    """Steps, MACs, learning curve and remarks of a training; a trainer shares it with the limited views of it."""
+    """Steps and MACs of a training; a trainer shares it with the limited views of it."""
 
     steps: int = 0
     macs: float = 0.0
     fitting: bool = False
-    curve: list[dict[str, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     @contextmanager
     def own_step(self, macs: float) -> Iterator[None]:
-        """Around the gradient of a step that has been paid for."""
+        """Around the gradient of a step that is paid for already."""
         self.fitting = True
         try:
             yield
@@ -49,8 +52,8 @@ class Ledger:
 class Meter:
     """Collects the learning curve, reports progress, and stops a training whose loss is no longer finite."""
 
-    def __init__(self, ledger: Ledger, on_progress: Callable[[int, float], None], every: int) -> None:
-        self._ledger, self._on_progress, self._every = ledger, on_progress, every
+    def __init__(self, ledger: Ledger, curve: list[dict[str, float]], every: int, report: Report) -> None:
+        self._ledger, self._curve, self._every, self._report = ledger, curve, every, report
         self._losses: list[Tensor] = []
         self._rate, self._reported = 0.0, time.monotonic()
 
@@ -63,27 +66,23 @@ class Meter:
             self.flush()
 
     def flush(self) -> None:
-        """End a point of the curve.
-
-        Raises:
-            MethodError: the mean loss since the point before is not finite.
-        """
+        """End a point of the curve; a mean loss that is not finite is a ``MethodError``."""
         if not self._losses:
             return
         mean = float(torch.stack(self._losses).mean())
         self._losses.clear()
         if not math.isfinite(mean):
             raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
-        self._ledger.curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
+        self._curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
         if time.monotonic() - self._reported >= 1:
             self._reported = time.monotonic()
-            self._on_progress(self._ledger.steps, mean)
+            self._report(self._ledger.steps, mean)
 
 
 def step_macs(model: nn.Module, inputs: Tensor) -> float:
-    """MACs of a training step on these inputs; hooks are not called, and no random numbers are used up.
+    """MACs of a training step on these inputs; NaN if the model runs an operator (of a method) whose cost is unknown.
 
-    NaN where the model runs an operator (in a parametrization of a method) whose cost is unknown.
+    Hooks are not called, and no random numbers are used up.
     """
     kinds = ("_forward_hooks", "_forward_pre_hooks")
     hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
@@ -98,9 +97,6 @@ def step_macs(model: nn.Module, inputs: Tensor) -> float:
         for registered, content in hooks:
             registered.update(content)
 
-
-Loss = Callable[[nn.Module, Batch], Tensor]
-Schedule = Literal["one_cycle", "cosine", "constant"]
 
 #: independent random streams that all follow from the one seed of a trial
 _STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
@@ -120,25 +116,19 @@ def seed_everything(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What training runs on.
+    """What training runs on; models are there while they train, and on the CPU at all other times."""
 
-    Attributes:
-        device: ``cpu``, ``cuda`` or ``cuda:1``. Models are there while they train, and on the CPU at all other times.
-        precision: ``bf16`` trains with automatic mixed precision.
-    """
-
-    device: str = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "cpu"  # or cuda, cuda:1
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 trains with automatic mixed precision
 
     def autocast(self) -> torch.autocast:
-        """The context that a loss is computed in."""
         device = torch.device(self.device).type
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
 
     def make_repeatable(self) -> None:
-        """Make a GPU add up in the same order each time, where PyTorch can; one thread of a CPU does anyway.
+        """Make a GPU add up in the same order each time, for the rest of the process; one thread of a CPU does anyway.
 
-        See https://docs.pytorch.org/docs/stable/notes/randomness.html. It holds for the rest of the process.
+        See https://docs.pytorch.org/docs/stable/notes/randomness.html.
         """
         if torch.device(self.device).type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
@@ -155,13 +145,16 @@ class Trainer:
     Args:
         task: where batches and loss come from.
         plan: batch size and learning rate.
-        steps: optimiser steps that may be spent.
+        steps: that may be spent.
         seed: decides the order of the data.
         dense_macs: compute of the task's dense model, which budgets are fractions of.
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
-        hardware: what training runs on.
-        on_progress: called about once a second with steps done and the loss.
+        report: called about once a second with the fraction of ``steps`` done and the loss, in words.
+
+    Attributes:
+        curve: points of the learning curve: step, mean loss since the point before, learning rate.
+        notes: remarks of the method for the reader of the result.
     """
 
     def __init__(
@@ -175,20 +168,21 @@ class Trainer:
         width_multiple: int = 1,
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
-        on_progress: Callable[[int, float], None] | None = None,
+        report: Progress = lambda fraction, note: None,
     ) -> None:
         self.plan, self._steps_left = plan, steps
         self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
-        self._on_progress = on_progress or (lambda steps, loss: None)
+        self._report: Report = lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
+        self.curve: list[dict[str, float]] = []
+        self.notes: list[str] = []
 
     @property
     def steps_left(self) -> int:
-        """Optimiser steps that may still be spent."""
         return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
 
     @property
@@ -198,37 +192,22 @@ class Trainer:
 
     @property
     def steps_done(self) -> int:
-        """Optimiser steps spent so far."""
         return self._ledger.steps
 
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """Points of the learning curve: step, mean loss since the point before, learning rate."""
-        return self._ledger.curve
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks of the method for the reader of the result."""
-        return self._ledger.notes
-
     def note(self, text: str) -> None:
-        """Keep a remark for the reader of the result, such as a width that the method cannot act on."""
-        if text not in self._ledger.notes:
-            self._ledger.notes.append(text)
+        """Keep a remark, such as a width that the method cannot act on."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def limited(self, steps: int) -> "Trainer":
-        """A view that may spend this many of the steps left."""
+        """A view that may spend this many of the steps left, and shares all else."""
         self._check(steps)
-        view = object.__new__(Trainer)
-        view.__dict__.update(self.__dict__, _steps_left=steps, _parent=self)
+        view = copy.copy(self)
+        view._steps_left, view._parent = steps, self
         return view
 
     def charge(self) -> None:
-        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step.
-
-        Raises:
-            MethodError: no steps are left.
-        """
+        """Pay a step for a gradient that a method computes outside ``fit``; within, it is part of a paid step."""
         if not self._ledger.fitting:
             self._spend(1)
             self._ledger.steps += 1
@@ -252,7 +231,7 @@ class Trainer:
         return count_macs(model, self._task.example_input()) / self._dense_macs
 
     def export(self, model: nn.Module) -> OnnxModel:
-        """The model as an ONNX file, for methods that work on the deployment format."""
+        """The model as an ONNX file, for methods that work on one."""
         return export_onnx(model, self._task.example_input())
 
     def fit(
@@ -268,8 +247,8 @@ class Trainer:
         """Train ``model`` in place with AdamW.
 
         Args:
-            model: the model; left in eval mode, and on the CPU.
-            steps: how many steps; all that are left unless given.
+            model: left in eval mode, and on the CPU.
+            steps: all that are left unless given.
             loss: replaces the task's loss (add a penalty to ``trainer.loss``).
             after_step: called with the number of steps done in this call, after each optimiser step.
             extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
@@ -285,7 +264,7 @@ class Trainer:
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
         scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
-        meter = Meter(self._ledger, self._on_progress, every=max(1, plan.total_steps // 50))
+        meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
         for step in range(1, steps + 1):

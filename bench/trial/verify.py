@@ -1,8 +1,6 @@
 """The audit: what a finished model is and does, measured by a process that has not trained it, from the files alone.
 
-The process that trains says what training cost. Everything else in the record of a trial comes from here: MACs and size
-are counted, dev is scored with the exported file, and the PyTorch module is built again from its recipe. A trial whose
-files contradict what its training process said has failed, with a reason that begins with ``audit:``.
+A trial whose files contradict what its training process said has failed, with a reason that begins with ``audit:``.
 """
 
 import math
@@ -16,7 +14,7 @@ from bench.errors import BenchError
 from bench.export.costs import Costs, file_costs
 from bench.export.model import WEIGHTS, OnnxModel, Predictor, rebuilt_model
 from bench.plugins.task import Progress, Task
-from bench.trial.compress import TrialSpec, of_the_machine, probe_inputs
+from bench.trial.compress import TrialSpec, probe_inputs, require_machine
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.widths.cost import count_macs
 
@@ -31,13 +29,7 @@ class AuditError(BenchError):
 def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord:
     """Job: complete the record of a trial that has trained: what was delivered, and how good it is on dev.
 
-    Args:
-        spec: of the trial.
-        folder: what ``train`` has left; ``trial.json`` is written there.
-        report: of a job; an audit is too short to say how far it is.
-
-    Returns:
-        The record. One that says that the training failed is returned as it is.
+    A trial that has a record already, as one whose training failed, is left as it is.
 
     Raises:
         BenchError: the training has left nothing, or the machine has failed, such as its disk or its memory.
@@ -49,16 +41,14 @@ def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord
     started = time.process_time()
     record.audit = AuditRecord(passed=False)
     try:
-        if changed := changed_model(folder, record):
-            # damaged by whatever: the next comparison trains it again
+        if changed := changed_model(folder, record):  # by whatever: the next comparison trains it again
             record.status, record.reason, record.retry = "failed", changed, True
         else:
             _measure(spec, folder, record)
     except AuditError as error:
         record.status, record.reason = "failed", f"audit: {error}"
     except Exception as error:  # a file that a method made may break its reader in any way
-        if of_the_machine(error):
-            raise BenchError(f"{type(error).__name__}: {error}") from error
+        require_machine(error)
         record.status, record.reason = "failed", f"audit: the model cannot be measured: {error}"
     spent = time.process_time() - started
     record.audit.cpu_s = spent - (record.evaluation_cpu_s or 0.0)
@@ -74,18 +64,14 @@ def changed_model(folder: TrialFolder, record: TrialRecord) -> str:
 
 
 def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
-    """Enter into the record what the model costs, how good it is, and whether it is within its budget.
-
-    Raises:
-        AuditError: see ``_same_model``; or there are files that nobody asked for, or scores that are not finite.
-    """
+    """Enter into the record what the model costs, how good it is, and whether it is within its budget."""
     if strange := folder.strange_files():
         raise AuditError(f"the training process left files that are not its to write: {', '.join(strange)}")
     task = spec.setting.build_task()
     exported = OnnxModel(folder.model_path.read_bytes())
     costs = file_costs(exported, tuple(task.example_input().shape))
     dense_macs = count_macs(task.build_model(), task.example_input())
-    audit_record = _same_model(task, spec.seed, folder, exported, costs)
+    checked = _same_model(task, spec.seed, folder, exported, costs)
     started = time.process_time()
     dev = task.evaluate(Predictor(exported), "dev")
     evaluation_cpu_s = time.process_time() - started
@@ -93,7 +79,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
         raise AuditError(f"evaluate() of task {spec.setting.task} gives no {task.metric.column!r}: {', '.join(dev)}")
     if not all(math.isfinite(value) for value in dev.values()):
         raise AuditError(f"{spec.method} returned a model whose dev scores are not finite numbers")
-    record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, audit_record
+    record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, checked
     record.dense_macs, record.macs_ratio = dense_macs, costs.macs / dense_macs
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes = costs.bops, costs.size_bytes
@@ -104,11 +90,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
 
 
 def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel, costs: Costs) -> AuditRecord:
-    """Compare what the trained model computed, what the file computes, and what the module built again computes.
-
-    Raises:
-        AuditError: they differ, or the file holds more than the weights that were said to be the model.
-    """
+    """Compare what the trained model computed, what the file computes, and what the module built again computes."""
     inputs, trained = probe_inputs(task, seed), load_file(folder.outputs_path)["outputs"]
     if not torch.isfinite(trained).all():
         raise AuditError("the trained model computes outputs that are NaN or infinite")
@@ -123,8 +105,7 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel,
             f"the exported file holds {costs.params:,} weights, the model's parameters and buffers are {stored:,}: "
             f"{costs.params - stored:,} are hidden"
         )
-    module = rebuilt_model(task, folder.path)
-    if module is not None:
+    if (module := rebuilt_model(task, folder.path)) is not None:
         with torch.no_grad():
             difference = max(difference, _difference(trained, module(inputs)))
         if difference > TOLERANCE:

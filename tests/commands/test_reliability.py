@@ -139,7 +139,7 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 def run_on(results: Path) -> Finished:
     """The comparison on a small disk, which the check for half a gigabyte would refuse."""
-    script = "import bench.runner.request; bench.runner.request.ENOUGH_BYTES = 0\nfrom bench.cli import main; main()"
+    script = "import bench.runner.command; bench.runner.command.ENOUGH_BYTES = 0\nfrom bench.cli import main; main()"
     command = [sys.executable, "-c", script, *ARGUMENTS, "--results", str(results)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     return Finished(run.returncode, run.stdout + run.stderr)

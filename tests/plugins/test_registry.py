@@ -13,7 +13,7 @@ from bench import BenchError
 from bench.plugins import registry
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import Summary, load_method, source_digest
-from bench.runner import request
+from bench.runner import command
 
 REAL_FILES = registry.files
 
@@ -70,19 +70,19 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     assert shown["odd_method"].title == "Odd."
     assert shown["dense"].stage == "in_training"
     monkeypatch.undo()
-    real = request.load_method_spec
+    real = command.load_method_spec
 
     def loaded(name: str) -> MethodSpec:
         if name == "quantization":
             raise BenchError("methods/quantization cannot be imported: SyntaxError")
         return real(name)
 
-    monkeypatch.setattr(request, "load_method_spec", loaded)
-    usable, broken = request._loadable(())
+    monkeypatch.setattr(command, "load_method_spec", loaded)
+    usable, broken = command._loadable(())
     assert "dense" in usable and "quantization" not in usable
     assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}
     with pytest.raises(BenchError, match="SyntaxError"):  # what was asked for is not left out
-        request._loadable(("dense", "quantization"))
+        command._loadable(("dense", "quantization"))
 
 
 def test_digest_follows_the_source(folder: Path) -> None:

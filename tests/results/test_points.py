@@ -27,14 +27,14 @@ def test_an_earlier_model_of_the_preset_is_shown_again(tmp_path: Path) -> None:
     comparison(tmp_path, "crnn", 11.0)
     comparison(tmp_path, "transformer", 7.0)
     assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [7.0]
-    select_comparison(tmp_path, {"model": "crnn"})
+    select_comparison(tmp_path, "crnn")
     assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [11.0]
 
 
 def test_a_model_without_results_is_named_with_those_that_have_some(tmp_path: Path) -> None:
     comparison(tmp_path, "crnn", 11.0)
     with pytest.raises(BenchError, match=r"no results with model lstm.*there are: model crnn"):
-        select_comparison(tmp_path, {"model": "lstm"})
+        select_comparison(tmp_path, "lstm")
 
 
 @pytest.mark.parametrize("first", ["a", "z"])
@@ -44,7 +44,7 @@ def test_of_several_comparisons_of_a_model_the_latest_is_shown(tmp_path: Path, f
     comparison(tmp_path, "crnn", 11.0, first, "2026-01-31T10:00:00+00:00")
     comparison(tmp_path, "crnn", 9.0, second, "2026-02-01T09:00:00+00:00")
     comparison(tmp_path, "transformer", 7.0)
-    select_comparison(tmp_path, {"model": "crnn"})
+    select_comparison(tmp_path, "crnn")
     assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [9.0]
 
 
@@ -57,7 +57,7 @@ def test_a_comparison_without_a_date_counts_as_the_oldest(
 ) -> None:
     comparison(tmp_path, "crnn", 11.0, "a", dates[0])
     comparison(tmp_path, "crnn", 9.0, "b", dates[1])
-    select_comparison(tmp_path, {"model": "crnn"})
+    select_comparison(tmp_path, "crnn")
     assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [shown]
 
 

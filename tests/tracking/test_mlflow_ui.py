@@ -12,8 +12,9 @@ from playwright.sync_api import Page, expect
 
 from bench.report import write_report
 from bench.results.points import load_points
-from bench.tracking.store import Tracker, default_uri
+from bench.tracking.store import Tracker
 from bench.tracking.sync import sync, sync_report
+from bench.tracking.view import default_uri
 from tests.browser import Watched, chromium, watched_page
 from tests.servers import PATIENCE_S, UiServer, ui_server
 from tests.written import Written

@@ -15,9 +15,9 @@ from mlflow.entities import Run, ViewType
 
 from bench.errors import BenchError
 from bench.results.points import load_points
-from bench.tracking.store import Tracker, default_uri
+from bench.tracking.store import Tracker
 from bench.tracking.sync import BackgroundTracker, sync, sync_report
-from bench.tracking.trials import metric_names
+from bench.tracking.view import default_uri, metric_names
 from tests.servers import ui_server
 from tests.written import Written
 

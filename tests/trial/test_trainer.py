@@ -245,15 +245,15 @@ def test_the_curve_holds_the_mean_loss_between_its_points() -> None:
     assert [point["loss"] for point in run.curve] == pytest.approx(means, rel=1e-5)
 
 
-def test_progress_is_reported_with_the_steps_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_as_the_share_of_the_steps_done(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 0.7)
     monkeypatch.setattr("bench.trial.trainer.time.monotonic", lambda: next(clock))
-    told: list[tuple[int, float]] = []
-    run = trainer(9, on_progress=lambda steps, loss: told.append((steps, loss)))
+    told: list[tuple[float, str]] = []
+    run = trainer(9, report=lambda fraction, note: told.append((fraction, note)))
     run.fit(fresh())
-    assert told
-    assert [steps for steps, _ in told] == sorted({steps for steps, _ in told})
-    assert told[-1][0] <= 9
+    assert told and all(note.startswith("loss 0.") for _, note in told)
+    assert [fraction for fraction, _ in told] == sorted({fraction for fraction, _ in told})
+    assert told[-1][0] <= 1
 
 
 # --- what else a method may ask

@@ -7,6 +7,7 @@ from rich.console import Console
 from bench.execution.executor import Job
 from bench.plugins.task import Metric
 from bench.runner.progress import Screen
+from bench.trial.record import TrialRecord
 
 
 class Shown:
@@ -117,3 +118,10 @@ def test_a_terminal_has_its_bars_instead() -> None:
         shown.screen.preparing(second / 100, "generating the embedded corpus")
         shown.now_s += 5
     assert shown.lines() == []
+
+
+def test_a_method_that_does_not_apply_is_shown_as_such() -> None:
+    shown = Shown()
+    shown.screen.expect(1)
+    shown.screen.trial_finished("feature_noise at 0.25", TrialRecord("declined", "no width is free"))
+    assert shown.lines() == ["does not apply  feature_noise at 0.25: no width is free"]

@@ -1,24 +1,35 @@
-"""What MLflow shows: the run of each trial (tags, metrics with their units, curves), and where the UI shows it."""
+"""What MLflow shows: the run of each trial (tags, metrics with their units), addresses in the UI, and its server."""
 
 import json
 import numbers
+import os
 import platform
 import re
-from collections.abc import Mapping
+import socket
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.results.points import Points
+from bench.errors import BenchError
+from bench.results.points import INDEX, Points
 from bench.storage.cache import content_key
-from bench.trial.record import MISSING, Scores, TrialFolder
+from bench.storage.provenance import without_password
+from bench.trial.record import TrialFolder
+
+DATABASE = "mlflow.db"  # in the results folder: the store, unless another is asked for
 
 _VIEW = "bench"  # name of the prepared view
 # MLflow 3 opens an experiment as one of language models, unless its address says that this is training
 _TRAINING = "workflowType=machine_learning"
+
+
+def default_uri(results: Path) -> str:
+    """The address of the store in the results folder."""
+    return f"sqlite:///{(results / DATABASE).resolve()}"
 
 
 def experiment_address(experiment_id: str) -> str:
@@ -40,14 +51,11 @@ def experiment_tags(points: Points) -> dict[str, str]:
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
     }
-    return {
-        "mlflow.note.content": _describe(points.index["task"], points.index["preset"]),
-        f"mlflow.sharedViewState.{_VIEW}": json.dumps(view),
-    }
+    description = _DESCRIPTION.format(**{name: points.index[name] for name in ("task", "preset")})
+    return {"mlflow.note.content": description, f"mlflow.sharedViewState.{_VIEW}": json.dumps(view)}
 
 
-def _describe(task: str, preset: str) -> str:
-    return f"""\
+_DESCRIPTION = """\
 Every model that `bench run {task} --preset {preset}` trained is one run; the run named **report** holds the answer:
 its artifacts are `front.svg`, `report.html` and `points.csv`.
 
@@ -65,40 +73,18 @@ _NAMES = ("task", "preset", "method", "stage", "seed", "trial", "status", "reaso
 
 @dataclass(frozen=True)
 class TrialRun:
-    """The run of one trial.
+    """The run of one trial."""
 
-    Attributes:
-        name: how the UI lists it.
-        folder: its files.
-        tags: what filters.
-        params: hyperparameters, as asked.
-        metrics: what was measured, each name with its unit.
-        files: its artifacts.
-        failed: whether there is no model.
-    """
-
-    name: str
+    name: str  # how the UI lists it
     folder: TrialFolder
-    tags: dict[str, str]
-    params: dict[str, Any]
-    metrics: dict[str, float]
-    files: tuple[Path, ...]
-    failed: bool
+    tags: dict[str, str]  # what filters
+    params: dict[str, Any]  # hyperparameters, as asked
+    metrics: dict[str, float]  # what was measured, each name with its unit
 
     @property
     def digest(self) -> str:
         """Names what the run says, so that a change is noticed."""
         return content_key({"tags": self.tags, "metrics": self.metrics})
-
-    def curve(self) -> list[Scores]:
-        """The learning curve, read from the record."""
-        points = (self.folder.record() or MISSING).curve or []
-        return [{k if k == "step" else f"train_{k}": v for k, v in point.items()} for point in points]
-
-    def times(self) -> tuple[float | None, float | None]:
-        """When the trial started and ended (unix s), as far as its record knows."""
-        record = self.folder.record() or MISSING
-        return record.started_at, record.ended_at
 
 
 def origin(points: Points) -> str:
@@ -119,15 +105,12 @@ def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
     fields = {name: str(value) for name, value in points.index["setting"]["fields"].items()}
     own = {name: "" if pd.isna(row[name]) else str(row[name]) for name in _NAMES}
     flags = {name: "yes" if row[name] else "no" for name in ("control", "chosen")}
-    folder = TrialFolder.of(points.folder, key)
     return TrialRun(
         name=" ".join(filter(None, (str(row["method"]), budget, f"seed {row['seed']}"))),
-        folder=folder,
+        folder=TrialFolder.of(points.folder, key),
         tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": origin(points)},
         params={**json.loads(str(row["settings"])), "seed": row["seed"]},
         metrics=metric_names({**measured, **dev, **evals}),
-        files=(folder.record_path, folder.model_path),
-        failed=row["status"] == "failed",
     )
 
 
@@ -143,8 +126,48 @@ def metric_names(metrics: Mapping[str, float]) -> dict[str, float]:
     {'dev_eer_percent/below 5 dB': 8.0}
     """
     words = {"+": "plus", "<": "below ", ">=": "from ", ">": "above "}
-    found = {}
-    for name, value in metrics.items():
-        plain = reduce(lambda text, sign: text.replace(sign, words[sign]), words, name)
-        found[re.sub(r"[^\w\-. :/]", "_", plain)] = value
-    return found
+    spelled = {re.sub("[+<]|>=?", lambda sign: words[sign[0]], name): value for name, value in metrics.items()}
+    return {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in spelled.items()}
+
+
+def serve(results: Path, port: int, tracking_uri: str | None) -> None:
+    """Become the MLflow server on 127.0.0.1, in its light form, until it is interrupted.
+
+    Raises:
+        BenchError: there is nothing to show, or the port is taken.
+    """
+    database = (results / DATABASE).resolve()
+    if tracking_uri is None and not database.exists():
+        raise BenchError(f"no {database}: run a comparison first, for instance `make bench TASK=antispoof`")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BenchError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
+    store, address = tracking_uri or default_uri(results), f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store,  # a command line would show its password
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes in place of 10
+        "PYTHONWARNINGS": "ignore",  # of the server's own libraries
+    }
+    environment.pop("MLFLOW_TRACKING_URI", None)  # the server is to be the store, not to look for one
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # other names: a page of somebody else asks
+    command += ["--default-artifact-root", (results / "mlartifacts").resolve().as_uri()]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    print(f"MLflow UI: {address}   (Ctrl-C ends it)", flush=True)
+    for name, path in _experiments(results, without_password(store)):
+        print(f"{name}: {address}{path}", flush=True)
+    os.execve(sys.executable, command, environment)  # so that whoever stops this process stops the server
+
+
+def _experiments(results: Path, store: str) -> Iterator[tuple[str, str]]:
+    """The comparisons that have been logged to this store, and where the UI shows their runs."""
+    for index in sorted(results.glob(f"*/*/{INDEX}")):
+        notes = [TrialFolder(path).mlflow_note() for path in index.parent.glob("trials/*")]
+        found = {note["experiment_id"] for note in notes if note.get("store") == store and "experiment_id" in note}
+        for experiment_id in sorted(found):
+            yield f"{index.parent.parent.name} {index.parent.name}", experiment_address(experiment_id)
