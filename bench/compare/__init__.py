@@ -13,11 +13,9 @@ def compare_results(first: Path, second: Path, output: Path | None = None) -> No
     Raises:
         BenchError: a path leads to nothing that can be compared, or the output cannot be written.
     """
-    from rich.console import Console
-
     from bench.compare.sections import comparison_sections
     from bench.compare.sides import load_sides
-    from bench.report.document import render_markdown, render_terminal
+    from bench.report.document import render_markdown, render_terminal, terminal
 
     sections = comparison_sections(*load_sides(first, second))
     if output is not None:
@@ -25,5 +23,4 @@ def compare_results(first: Path, second: Path, output: Path | None = None) -> No
             output.write_text(render_markdown(sections), encoding="utf-8")
         except OSError as error:
             raise BenchError(f"cannot write {output}: {error.strerror}; choose another file with --output") from error
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(render_terminal(sections), highlight=False)
+    terminal(WIDTH).print(render_terminal(sections), highlight=False)

@@ -22,7 +22,7 @@ from bench.plugins.task import Task
 from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
-from bench.report.document import render_terminal
+from bench.report.document import render_terminal, terminal
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
 from bench.storage.files import sole_supervisor
@@ -143,7 +143,7 @@ def run(request: Request) -> None:
         SystemExit: Ctrl-C or SIGTERM has come; all processes have ended, and what is finished is on disk.
     """
     request, broken = checked(request)
-    console = _console()
+    console = terminal(WIDTH)
     _show_broken(console, broken)
     try:
         with stopping_on_signals(), sole_supervisor(request.results):
@@ -157,7 +157,7 @@ def run(request: Request) -> None:
 
 def print_answer(data: ReportData) -> None:
     """Print the table, the answer, why trials failed, and where the report is."""
-    console, folder = _console(), data.points.folder
+    console, folder = terminal(WIDTH), data.points.folder
     console.print(render_terminal(result_sections(data, console.width)), highlight=False)
     for path in (folder / "report.html", folder / "points.csv"):
         console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
@@ -189,9 +189,3 @@ def _executor(request: Request, screen: Screen) -> Executor:
 def _show_broken(console: Console, broken: dict[str, str]) -> None:
     for name, reason in broken.items():
         console.print(f"[red]left out[/] {escape(f'{name}: {reason}')}", highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    """The terminal; a pipe or a file is as wide as the table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)

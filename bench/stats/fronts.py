@@ -42,15 +42,7 @@ class Reference:
         return SMALL_IS_GOOD if self.worst > self.best else LARGE_IS_GOOD
 
     def normalised(self, costs: ArrayLike, scores: ArrayLike) -> Array:
-        """Both axes on [0, 1], small is good; values beyond the reference point stay beyond it.
-
-        Args:
-            costs: shares of the dense cost, each above 0, shape (n,).
-            scores: in the unit of the metric, shape (n,).
-
-        Returns:
-            Cost and error of each point, shape (n, 2), without unit.
-        """
+        """Cost and error of n points, shape (n, 2), small is good: on [0, 1] inside the box, above 1 beyond it."""
         span = np.log2(self.dearest / self.cheapest)
         cost = np.log2(np.asarray(costs, dtype=np.float64) / self.cheapest) / span
         error = (np.asarray(scores, dtype=np.float64) - self.best) / (self.worst - self.best)
@@ -104,16 +96,9 @@ def nondominated(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:
 def hypervolume(costs: ArrayLike, scores: ArrayLike, reference: Reference) -> float:
     """The share of the reference box that these points dominate (Zitzler and Thiele 1999); more is better.
 
-    Args:
-        costs: shares of the dense cost, each above 0, shape (n,).
-        scores: in the unit of the metric, shape (n,).
-        reference: the box.
-
-    Returns:
-        A number from 0 (nothing inside the box) to 1 (perfect at the cheapest cost), without unit.
-
-    A quarter of the dense compute is three of the five halvings away from the far end, and 10 % is a fifth of the
-    way to 50 %:
+    It is 0 where no point lies inside the box, and 1 for a perfect score at the cheapest cost. Costs are shares of the
+    dense cost, above 0, scores in the unit of the metric, both of shape (n,). A quarter of the dense compute is three
+    of the five halvings away from the far end, and 10 % is a fifth of the way to 50 %:
 
     >>> hypervolume([0.25], [10.0], Reference())  # (1 - 3/5) * (1 - 1/5)
     0.32
@@ -218,14 +203,8 @@ def attained(seeds: Sequence[SeedPoints], reference: Reference, share: float = 0
     function depends on the order of costs and scores alone, so the logarithm of the box changes nothing; its ends do:
     what lies on the reference point or beyond attains nothing, what is cheaper than the cheapest counts as that.
 
-    Args:
-        seeds: the points of each seed, costs above 0, failures with infinite scores; a seed without points attains
-            nothing.
-        reference: the box.
-        share: of the seeds, in [0, 1]; 0 stands for the best single seed.
-
-    Returns:
-        The steps; none where too few seeds attain anything.
+    Failures have infinite scores, and a seed without points attains nothing; a share of 0 stands for the best single
+    seed. There are no steps where too few seeds attain anything.
 
     Raises:
         ValueError: no seeds, a share outside [0, 1], or costs and scores of different shapes.

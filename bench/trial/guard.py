@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from unittest.mock import patch
 
 import torch
@@ -20,11 +20,22 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from bench.errors import MethodError
 from bench.plugins.task import Batch, Plan, Split, Task
 
-if TYPE_CHECKING:
-    from bench.trial.trainer import Trainer
-
 _STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system")
 _CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink", "os.chmod")
+
+
+class Payer(Protocol):
+    """A trainer, which is charged with what its method spends; it imports the guard, and not the other way round."""
+
+    plan: Plan
+
+    @property
+    def steps_done(self) -> int: ...
+
+    @property
+    def steps_left(self) -> int: ...
+
+    def charge(self) -> None: ...
 
 
 class _Watch:
@@ -87,7 +98,7 @@ _SCORING = ("evaluate", "item_scores", "summary", "prepare")
 
 
 @contextmanager
-def sealed(task: Task, trainer: "Trainer", roots: Sequence[Path]) -> Iterator[None]:
+def sealed(task: Task, trainer: Payer, roots: Sequence[Path]) -> Iterator[None]:
     """While this lasts, dev and eval are out of reach, and every gradient outside ``Trainer.fit`` costs a step.
 
     Args:
@@ -121,7 +132,7 @@ def _state(task: Task, plan: Plan) -> dict[str, Any]:
     return {**fields, **{f"plan.{f.name}": getattr(plan, f.name) for f in dataclasses.fields(plan)}}
 
 
-def _counting(trainer: "Trainer") -> dict[str, Any]:
+def _counting(trainer: Payer) -> dict[str, Any]:
     """The functions and classes of the trainer's module, with the methods of these classes, by name."""
     module: Any = sys.modules[type(trainer).__module__]
     owners = [module, *(c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)]
@@ -146,7 +157,7 @@ def _refused(name: str) -> Callable[..., None]:
 
 
 @contextmanager
-def _charged(trainer: "Trainer") -> Iterator[None]:
+def _charged(trainer: Payer) -> Iterator[None]:
     """A gradient outside ``fit`` costs a training step; an optimiser step outside it needs one that was paid.
 
     Gradients and optimiser steps are counted here as well, out of the reach of what the trainer says of itself.
