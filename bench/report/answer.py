@@ -115,20 +115,13 @@ def _no_answer(data: ReportData) -> str:
 
 def limits(data: ReportData) -> list[str]:
     """What this comparison cannot say, beyond what the answer says of its seeds."""
-    said = []
-    if data.index["setting"]["fields"].get("data") == "embedded":
-        said.append("The embedded data is generated speech. Its scores say nothing about real corpora.")
-    if len(data.theory):
-        said.append(
-            "The best possible score of this task follows from theory. What is seen here is how close methods come to "
-            "it, which says nothing about real data."
-        )
-    interrupted = "the comparison was interrupted or a trial failed."
-    if data.chosen["latency_ratio"].isna().any():
-        said.append(f"Latency has not been measured for every chosen point; {interrupted}")
-    if data.chosen["eval"].isna().any():
-        said.append(f"Not every chosen point has an eval score; {interrupted}")
-    return said
+    holds = {
+        "embedded": data.index["setting"]["fields"].get("data") == "embedded",
+        "theory": len(data.theory) > 0,
+        "latency": data.chosen["latency_ratio"].isna().any(),
+        "eval": data.chosen["eval"].isna().any(),
+    }
+    return [text for name, text in TEXTS["limits"].items() if holds[name]]
 
 
 def rules(data: ReportData) -> list[str]:
@@ -192,12 +185,7 @@ def _over(estimate: Estimate) -> str:
 
 
 def result_sections(data: ReportData, width: int) -> list[Section]:
-    """What a terminal shows when a comparison has ended: the chosen points, what else matters, and the answer.
-
-    Args:
-        data: what it is made from.
-        width: columns of the terminal; a narrow one is shown fewer columns of the table.
-    """
+    """What a terminal of this width shows when a comparison has ended: the chosen points, remarks, and the answer."""
     remarks = []
     if len(data.excess):
         ranked = data.excess.sort_values("mean", kind="stable").to_dict("records")
@@ -227,9 +215,5 @@ def _result_table(data: ReportData, width: int) -> Table:
     fields: list[Field] = [*METHOD, ("budget", "budget", written(".4g")), ("MACs", "macs", short)]
     fields += [("of dense", "share", str), ("params", "params", short), ("size", "size_bytes", in_bytes)]
     fields += [("latency", "latency_ratio", written(".2f", "x ")), (f"dev\n{name}", "dev", written(".1f"))]
-    shown = [
-        field
-        for field in [*fields, (f"eval\n{name}", "eval", written(".1f"))]
-        if width >= WIDE or field[0] not in ONLY_WIDE
-    ]
-    return table_of(rows, shown)
+    fields.append((f"eval\n{name}", "eval", written(".1f")))
+    return table_of(rows, [field for field in fields if width >= WIDE or field[0] not in ONLY_WIDE])

@@ -65,13 +65,9 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
 
 
 def _head(data: ReportData) -> Section:
-    question = (
-        "For the same task, the same training effort and the same compute at inference: is a network better compressed "
-        "while it trains, or afterwards?"
-    )
     said = [Bullets(found)] if (found := limits(data)) else []
     heading = f"{data.index['task']} · {data.index['preset']}"
-    return Section(heading, [Text(question, "soft"), Text(answer(data), "answer"), *said])
+    return Section(heading, [Text(TEXTS["head"]["question"], "soft"), Text(answer(data), "answer"), *said])
 
 
 def _budgets(data: ReportData) -> Section:
