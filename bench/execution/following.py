@@ -1,7 +1,7 @@
 """Importing this module ends the process as soon as its parent has gone.
 
-The server that trials are forked from imports it first: it would otherwise go on importing PyTorch, for seconds, for a
-supervisor that was killed. Processes that are forked do not inherit it; they have a lifeline (see ``local.py``).
+The server that trials are forked from imports it first, as it would otherwise go on importing PyTorch for seconds.
+Processes that are forked do not inherit it; they have a lifeline (see ``local.py``).
 """
 
 import ctypes

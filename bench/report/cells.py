@@ -135,7 +135,7 @@ def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return [{k: v if known(v) else None for k, v in row.items()} for row in table.to_dict("records")]
 
 
-def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field], *, sortable: bool = True) -> Table:
+def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> Table:
     """A table of records; those with ``camp`` have their name in bold; ``style`` and ``apart`` are those of the row."""
     columns = [
         Column(head, "number" if form else "text" if position else "name", page_only=head == "files")
@@ -148,7 +148,7 @@ def table_of(rows: Sequence[dict[Any, Any]], fields: Sequence[Field], *, sortabl
             cells[0] = Cell(Span(row[fields[0][1]], look="bold"))
         style = row.get("style", "control" if row.get("kind") == "control" else "")
         found.append(Row(cells, style, row.get("apart", False)))
-    return Table(columns, found, sortable)
+    return Table(columns, found)
 
 
 def cell_of(value: Any, form: Form | None) -> Cell:

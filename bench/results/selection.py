@@ -18,15 +18,10 @@ UNSTRUCTURED = 0.9
 
 
 def budget_class(asked: float | None, budgets: Sequence[float]) -> float | None:
-    """The budget that a model is a candidate for.
+    """The budget of its comparison that a model is a candidate for, by the share of the dense compute it asked for.
 
-    Args:
-        asked: share of the dense compute that the trial asked for; None or NaN if its method takes no budget.
-        budgets: of the comparison that the trial belongs to.
-
-    Returns:
-        The smallest budget that is not below what was asked, 1 above the largest; more than the dense compute and than
-        any budget as it is; None without a budget.
+    That is the smallest budget not below what was asked; above all of them 1, or what was asked if that is more. None
+    for a method without a budget, which asks for None or NaN.
 
     >>> budget_class(0.2, [0.5, 0.25]), budget_class(0.7, [0.5, 0.25]), budget_class(None, [0.5])
     (0.25, 1.0, None)

@@ -1,8 +1,7 @@
 """While a method runs: dev, eval and results are out of its reach, and the gradients it computes are charged.
 
 This keeps a comparison honest against mistakes and shortcuts, not against an attacker: Python has no wall inside a
-process. Quality and compute are measured by another process, from the files (``bench/trial/verify.py``), so that
-nothing a method replaces in its own process changes them; what training costs can be counted here alone.
+process. Quality and compute are measured by another process (``verify.py``); what training costs only here.
 """
 
 import dataclasses
