@@ -179,9 +179,8 @@ def how_drawn(estimates: Sequence[Estimate]) -> str:
 
 
 def _over(estimate: Estimate) -> str:
-    seeds = f"{estimate.n} seeds" if "seeds" in estimate.over else ""
-    items = f"{estimate.items:,} evaluation items" if "items" in estimate.over else ""
-    return " and ".join(part for part in (seeds, items) if part)
+    named = {"seeds": f"{estimate.n} seeds", "items": f"{estimate.items:,} evaluation items"}
+    return " and ".join(named[drawn] for drawn in estimate.over.split(" and "))
 
 
 def result_sections(data: ReportData, width: int) -> list[Section]:

@@ -18,7 +18,7 @@ METHOD: list[Field] = [("method", "method", None), ("compressed", "kind", None)]
 
 
 def known(value: object) -> bool:
-    """Whether there is a number (or a text) at all: neither None nor NaN."""
+    """Whether there is anything at all: neither None nor NaN."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
