@@ -82,6 +82,13 @@ def test_the_examples_of_the_docstrings_are_right() -> None:
     assert not {name: count for name, count in failed.items() if count}
 
 
+def test_no_file_is_too_long_and_few_lie_loose() -> None:
+    long = {str(path): count for path in ENGINE if (count := len(path.read_text().splitlines())) > 350}
+    assert not long
+    loose = {path.name for path in (ROOT / "bench").glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert len(loose) <= 5
+
+
 def test_a_method_is_short() -> None:
     """A file of 40 lines is what a new method takes: the smallest of ours show it."""
     lengths = {p.stem: len(p.read_text().splitlines()) for p in (ROOT / "methods").glob("[a-z]*.py")}
