@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
+VARIABLES = ("TASK", "PRESET", "METHODS", "BUDGETS", "SEEDS", "DATA", "MODEL", "RESULTS", "ARGS")
 STUB = "#!/bin/sh\nprintf '%s\\0' \"$@\" > called\n"
 
 
@@ -25,7 +26,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def make(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    of_make = ("MAKE", "MFLAGS", *VARIABLES)  # these tests may run below `make test ARGS=...`, which exports it
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(of_make)}
     return subprocess.run(
         ["make", *arguments],
         cwd=project,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from methods._width_noise import WidthNoise
 from methods._windowed import Windowed
-from tests.test_width_noise import noise_at
+from tests.methods.test_width_noise import noise_at
 
 
 def written_out(noise: WidthNoise, name: str, features: Tensor, centres: Tensor, shifts: list[int]) -> Tensor:

@@ -27,13 +27,13 @@ def test_speed_ups_by_hand(written: Written) -> None:
 
 
 def test_three_ledgers_of_training_by_hand(written: Written) -> None:
-    start = {"start_train_macs": 600.0, "start_cpu_s": 30.0}
+    start = {"start_train_macs": 600, "start_cpu_s": 30.0}
     for seed in (0, 1):
-        own = {"train_steps": 175, "total_steps": 700, "train_macs": 100.0, "train_cpu_s": 5.0}
+        own = {"train_steps": 175, "total_steps": 700, "train_macs": 100, "train_cpu_s": 5.0}
         written.add("pruning", 0.5, 1.0, 2.0, seed=seed, stage="post_hoc", **own, **start)
-        own = {"train_steps": 700, "total_steps": 700, "train_macs": 700.0, "train_cpu_s": 40.0}
+        own = {"train_steps": 700, "total_steps": 700, "train_macs": 700, "train_cpu_s": 40.0}
         written.add("noise", 0.5, 1.0, 2.0, seed=seed, **own)
-    own = {"train_steps": 175, "total_steps": 700, "train_macs": 200.0, "train_cpu_s": 7.0}
+    own = {"train_steps": 175, "total_steps": 700, "train_macs": 200, "train_cpu_s": 7.0}
     written.add("pruning", 0.25, 3.0, None, stage="post_hoc", chosen=False, trial=9, **own, **start)
     table = read(written.save()).training.set_index("method")
     assert table.loc["pruning", "models"] == 3
