@@ -65,7 +65,7 @@ def _verdict(data: ReportData, gaps: pd.Series[float]) -> str:
     """Who is ahead; that takes most budgets and the mean, as one budget can outweigh all others."""
     wins, losses, count, mean = int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps), float(gaps.mean())
     by = f"{score(abs(mean))} {'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
-    edges = sorted(gaps if mean > 0 else -gaps)
+    edges = sorted(gaps if mean > 0 else 0 - gaps)  # -gaps would print -0.00
     span = f" (from {score(edges[0])} to {score(edges[-1])})" if count > 1 else ""
     where = f"{count} budget{'s' * (count > 1)}" + (" that both camps reached" if count < len(data.duels) else "")
     if not wins and not losses:

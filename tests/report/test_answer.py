@@ -27,6 +27,7 @@ def two_camps(written: Written, scores: list[tuple[float, float]], seeds: int = 
         ([(10, 12), (11, 14)], r"compressed while it trains: .* at 2 of 2 budgets, by 2.5 points of EER.*from 2.0 to"),
         ([(12, 10)], "better compressed afterwards: .* at 1 of 1 budget, by 2.0 points of EER on average\\."),
         ([(10, 12), (10, 12), (13, 12)], r"while it trains: .* at 2 of 3 budgets, by 1.0 .* \(from -1.0 to 2.0\)"),
+        ([(12, 12), (12, 10)], r"afterwards: .* at 1 of 2 budgets, by 1.0 .* \(from 0.00 to 2.0\)"),
         ([(10, 12), (14, 12)], "Neither is ahead: each camp wins 1 of 2 budgets on eval, and on average both score"),
         ([(10, 12), (15, 12)], "Neither is ahead: each camp wins 1 of 2 .* on average post-hoc is 0.50 points of EER"),
         ([(10, 11), (10, 11), (20, 11)], "Neither is ahead: the best in-training method wins 2 of 3 .* post-hoc is 2"),
