@@ -54,10 +54,9 @@ def test_without_regard_to_activity_all_units_keep_the_same_share(
     kept = balanced_fan_out(rates, fans, density, math.inf)
     assert torch.equal(kept, balanced_fan_out(1 - rates, fans, density, math.inf))
     free = kept > fans.clamp(max=4)
-    if bool(free.any()):
-        # one share of which every count is at most one weight away
-        lowest, highest = ((kept - 1) / fans)[free].max(), ((kept + 1) / fans)[free].min()
-        assert float(lowest) <= float(highest) + 1e-9
+    # one share of which every count is at most one weight away
+    lowest, highest = ((kept - 1) / fans)[free].tolist(), ((kept + 1) / fans)[free].tolist()
+    assert max(lowest, default=0) <= min(highest, default=1) + 1e-9
     equal = balanced_fan_out(rates, torch.full_like(fans, 50), density, math.inf)
     assert float(equal.max() - equal.min()) <= 1
 
@@ -112,8 +111,7 @@ def test_each_unit_keeps_its_largest_weights_scaled_to_their_variance() -> None:
             kept = int(alive.sum())
             total += kept
             assert kept >= 4
-            if kept < len(alive):
-                assert float(weight[alive, unit].min()) >= float(weight[~alive, unit].max())
+            assert min(weight[alive, unit].tolist()) >= max(weight[~alive, unit].tolist(), default=0)
             assert torch.allclose(factor[alive, unit], torch.tensor((len(alive) / kept) ** 0.5))
     assert total == round(0.5 * (32 * 32 + 32 * 16))
     fan_out = (factors(model, "2") > 0).sum(0)

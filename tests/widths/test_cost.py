@@ -223,9 +223,8 @@ def test_the_strongest_channels_are_the_ones_with_the_best_scores(quick: Widths)
 def test_nothing_more_would_fit(quick: Widths) -> None:
     for budget in BUDGETS:
         sizes = quick.largest(quick.norms(), budget)
-        for name, size in sizes.items():
-            if size < quick.sizes[name]:
-                assert quick.macs({**sizes, name: size + 1}) > budget * quick.macs({})
+        for name in (name for name, size in sizes.items() if size < quick.sizes[name]):
+            assert quick.macs({**sizes, name: sizes[name] + 1}) > budget * quick.macs({})
 
 
 def test_a_budget_that_nothing_reaches_names_the_smallest_model(quick: Widths) -> None:
