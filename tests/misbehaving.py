@@ -29,11 +29,8 @@ class Honest(Method):
         return model
 
 
-@dataclass(frozen=True)
-class ReadsDev(Method):
+class ReadsDev(Honest):
     """Trains on the dev split."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer._order = trainer._task.batches("dev", 0)  # type: ignore[assignment]
@@ -41,11 +38,8 @@ class ReadsDev(Method):
         return model
 
 
-@dataclass(frozen=True)
-class ReadsEvalFiles(Method):
+class ReadsEvalFiles(Honest):
     """Opens the features of the eval split by the name of their file."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         np.load(next(trainer._task.cache.glob("antispoof-eval-*")) / "frames.npy")
@@ -53,11 +47,8 @@ class ReadsEvalFiles(Method):
         return model
 
 
-@dataclass(frozen=True)
-class AsksForEval(Method):
+class AsksForEval(Honest):
     """Scores itself on eval and would keep the best of its models."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -65,11 +56,8 @@ class AsksForEval(Method):
         return model
 
 
-@dataclass(frozen=True)
-class OverspendsSteps(Method):
+class OverspendsSteps(Honest):
     """Goes on with an optimiser of its own after all steps are spent."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -81,11 +69,8 @@ class OverspendsSteps(Method):
         return model
 
 
-@dataclass(frozen=True)
-class RaisesItsAllowance(Method):
+class RaisesItsAllowance(Honest):
     """Gives itself more steps than it was given."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer._steps_left = 40
@@ -94,10 +79,9 @@ class RaisesItsAllowance(Method):
 
 
 @dataclass(frozen=True)
-class OnlyMasks(Method):
+class OnlyMasks(Honest):
     """Sets half of the weights to zero and calls them removed."""
 
-    stage = "post_hoc"
     budget: float = 0.5
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
@@ -108,11 +92,8 @@ class OnlyMasks(Method):
         return model
 
 
-@dataclass(frozen=True)
-class KeepsHooks(Method):
+class KeepsHooks(Honest):
     """Leaves a hook that does part of the work."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -120,11 +101,8 @@ class KeepsHooks(Method):
         return model
 
 
-@dataclass(frozen=True)
-class ChangesTheTask(Method):
+class ChangesTheTask(Honest):
     """Makes its batches larger than everybody else's."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         object.__setattr__(trainer._task, "batch_size", 60)
@@ -133,11 +111,8 @@ class ChangesTheTask(Method):
         return model
 
 
-@dataclass(frozen=True)
-class ChangesTheData(Method):
+class ChangesTheData(Honest):
     """Writes into the prepared features of the dev split."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -160,22 +135,16 @@ class Hiding(nn.Module):
         return self.model(x) + x.mean(2) @ self.known_by_heart[0]  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class HidesParameters(Method):
+class HidesParameters(Honest):
     """Returns a model with parameters that are in no list."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
         return Hiding(model)
 
 
-@dataclass(frozen=True)
-class ReportsItsOwnFigures(Method):
+class ReportsItsOwnFigures(Honest):
     """Replaces what counts MACs, in the process that it has."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -187,11 +156,8 @@ class ReportsItsOwnFigures(Method):
         return model
 
 
-@dataclass(frozen=True)
-class WritesItsOwnScores(Method):
+class WritesItsOwnScores(Honest):
     """Leaves an eval score where the harness would look for one."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -200,11 +166,8 @@ class WritesItsOwnScores(Method):
         return model
 
 
-@dataclass(frozen=True)
-class RegrowsAfterTheAudit(Method):
+class RegrowsAfterTheAudit(Honest):
     """Starts a process that puts a larger model in the place of the small one, once that has been looked at."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -212,11 +175,8 @@ class RegrowsAfterTheAudit(Method):
         return model
 
 
-@dataclass(frozen=True)
-class IsUnseeded(Method):
+class IsUnseeded(Honest):
     """Draws from a generator that nobody seeds."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -226,31 +186,22 @@ class IsUnseeded(Method):
         return model
 
 
-@dataclass(frozen=True)
-class Raises(Method):
+class Raises(Honest):
     """Divides by zero."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         raise ZeroDivisionError("division by zero")
 
 
-@dataclass(frozen=True)
-class ReturnsNoModel(Method):
+class ReturnsNoModel(Honest):
     """Returns what is no model."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         return {"accuracy": 1.0}  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
-class ReturnsNan(Method):
+class ReturnsNan(Honest):
     """Returns a model of NaN."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         with torch.no_grad():
@@ -259,11 +210,8 @@ class ReturnsNan(Method):
         return model
 
 
-@dataclass(frozen=True)
-class AsksForMoreSteps(Method):
+class AsksForMoreSteps(Honest):
     """Trains for longer than it may."""
-
-    stage = "post_hoc"
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         trainer.fit(model)
@@ -271,8 +219,7 @@ class AsksForMoreSteps(Method):
         return model
 
 
-@dataclass(frozen=True)
-class Diverges(Method):
+class Diverges(Honest):
     """Has a loss that becomes NaN."""
 
     stage = "in_training"
@@ -287,8 +234,7 @@ class Diverges(Method):
         return model
 
 
-@dataclass(frozen=True)
-class Hangs(Method):
+class Hangs(Honest):
     """Waits for nothing."""
 
     stage = "in_training"
@@ -298,8 +244,7 @@ class Hangs(Method):
             time.sleep(1)
 
 
-@dataclass(frozen=True)
-class IsKilled(Method):
+class IsKilled(Honest):
     """Is killed as by a system that has no memory left."""
 
     stage = "in_training"
@@ -309,8 +254,7 @@ class IsKilled(Method):
         return model
 
 
-@dataclass(frozen=True)
-class WantsMemory(Method):
+class WantsMemory(Honest):
     """Asks for more memory than there is."""
 
     stage = "in_training"

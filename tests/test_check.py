@@ -8,15 +8,15 @@ from itertools import islice, repeat
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 import bench
-from bench import Batch, Method, Progress, Split, Trainer
+from bench import Batch, Method, Progress, Split
 from bench.check import ContractError, Probe, check_method, check_plugin, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
 from bench.runner.command import CHAINS
+from tests import misbehaving
 from tests.conftest import SmokeRun
 
 
@@ -36,61 +36,11 @@ def test_task_holds_to_the_contract(name: str, smoke: SmokeRun) -> None:
     assert list(check_task(task))
 
 
-@dataclass(frozen=True)
-class Masked(Method):
-    """Multiplies by zero in a hook and calls it removed."""
-
-    stage = "post_hoc"
-    budget: float = 0.5
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        model.get_submodule("stem").register_forward_hook(lambda module, inputs, output: output * 0)
-        return model
-
-
-@dataclass(frozen=True)
-class OverBudget(Method):
-    """Promises half and removes nothing."""
-
-    stage = "post_hoc"
-    budget: float = 0.5
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        return model
-
-
-@dataclass(frozen=True)
-class Unseeded(Method):
-    """Takes its randomness from elsewhere."""
-
-    stage = "post_hoc"
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        generator = torch.Generator()
-        generator.seed()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn(parameter.shape, generator=generator))
-        return model
-
-
-@dataclass(frozen=True)
-class Broken(Method):
-    """Cannot be run."""
-
-    stage = "post_hoc"
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        raise RuntimeError("no")
-
-
 def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
     honest = load_method_spec("magnitude_pruning")
     ensure_repeats(honest, tmp_path)
     assert known_to_repeat(honest, tmp_path)
-    for method in (Broken, Unseeded):
+    for method in (misbehaving.Raises, misbehaving.IsUnseeded):
         method_spec = MethodSpec(method.__name__, method.__name__, (method,), {})
         with suppress(ContractError):
             ensure_repeats(method_spec, tmp_path)
@@ -98,7 +48,12 @@ def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "rule"), [(Masked, "hooks are left"), (OverBudget, "asked for 0.5"), (Unseeded, "same seed")]
+    ("method", "rule"),
+    [
+        (misbehaving.KeepsHooks, "hooks are left"),
+        (misbehaving.OnlyMasks, "asked for 0.5"),
+        (misbehaving.IsUnseeded, "same seed"),
+    ],
 )
 def test_contract_breach_is_found(method: type[Method], rule: str) -> None:
     with pytest.raises(ContractError, match=rule):
@@ -149,7 +104,7 @@ def test_data_is_prepared_before_a_task_is_checked(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_chain_must_keep_its_budget_too() -> None:
-    spec = MethodSpec("kept+spent", "kept+spent", (OverBudget, OverBudget), {})
+    spec = MethodSpec("kept+spent", "kept+spent", (misbehaving.OnlyMasks, misbehaving.OnlyMasks), {})
     with pytest.raises(ContractError, match=r"asked for 0\.5"):
         list(check_method(spec))
 

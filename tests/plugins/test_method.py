@@ -8,24 +8,21 @@ from torch import nn
 from bench import BenchError, Chain, Method, Plan, Trainer, tune
 from bench.plugins.method import RATE, MethodSpec, Tunable, configure, search_space
 from bench.plugins.registry import load_method_spec
+from tests.misbehaving import Honest
 from tests.models import Points, mlp
 
 
 @dataclass(frozen=True)
-class Search(Method):
+class Search(Honest):
     """In training."""
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     form: str = tune("soft", choices=["soft", "hard"])
 
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        return model
-
 
 @dataclass(frozen=True)
-class Cut(Method):
+class Cut(Honest):
     """Post hoc."""
 
     stage = "post_hoc"
@@ -34,33 +31,21 @@ class Cut(Method):
     rounds: int = tune(1, low=1, high=4)
     seed: int = 3
 
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        return model
-
 
 @dataclass(frozen=True)
-class Sparse(Method):
+class Sparse(Honest):
     """Over weights."""
 
     stage = "post_hoc"
     sparsity: float = tune(0.75, low=0.0, high=0.9)
 
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        return model
-
 
 @dataclass(frozen=True)
-class Integer(Method):
+class Integer(Honest):
     """Terminal."""
 
     stage = "post_hoc"
     terminal = True
-
-    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        trainer.fit(model)
-        return model
 
 
 def method_spec(*classes: type[Method], **fixed: object) -> MethodSpec:
