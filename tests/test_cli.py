@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def test_bad_protocol_line_is_named(
     protocol.write_text(protocol.read_text() + "LA_0001 LA_T_1 bonafide\n")
     said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
     assert protocol.name in said and "expected 5 fields" in said and "21" in said
+
+
+def test_a_comparison_that_cannot_begin_leaves_no_thread_behind(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that still imports MLflow changes the filters of warnings under whatever the process does next."""
+    asked = ("--preset", "smoke", "--methods", "uniform_width", "--budgets", "0.0001", "--results", tmp_path)
+    assert "no choice of widths reaches it" in complaint(capsys, monkeypatch, "run", "synthetic", *asked)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mlflow")]
 
 
 class _Usage:

@@ -93,7 +93,6 @@ class Comparison:
 
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
-        self._tracker = BackgroundTracker(request.results, request.task, request.preset, request.tracking_uri)
         self.method_specs = [load_method_spec(name) for name in request.methods]
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
@@ -138,6 +137,8 @@ class Comparison:
                 trials=self.request.trials or self.plan.trials,
                 journal=self.request.folder / "studies" / f"{name}.journal",
             )
+        store = self.request.task, self.request.preset, self.request.tracking_uri
+        self._tracker = BackgroundTracker(self.request.results, *store)  # last: it goes on in a thread of its own
 
     def search(self) -> None:
         """Run all studies side by side, then the chosen points with the other seeds."""
