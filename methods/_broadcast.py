@@ -47,7 +47,7 @@ class Broadcast:
     def __init__(self, widths: Widths, density: float, beta: float, *, burn_in: int, interval: int, last: int) -> None:
         self.density, self.beta, self.burn_in, self.interval, self.last = density, beta, burn_in, interval, last
         self.on_rates = {group.name: torch.full((group.size,), 0.5) for group in widths.groups}
-        self._groups = widths.groups
+        self._groups = {group.name: group for group in widths.groups}
         consumers = {(m.layer, m.parameter) for group in widths.groups for m in group.consumers}
         self._weights = {at: (widths.model.get_submodule(at[0]), at[1]) for at in sorted(consumers)}
         self._observing = True
@@ -56,7 +56,7 @@ class Broadcast:
 
     def observers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Gates that change nothing and keep the on-rates of the features they see."""
-        return {group.name: self._observer(self.on_rates[group.name], group.recurrent) for group in self._groups}
+        return {name: self._observer(self.on_rates[name], group.recurrent) for name, group in self._groups.items()}
 
     def after_step(self, step: int) -> None:
         """Refresh the masks when it is time."""
@@ -67,7 +67,7 @@ class Broadcast:
     @torch.no_grad()
     def refresh(self) -> None:
         """New masks: of every unit the largest weights, as many as the balance grants."""
-        rows = {group.name: self._rows(group.name) for group in self._groups}
+        rows = {name: self._rows(name) for name in self._groups}
         fans = torch.cat([torch.full((len(r),), float(r.shape[1])) for r in rows.values()])
         rates = torch.cat(list(self.on_rates.values())).clamp(1e-3, 1 - 1e-3)
         kept = balanced_fan_out(rates, fans, self.density, self.beta)
@@ -97,9 +97,8 @@ class Broadcast:
 
     def _outgoing(self, name: str) -> list[tuple[Any, int, Tensor]]:
         """What reads a group: masked weight, axis of the channels, their positions along it, channel by channel."""
-        group = next(group for group in self._groups if group.name == name)
         found = []
-        for m in group.consumers:
+        for m in self._groups[name].consumers:
             layer, own = self._weights[m.layer, m.parameter]
             masked = layer.parametrizations[own]  # type: ignore[index]
             found.append((masked, m.axis, m.positions[m.channels.argsort(stable=True)]))

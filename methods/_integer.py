@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,15 @@ def quantized(model: OnnxModel, batches: Iterable[Batch], note: Callable[[str], 
         note: called with what a reader of the result should know.
     """
     prepared = _converted(model, quant_pre_process)
-    nodes = onnx.load_from_string(prepared.data).graph.node
-    operators = {node.op_type for node in nodes}
-    if not operators & {*_FLOAT_ONLY, "LSTM"} and not _has_attention(prepared):
-        return _static(prepared, batches)
+    graph = onnx.load_from_string(prepared.data).graph
+    operators = {node.op_type for node in graph.node}
+    # transposed convolutions have no integer kernel
+    transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
+    if not operators & {*_FLOAT_ONLY, "LSTM"} and not _has_attention(graph):
+        return _static(prepared, batches, None, transposed)
     result = _dynamic(prepared)
     if "Conv" in operators:
-        result = _static(result, batches, _convolutions(nodes))
+        result = _static(result, batches, _convolutions(graph.node), transposed)
     if operators & {*_FLOAT_ONLY}:
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
@@ -72,9 +74,8 @@ def _converted(model: OnnxModel, convert: Callable[[str, str], None]) -> OnnxMod
         return OnnxModel(target.read_bytes())
 
 
-def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None = None) -> OnnxModel:
-    """These nodes (all, if none are named) between fixed ranges; transposed convolutions have no integer kernel."""
-    transposed = [n.name for n in onnx.load_from_string(model.data).graph.node if n.op_type == "ConvTranspose"]
+def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None, left_out: list[str]) -> OnnxModel:
+    """These nodes (all, if none are named) but for some between fixed ranges."""
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -86,7 +87,7 @@ def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None 
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
-            nodes_to_exclude=transposed,
+            nodes_to_exclude=left_out,
         ),
     )
 
@@ -100,19 +101,17 @@ def _dynamic(model: OnnxModel) -> OnnxModel:
     )
 
 
-def _has_attention(model: OnnxModel) -> bool:
+def _has_attention(graph: Any) -> bool:
     """Whether two activations are multiplied."""
-    graph = onnx.load_from_string(model.data).graph
     stored = {tensor.name for tensor in graph.initializer}
     return any(node.op_type == "MatMul" and not stored & {*node.input} for node in graph.node)
 
 
-def _convolutions(nodes: Iterable[Any]) -> list[str]:
+def _convolutions(nodes: Sequence[Any]) -> list[str]:
     """Names of the convolutions and of the rectifiers right behind them, which their integer kernel computes too."""
-    nodes = list(nodes)
     results = {node.output[0] for node in nodes if node.op_type == "Conv"}
-    behind = [node for node in nodes if node.op_type in ("Relu", "Clip") and node.input[0] in results]
-    return [node.name for node in nodes if node.op_type == "Conv" or node in behind]
+    behind = {node.name for node in nodes if node.op_type in ("Relu", "Clip") and node.input[0] in results}
+    return [node.name for node in nodes if node.op_type == "Conv" or node.name in behind]
 
 
 def _stored_in_eight_bits(model: OnnxModel) -> OnnxModel:
@@ -123,11 +122,9 @@ def _stored_in_eight_bits(model: OnnxModel) -> OnnxModel:
     """
     loaded = onnx.load_from_string(model.data)
     graph = loaded.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    layers = [node for node in graph.node if node.op_type in _FLOAT_ONLY]
-    names = {name for node in layers for name in node.input[1:3] if name in weights}
-    added = [node for name in sorted(names) for node in _as_integers(weights[name], graph)]
-    nodes = [*added, *graph.node]
+    names = {name for node in graph.node if node.op_type in _FLOAT_ONLY for name in node.input[1:3]}
+    weights = [tensor for tensor in graph.initializer if tensor.name in names]
+    nodes = [*(node for weight in weights for node in _as_integers(weight, graph)), *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(loaded)
@@ -140,8 +137,7 @@ def _as_integers(weight: Any, graph: Any) -> Iterator[Any]:
     scale = np.maximum(np.abs(values).max(2, keepdims=True), np.finfo(np.float32).tiny) / np.float32(127)
     integers = np.rint(values / scale).astype(np.int8)
     name = weight.name
-    graph.initializer.remove(weight)
-    graph.initializer.append(numpy_helper.from_array(integers, f"{name}_quantized"))
+    weight.CopyFrom(numpy_helper.from_array(integers, f"{name}_quantized"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
     yield helper.make_node("Cast", [f"{name}_quantized"], [f"{name}_cast"], to=TensorProto.FLOAT)
     yield helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name])

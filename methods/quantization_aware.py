@@ -22,18 +22,21 @@ class _Rounding(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight, rounded for each output channel."""
+        if not self.active():
+            return weight
         scale = weight.detach().flatten(1).abs().amax(1).clamp(min=1e-12) / 127
-        rounded = torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros(len(scale)), 0, -127, 127)
-        return rounded if self.active() else weight
+        return torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros_like(scale), 0, -127, 127)
 
     def features(self, layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         """The features, rounded within the range seen lately."""
         low, high = inputs[0].detach().aminmax()
         seen = torch.stack([low.clamp(max=0), high.clamp(min=0)])
         self.range = seen if self.range is None else torch.lerp(self.range, seen, 0.1)
+        if not self.active():
+            return inputs
         scale = ((self.range[1] - self.range[0]) / 255).clamp(min=1e-12)
         zero = (-self.range[0] / scale).round().int()
-        return (torch.fake_quantize_per_tensor_affine(inputs[0], scale, zero, 0, 255),) if self.active() else inputs
+        return (torch.fake_quantize_per_tensor_affine(inputs[0], scale, zero, 0, 255),)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,14 @@ class UniformWidth(Method):
         widths = trainer.widths(model)
         scores = {name: evenly(score) if name == "input" else score for name, score in widths.proportional().items()}
         narrow = widths.keep(widths.strongest(scores, self.budget))
-        for module in narrow.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()  # type: ignore[operator]
+        narrow.apply(_initialise)  # children first: attention has the last word on the bias of its projection
         trainer.fit(narrow)
         return narrow
+
+
+def _initialise(module: nn.Module) -> None:
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()  # type: ignore[operator]
 
 
 def evenly(scores: Tensor) -> Tensor:

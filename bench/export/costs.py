@@ -48,7 +48,7 @@ _FREE = set(
     Shape Constant ConstantOfShape Cast Identity Where Equal Less Greater Range Size Tile QuantizeLinear
     DequantizeLinear Dropout Floor Ceil Round And Or Xor ScatterND ScatterElements GatherElements GatherND Trilu Mod
     GreaterOrEqual LessOrEqual CumSum ArgMax ArgMin TopK Sin Cos Sum Mean ReduceL1 IsNaN IsInf NonZero
-    DynamicQuantizeLinear
+    DynamicQuantizeLinear Resize
     """.split()
 )
 
@@ -122,15 +122,15 @@ class OnnxGraph:
         values = session.run(None, {source.name: zeros})
         self.shapes |= {o.name: value.shape for o, value in zip(session.get_outputs(), values, strict=True)}
 
-    def weight(self, name: str, zero_point: str = "") -> Weight | None:
-        """The weight behind an operand; None if it is computed from the input."""
+    def weight(self, name: str, zero_point: str = "", axis: int = -1) -> Weight | None:
+        """The weight behind an operand, its zero points along ``axis``; None if it is computed from the input."""
         if name in self.constants:
-            return _weight(self.constants[name], self.constants.get(zero_point))
-        maker = self.makers.get(name)
-        if maker is None:
+            return _weight(self.constants[name], self.constants.get(zero_point), axis)
+        if (maker := self.makers.get(name)) is None:
             return None
         if maker.op_type == "DequantizeLinear":
-            return self.weight(maker.input[0], *maker.input[2:3])
+            along = next((a.i for a in maker.attribute if a.name == "axis"), 1)
+            return self.weight(maker.input[0], _operand(maker, 2), along)
         scaled = maker.op_type == "Mul" and maker.input[1] in self.constants  # integers times a scale
         return self.weight(maker.input[0]) if scaled or maker.op_type in _MOVES else None
 
@@ -152,14 +152,13 @@ def _is_constant(node: Any) -> bool:
     return bool((values != values.flat[0]).any())
 
 
-def _weight(tensor: Any, zero_point: Any) -> Weight:
+def _weight(tensor: Any, zero_point: Any, axis: int) -> Weight:
     values = numpy_helper.to_array(tensor)
     zero = np.zeros(1, values.dtype) if zero_point is None else numpy_helper.to_array(zero_point)
     if zero.ndim == 2:  # (directions, gates H) of an LSTM whose weights are (directions, columns, gates H)
         zero = zero[:, None]
-    elif zero.size > 1:  # one for each channel, whose axis is the one of this length
-        axis = values.shape.index(zero.size)
-        zero = zero.reshape([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
+    elif zero.size > 1:  # one for each channel
+        zero = np.moveaxis(zero.reshape(-1, *[1] * (values.ndim - 1)), 0, axis)
     packed = onnx.TensorProto.DataType.Name(tensor.data_type) in ("INT4", "UINT4")
     return Weight(values.size, int(np.count_nonzero(values != zero)), 4 if packed else values.dtype.itemsize * 8)
 
@@ -176,7 +175,8 @@ def _product_work(node: Any, graph: OnnxGraph) -> Work:
     form = _PRODUCTS[node.op_type]
     left, right = node.input[0], _operand(node, form.weight)
     # a matrix may also stand to the left; a product of two activations, as in attention, has no weight
-    weight = graph.weight(right, _operand(node, form.zero_point)) or graph.weight(left)
+    axis = 0 if node.op_type in _CONVOLUTIONS or any(a.name == "transB" and a.i for a in node.attribute) else -1
+    weight = graph.weight(right, _operand(node, form.zero_point), axis) or graph.weight(left)
     macs = _product_macs(node, graph, left, right)
     effective = macs if weight is None else round(macs * weight.nonzero / weight.size)
     return macs, effective, macs * (64 if form.integer else graph.bits(left) * graph.bits(right))

@@ -73,7 +73,7 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
             output_names=["output"],
             dynamic_axes={"input": free, "output": {0: "batch"}},
         )
-    onnx.checker.check_model(onnx.load_from_string(buffer.getvalue()))
+    onnx.checker.check_model(buffer.getvalue())
     return OnnxModel(buffer.getvalue())
 
 

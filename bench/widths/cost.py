@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -28,9 +29,10 @@ _FREE = set(
     _softmax _safe_softmax _log_softmax glu cat stack copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding
     index index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros
     zeros_like ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones
-    reflection_pad1d reflection_pad2d replication_pad1d bernoulli native_dropout upsample_nearest1d
-    upsample_nearest2d squeeze item _local_scalar_dense fake_quantize_per_channel_affine_cachemask
-    fake_quantize_per_tensor_affine_cachemask
+    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d bernoulli native_dropout upsample_nearest1d
+    upsample_nearest2d upsample_linear1d upsample_bilinear2d squeeze item _local_scalar_dense _prelu_kernel
+    fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask _thnn_fused_gru_cell
+    _thnn_fused_lstm_cell
     """.split()
 )
 
@@ -82,7 +84,7 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     modes = {module: module.training for module in model.modules()}
     counter = _MacCounter()
     try:
-        with torch.no_grad(), unfused_attention(), sdpa_kernel(SDPBackend.MATH), counter:
+        with torch.no_grad(), unfused_attention(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False), counter:
             model.eval()(example_input)
     finally:
         for module, mode in modes.items():

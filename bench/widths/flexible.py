@@ -4,7 +4,6 @@ PyTorch's own layers know one hidden size for all layers and directions, and hea
 compute the same, from the same parameters under the same names, and stay right when rows and columns are removed.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -174,11 +173,10 @@ class FlexibleAttention(nn.MultiheadAttention):
     def reset_parameters(self) -> None:
         """Initialise the projections anew, as PyTorch's layer does."""
         for name in self.projections():
-            weight = getattr(self, name)
-            bound = math.sqrt(6 / sum(weight.shape))
-            nn.init.uniform_(weight, -bound, bound)
-        if self.in_proj_bias is not None:
-            nn.init.zeros_(self.in_proj_bias)
+            nn.init.xavier_uniform_(getattr(self, name))
+        for bias in (self.in_proj_bias, self.out_proj.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
 
     def projections(self) -> list[str]:
         """The names of the weights that make queries, keys and values: three, or one for all."""

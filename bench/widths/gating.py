@@ -120,7 +120,7 @@ def _live_statistics(
         for positions, weight in weights:
             counts = counts.index_copy(1, positions, weight.to(counts).expand(examples, -1))
         counts = counts.view(examples, *[1] * (x.dim() - 2), -1)
-        total = counts.sum(-1, keepdim=True)
+        total = counts.sum(-1, keepdim=True).clamp(min=1e-6)  # all may be dead
         centred = x - (counts * x).sum(-1, keepdim=True) / total
         variance = (counts * centred.square()).sum(-1, keepdim=True) / total
         scaled = centred * (variance + module.eps).rsqrt() * module.weight

@@ -193,7 +193,8 @@ class Widths:
         for i, (name, size) in enumerate(self.sizes.items()):
             count = 1 if size == 1 else 1 + (size // 2 + i) % (size - 1)  # groups of one size keep different numbers
             kept[name] = torch.randperm(size, generator=generator)[:count]
-        example = torch.randn(self.example_input.shape, generator=generator).to(self.example_input)
+        drawn = torch.randn(self.example_input.shape, generator=generator).to(self.example_input)
+        example = drawn if drawn.is_floating_point() else self.example_input  # not every integer is an index
         try:
             with torch.no_grad():
                 small = without(self.model, self._all, self._dead(kept), attributes).eval()
@@ -206,9 +207,8 @@ class Widths:
             return False
 
     def _known(self, names: Mapping[str, Any]) -> None:
-        for name in names:
-            if name not in self.sizes:
-                raise BenchError(f"no width group is called {name!r}; there are: {', '.join(self.sizes)}")
+        if unknown := sorted(set(names) - set(self.sizes)):
+            raise BenchError(f"no width group is called {unknown[0]!r}; there are: {', '.join(self.sizes)}")
 
 
 def _alive(dead: Tensor) -> tuple[Gate, Live]:

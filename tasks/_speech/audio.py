@@ -10,6 +10,7 @@ from scipy import signal
 
 from bench import BenchError
 from tasks._speech import SAMPLE_RATE, Signal
+from tasks._speech.channel import FULL_SCALE
 
 
 class Recording(NamedTuple):
@@ -50,3 +51,9 @@ def read_recording(path: Path, listed_in: str) -> Recording:
         common = gcd(rate, SAMPLE_RATE)
         mono = signal.resample_poly(mono, SAMPLE_RATE // common, rate // common)
     return Recording(np.ascontiguousarray(mono), rate)
+
+
+def write_audio(path: Path, samples: Signal) -> None:
+    """Write samples in [-1, 1) at 16 kHz with 16 bits."""
+    levels = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    soundfile.write(path, levels, SAMPLE_RATE, subtype="PCM_16")

@@ -30,17 +30,17 @@ class Line:
     level_db: tuple[float, float] = (-32.0, -20.0)
 
 
-def record(rng: np.random.Generator, speech: Signal, level: float = 0.05) -> Signal:
+def record(rng: np.random.Generator, speech: Signal) -> Signal:
     """``speech`` in a room (four times of five), through a microphone, with the noise of the place.
 
-    The result has the given root mean square; noise lies 30 to 50 dB below the speech.
+    The result has a root mean square of 0.05; noise lies 30 to 50 dB below the speech.
     """
     x = speech
     if rng.random() < 0.8:
         x = filtered(x, room_response(rng), delay=0)
     x = unit_level(filtered(x, random_equaliser(rng), delay=64))
     noise_gain = 10 ** (-rng.uniform(30, 50) / 20)
-    return (x + coloured_noise(rng, len(x)) * noise_gain) * level
+    return (x + coloured_noise(rng, len(x)) * noise_gain) * 0.05
 
 
 def transmit(rng: np.random.Generator, speech: Signal, line: Line) -> Signal:
@@ -91,10 +91,10 @@ def limited(x: Signal, crest: float) -> Signal:
     return np.asarray(np.tanh(x * np.exp(-(low + high) / 2)))
 
 
-def random_equaliser(rng: np.random.Generator, depth_db: float = 3.0) -> Signal:
+def random_equaliser(rng: np.random.Generator) -> Signal:
     """A smooth response of 129 taps, linear in phase (a delay of 64), weak at 0 Hz."""
     frequencies = [0, 0.02, 0.06, 0.12, 0.25, 0.45, 0.7, 1.0]  # of half the sampling rate
-    gains_db = rng.normal(0, depth_db / 2, len(frequencies))
+    gains_db = rng.normal(0, 1.5, len(frequencies))
     gains_db[0] -= rng.uniform(0, 20)
     return np.asarray(signal.firwin2(129, frequencies, 10 ** (gains_db / 20), nfreqs=257))
 

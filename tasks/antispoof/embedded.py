@@ -11,11 +11,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from bench import BenchError
 from tasks._speech import SAMPLE_RATE, Signal
-from tasks._speech.channel import FULL_SCALE, Line, record, transmit
+from tasks._speech.audio import write_audio
+from tasks._speech.channel import Line, record, transmit
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import synthesise
 from tasks._speech.workers import in_processes
@@ -48,14 +48,12 @@ class CorpusSpec:
         seconds: length of every utterance.
         utterances: how many in train, dev and eval.
         speakers: how many in train, dev and eval; no speaker is in two of them.
-        snr_db: range of the level of speech over the noise of the line.
     """
 
     seed: int = 0
     seconds: float = 2.0
     utterances: tuple[int, int, int] = (2400, 900, 1400)
     speakers: tuple[int, int, int] = (60, 30, 40)
-    snr_db: tuple[float, float] = (25.0, 45.0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -106,7 +104,7 @@ def generate(spec: CorpusSpec, split: int, index: int) -> Signal:
     if attack != BONAFIDE:
         samples = {**KNOWN, **UNSEEN}[attack](samples, speech.f0_hz, stream(Stage.ATTACK))
     samples = samples[margin : margin + count]
-    return transmit(stream(Stage.TRANSMISSION), samples, Line(snr_db=spec.snr_db))
+    return transmit(stream(Stage.TRANSMISSION), samples, Line())
 
 
 def _stream(seed: int, split: int, item: int, stage: Stage) -> np.random.Generator:
@@ -140,5 +138,4 @@ def _utterance(folder: Path, spec: CorpusSpec, split: int, index: int) -> Uttera
 
 
 def _write_one(folder: Path, spec: CorpusSpec, job: tuple[int, int]) -> None:
-    samples = np.round(generate(spec, *job) * FULL_SCALE).astype(np.int16)
-    soundfile.write(_utterance(folder, spec, *job).path, samples, SAMPLE_RATE, subtype="PCM_16")
+    write_audio(_utterance(folder, spec, *job).path, generate(spec, *job))

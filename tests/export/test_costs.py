@@ -1,12 +1,16 @@
 """What the exported file costs."""
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from bench import BenchError
 from bench.export.costs import file_costs
-from bench.export.model import export_onnx
+from bench.export.model import OPSET, OnnxModel, export_onnx
 from bench.widths.cost import count_macs
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 from tests.export.test_model import built
@@ -125,6 +129,44 @@ def test_einsum(equation: str, macs: int) -> None:
 
     assert count_macs(Model(), torch.zeros(1, 4, 9)) == macs
     assert file_costs(export_onnx(Model(), torch.zeros(1, 4, 5)), (1, 4, 9)).macs == macs
+
+
+def in_integers(*nodes: onnx.NodeProto, weight: NDArray[np.uint8], zero: NDArray[np.uint8]) -> OnnxModel:
+    """(1, 4) -> (1, 4), by a weight with zero points of its own for each output."""
+    numbers = {"weight": weight, "zero": zero, "scale": np.ones(len(zero), np.float32)}
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4)) for name in ("input", "output")]
+    stored = [numpy_helper.from_array(values, name) for name, values in numbers.items()]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(model)
+    return OnnxModel(model.SerializeToString())
+
+
+INTEGER_PRODUCTS = {
+    "integers": (
+        helper.make_node("DynamicQuantizeLinear", ["input"], ["x", "x_scale", "x_zero"]),
+        helper.make_node("MatMulInteger", ["x", "weight", "x_zero", "zero"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["output"], to=TensorProto.FLOAT),
+    ),
+    "columns": (
+        helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["w"], axis=1),
+        helper.make_node("MatMul", ["input", "w"], ["output"]),
+    ),
+    "rows": (
+        helper.make_node("DequantizeLinear", ["weight", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("Gemm", ["input", "w"], ["output"], transB=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTEGER_PRODUCTS)
+def test_a_weight_is_zero_where_it_is_the_zero_point_of_its_output(name: str) -> None:
+    zero = np.array([1, 20, 30, 40], np.uint8)
+    weight = np.tile(zero, (4, 1))
+    weight[[0, 1, 3], [2, 2, 0]] = 7
+    model = in_integers(*INTEGER_PRODUCTS[name], weight=weight.T if name == "rows" else weight, zero=zero)
+    costs = file_costs(model, (1, 4))
+    assert (costs.macs, costs.effective_macs) == (16, 3)
 
 
 def test_an_einsum_of_unknown_cost_is_named() -> None:

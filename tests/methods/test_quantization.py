@@ -19,7 +19,7 @@ from bench.export.model import OnnxModel, Predictor, export_onnx
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 from methods._integer import _Calibration, _converted, quantized
-from methods.quantization_aware import QuantizationAware
+from methods.quantization_aware import QuantizationAware, _Rounding
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
 
 
@@ -197,6 +197,27 @@ def test_other_peoples_warnings_are_heard_again_afterwards() -> None:
 @pytest.mark.parametrize("name", ["quantization", "quantization_aware"])
 def test_it_keeps_the_contract(name: str) -> None:
     assert any("same model for the same seed" in line for line in check_plugin(name))
+
+
+def test_nothing_is_rounded_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fake_quantize_per_channel_affine", "fake_quantize_per_tensor_affine"):
+        monkeypatch.delattr(torch, name)
+    rounding, x = _Rounding(lambda: False), torch.randn(3, 4)
+    assert rounding(x) is x
+    assert rounding.features(nn.Linear(4, 3), (x,))[0] is x
+    assert rounding.range is not None and rounding.range.tolist() == [float(x.min()), float(x.max())]
+
+
+def test_zero_points_lie_where_the_weight_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+
+    def rounded(weight: Tensor, *of: Any) -> Tensor:
+        devices.extend(x.device.type for x in of if isinstance(x, Tensor))
+        return weight
+
+    monkeypatch.setattr(torch, "fake_quantize_per_channel_affine", rounded)
+    _Rounding(lambda: True)(torch.zeros(3, 4, device="meta"))
+    assert devices == ["meta", "meta"]
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])

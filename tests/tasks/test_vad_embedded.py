@@ -1,4 +1,3 @@
-import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tasks.vad.noises import KNOWN, UNSEEN
 from tasks.vad.noises.babble import babble
 from tasks.vad.sources import Folders
 from tasks.vad.vctk import alignment_path, read_utterances
+from tests.tasks.test_embedded_corpus import digests
 
 TINY = CorpusSpec(seed=3, speakers=4, utterances=2, noises=1, seconds=1.5)
 
@@ -26,14 +26,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, TINY, 1, lambda fraction: None)
     return folder
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_two_workers_write_the_same_bytes_as_one(corpus: Path, tmp_path: Path) -> None:

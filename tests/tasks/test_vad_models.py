@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench import Widths
 from bench.export.model import Predictor, export_onnx
 from tasks.vad.crnn import Crnn
 from tasks.vad.models import MODELS, SIZES
@@ -83,10 +84,20 @@ def test_labels_are_trimmed_equally_at_both_ends() -> None:
     assert trimmed(labels, 4).tolist() == [list(range(3, 7))]
 
 
-def test_models_are_written_in_plain_modules() -> None:
-    """Width methods know these, and no custom reshaping."""
-    known = (nn.Conv1d, nn.GRU, nn.Linear, nn.LayerNorm, nn.MultiheadAttention)
-    for sizes in MODELS.values():
-        for module in sizes["tiny"](80).modules():
-            own = module.__class__.__module__.startswith("tasks.")
-            assert isinstance(module, known) or own or isinstance(module, nn.Sequential), module
+NARROWER = {
+    "crnn": {"input": 40, "conv": 8, "rnn.l0": 16, "rnn.l1": 16},
+    "transformer": {
+        "input": 40,
+        "embed": 24,
+        "blocks.0.attention.heads": 12,
+        "blocks.0.expand": 72,
+        "blocks.1.attention.heads": 12,
+        "blocks.1.expand": 72,
+    },
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_layer_but_the_last_may_become_narrower(name: str) -> None:
+    widths = Widths(MODELS[name]["tiny"](40), torch.zeros(1, 40, 100), input_axis=1)
+    assert widths.sizes == NARROWER[name]

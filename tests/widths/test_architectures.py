@@ -11,7 +11,7 @@ from bench.export.model import Predictor, export_onnx
 from bench.widths.cost import count_macs
 from tests.architectures import ARCHITECTURES, Encoder, Recurrent, Transformer
 from tests.models import randomise_norms
-from tests.widths.test_widths import close, inputs
+from tests.widths.test_widths import close, inputs, random_choice
 
 Built = tuple[nn.Module, Widths]
 
@@ -25,14 +25,6 @@ def built(request: pytest.FixtureRequest) -> Built:
     return model, Widths(model, torch.zeros(shape), input_axis=axis)
 
 
-def random_choice(widths: Widths, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.randperm(size, generator=generator)[: int(torch.randint(1, size + 1, (), generator=generator))]
-        for name, size in widths.sizes.items()
-    }
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_removal_is_masking_and_the_cost_is_exact(built: Built, seed: int) -> None:
     model, widths = built
@@ -43,7 +35,7 @@ def test_removal_is_masking_and_the_cost_is_exact(built: Built, seed: int) -> No
         masked = model(x)
     with torch.no_grad():
         assert close(small(x), masked)
-        assert not close(model(x), masked) or all(len(kept[n]) == size for n, size in widths.sizes.items())
+        assert not close(model(x), masked) or all(len(k) == widths.sizes[n] for n, k in kept.items())
     assert widths.macs({name: len(k) for name, k in kept.items()}) == count_macs(small, widths.example_input)
 
 

@@ -6,8 +6,10 @@ from math import ceil
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench import BenchError, BudgetError, Widths
+from bench.widths import cost
 from bench.widths.cost import count_macs, largest_within, smallest_sizes
 from tasks.antispoof.resnet import LAYOUTS, Block, ResNet
 from tests.models import Temporal, mlp
@@ -83,6 +85,19 @@ def test_linear_on_vectors_and_on_sequences(bias: bool) -> None:
     assert count_macs(layer, torch.zeros(1, 7)) == 77
     assert count_macs(layer, torch.zeros(1, 13, 7)) == 13 * 77
     assert count_macs(layer, torch.zeros(4, 13, 7)) == 4 * 13 * 77
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="PyTorch knows no GPU here")
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.RNN])  # a GRU has no kernel that only tells shapes
+def test_a_recurrence_on_a_gpu_costs_what_it_costs_elsewhere(
+    kind: type[nn.RNNBase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "_FREE", {*cost._FREE, "device"})  # asked of tensors that are only said to be on a GPU
+    expected = count_macs(kind(4, 6, 2, bidirectional=True), torch.zeros(7, 1, 4))
+    with FakeTensorMode():
+        model = kind(4, 6, 2, bidirectional=True, device="cuda")
+        assert count_macs(model, torch.zeros(7, 1, 4, device="cuda")) == expected
 
 
 def test_a_residual_block() -> None:

@@ -100,14 +100,18 @@ def test_a_mask_for_each_head_is_refused() -> None:
         layer(x, x, x, attn_mask=torch.zeros(6, 7, 7))
 
 
-def test_projections_are_initialised_as_pytorch_does() -> None:
-    layer = nn.MultiheadAttention(8, 2)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"kdim": 8, "vdim": 8}])
+def test_attention_is_initialised_anew_as_pytorch_does(options: dict[str, Any]) -> None:
+    layer = nn.MultiheadAttention(8, 2, **options)
     make_flexible(layer)
-    nn.init.ones_(layer.in_proj_bias)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(7)
+    torch.manual_seed(0)
+    layer.out_proj.reset_parameters()
     layer.reset_parameters()
-    bound = (6 / (8 + 24)) ** 0.5
-    assert 0.9 * bound < float(layer.in_proj_weight.detach().abs().max()) <= bound
-    assert not layer.in_proj_bias.any()
+    torch.manual_seed(0)
+    torch.testing.assert_close(layer.state_dict(), nn.MultiheadAttention(8, 2, **options).state_dict())
 
 
 def test_weights_may_be_parametrized() -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Widths
-from tests.architectures import Encoder
+from tests.architectures import Encoder, Transformer
 from tests.models import Branches, randomise_norms
 from tests.widths.test_widths import close, inputs
 
@@ -43,6 +43,21 @@ def test_gates_are_gone_after_their_context() -> None:
             model(x)
         assert hooks(model) == 0
         assert torch.equal(model(x), before)
+
+
+def test_a_norm_whose_channels_are_all_dead_says_something_finite() -> None:
+    model = Transformer().train()
+    widths = Widths(model, torch.zeros(1, 10, 20))
+    closed = torch.zeros(12, requires_grad=True)
+
+    def gate(features: Tensor, channels: Tensor) -> Tensor:
+        return features * closed[channels].view(1, -1, *[1] * (features.dim() - 2))
+
+    with widths.gate({"project": gate}, {"project": lambda channels: closed[channels][None]}):
+        outputs = model(torch.randn(2, 10, 20))
+    outputs.sum().backward()
+    assert outputs.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in (closed, *model.parameters()) if p.grad is not None)
 
 
 def test_the_examples_lie_where_they_lie() -> None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import BenchError, Widths
+from bench.export.costs import file_costs
+from bench.export.model import export_onnx
 from bench.widths.cost import count_macs
 from tests.widths.test_widths import close, inputs, masks, random_choice
 
@@ -112,28 +114,38 @@ WIRINGS: dict[str, Callable[[], nn.Module]] = {
     "a layer that is not used": lambda: Net(lambda s, x: s.b(s.a(x)), a=conv(2, 5), b=conv(5, 2), c=nn.Linear(7, 7)),
 }
 
-#: these the graph must be able to follow
-FOLLOWED = {
-    "the same twice",
-    "bands into channels",
-    "squeeze and excite",
-    "one layer twice",
-    "dense block",
-    "residual around a concatenation",
-    "residual with a learned scale",
-    "divided by the norm over space",
+#: the groups that the graph must find, with their sizes; it refuses the other wirings
+FOLLOWED: dict[str, dict[str, int]] = {
+    "the same twice": {"a": 5},
+    "reversed channels": {"a": 5},
+    "bands into channels": {"a": 5},
+    "frames with all their bands": {"a": 5},
+    "gated linear unit": {"a": 3},
+    "squeeze and excite": {"a": 6, "c": 3},
+    "one layer twice": {"a": 6},
+    "dense block": {"a": 6, "b": 4, "c": 3},
+    "residual around a concatenation": {"a": 6, "b": 4},
+    "residual with a learned scale": {"a": 6},
+    "divided by the norm over space": {"a": 5},
+    "divided by the norm over channels": {},
+    "residual around the input": {},
+    "features that are outputs too": {},
+    "a layer that is not used": {"a": 5},
 }
 
 
-@pytest.mark.parametrize("wiring", WIRINGS)
-def test_what_the_graph_cannot_follow_is_refused_and_never_cut_wrongly(wiring: str) -> None:
+@pytest.mark.parametrize("wiring", sorted(WIRINGS.keys() - FOLLOWED.keys()))
+def test_what_the_graph_cannot_follow_is_refused(wiring: str) -> None:
+    with pytest.raises(BenchError, match="cannot follow what Net does"):
+        Widths(WIRINGS[wiring](), torch.randn(1, 2, 8, 7))
+
+
+@pytest.mark.parametrize("wiring", FOLLOWED)
+def test_what_the_graph_follows_is_cut_rightly(wiring: str) -> None:
     torch.manual_seed(0)
     model = WIRINGS[wiring]()
-    try:
-        widths = Widths(model, torch.randn(1, 2, 8, 7))
-    except BenchError:
-        assert wiring not in FOLLOWED
-        return
+    widths = Widths(model, torch.randn(1, 2, 8, 7))
+    assert widths.sizes == FOLLOWED[wiring]
     x = inputs(widths)
     for seed in range(6):
         indices = random_choice(widths, seed)
@@ -143,6 +155,44 @@ def test_what_the_graph_cannot_follow_is_refused_and_never_cut_wrongly(wiring: s
         with torch.no_grad():
             assert close(small(x), gated)
         assert widths.macs({n: len(kept) for n, kept in indices.items()}) == count_macs(small, widths.example_input)
+
+
+#: between a layer with five outputs and one that reads them, and the axes in space
+BETWEEN: dict[str, tuple[nn.Module, int]] = {
+    "one slope": (nn.PReLU(), 2),
+    "slopes": (nn.PReLU(5), 2),
+    "reflected": (nn.ReflectionPad2d(1), 2),
+    "replicated in time": (nn.ReplicationPad1d(1), 1),
+    "replicated": (nn.ReplicationPad2d(1), 2),
+    "nearest in time": (nn.Upsample(scale_factor=2), 1),
+    "nearest": (nn.Upsample(scale_factor=2), 2),
+    "linear": (nn.Upsample(scale_factor=2, mode="linear"), 1),
+    "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear"), 2),
+    "bilinear to the corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), 2),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_graph_counter_and_file_know_the_same_operators(name: str) -> None:
+    between, space = BETWEEN[name]
+    kind = nn.Conv1d if space == 1 else nn.Conv2d
+    model, x = nn.Sequential(kind(2, 5, 3), between, kind(5, 3, 1)), torch.randn(1, 2, *[8] * space)
+    widths = Widths(model, x)
+    assert widths.sizes == {"0": 5}
+    assert widths.macs({}) == count_macs(model, x) == file_costs(export_onnx(model, x), tuple(x.shape)).macs
+    small = widths.keep({"0": torch.tensor([3, 1])})
+    assert widths.macs({"0": 2}) == count_macs(small, x) == file_costs(export_onnx(small, x), tuple(x.shape)).macs
+
+
+def test_words_may_come_in_instead_of_features() -> None:
+    words = torch.tensor([[3, 1, 4, 1, 5, 9]])
+    model = nn.Sequential(nn.Embedding(10, 6), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    widths = Widths(model, words)
+    assert widths.sizes == {"1": 5}
+    kept = {"1": torch.tensor([1, 4])}
+    small = widths.keep(kept)
+    with torch.no_grad(), widths.mask(kept):
+        assert close(small(words), model(words))
 
 
 class Scaled(nn.Module):

@@ -51,16 +51,13 @@ def filtered(parts: list[tuple[Signal, Spectra]], count: int) -> Signal:
         parts: pairs of an excitation, (count,), and the responses of its filter, (frames, 257).
         count: samples of the result.
     """
-    total: NDArray[np.complex128] | None = None
+    products = []
     for excitation, responses in parts:
         padded = np.pad(excitation, (WINDOW // 2, WINDOW))
         frames = cut(padded, WINDOW, FRAME)[: len(responses)] * hann(WINDOW)
-        product = spectrum(frames, SPAN) * spectrum(real(responses, SIZE), SPAN)
-        total = product if total is None else total + product
-    if total is None:
-        return np.zeros(count)
+        products.append(spectrum(frames, SPAN) * spectrum(real(responses, SIZE), SPAN))
     # Four Hann windows overlap everywhere, and add up to 2.
-    return fitted(add_up(real(total, SPAN), FRAME)[WINDOW // 2 :] * 0.5, count)
+    return fitted(add_up(real(np.sum(products, axis=0), SPAN), FRAME)[WINDOW // 2 :] * 0.5, count)
 
 
 def noise(rng: np.random.Generator, count: int) -> Signal:

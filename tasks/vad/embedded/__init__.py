@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks._speech import FRAME
+from tasks._speech.audio import write_audio
 from tasks._speech.channel import record
 from tasks._speech.phones import Pauses
 from tasks._speech.speaker import Speaker, draw_speaker
@@ -17,7 +18,7 @@ from tasks._speech.synthesis import synthesise
 from tasks._speech.workers import in_processes
 from tasks.vad.activity import write_intervals
 from tasks.vad.embedded.noise import BABBLE, NoiseJob, clip_of, noise_jobs, write_noise
-from tasks.vad.embedded.spec import ALIGNMENT, NOISE, CorpusSpec, Stage, utterance_of, write_audio
+from tasks.vad.embedded.spec import ALIGNMENT, NOISE, CorpusSpec, Stage, utterance_of
 from tasks.vad.esc50 import AUDIO, write_table
 from tasks.vad.vctk import alignment_path
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks._speech import SAMPLE_RATE, Signal
-from tasks._speech.audio import read_recording
+from tasks._speech.audio import read_recording, write_audio
 from tasks._speech.channel import filtered, random_equaliser, unit_level
-from tasks.vad.embedded.spec import NOISE, CorpusSpec, Stage, utterance_of, write_audio
+from tasks.vad.embedded.spec import NOISE, CorpusSpec, Stage, utterance_of
 from tasks.vad.esc50 import AUDIO, FOLDS, Clip
 from tasks.vad.noises import KNOWN, UNSEEN
 from tasks.vad.noises.babble import babble

@@ -5,11 +5,8 @@ from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from bench import BenchError
-from tasks._speech import SAMPLE_RATE, Signal
-from tasks._speech.channel import FULL_SCALE
 from tasks.vad.vctk import Utterance, audio_path
 
 SPEECH, NOISE, ALIGNMENT = "speech", "noise", "alignment"  # folders of the corpus
@@ -66,9 +63,3 @@ def utterance_of(folder: Path, speaker: str, number: int) -> Utterance:
     """Utterance ``number`` of ``speaker`` in the corpus ``folder``."""
     key = f"{speaker}_{number + 1:03d}"
     return Utterance(key, speaker, audio_path(folder / SPEECH, speaker, key))
-
-
-def write_audio(path: Path, samples: Signal) -> None:
-    """Write samples in [-1, 1) at 16 kHz with 16 bits."""
-    levels = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    soundfile.write(path, levels, SAMPLE_RATE, subtype="PCM_16")
