@@ -17,8 +17,11 @@ INDEX: dict[str, Any] = {
     "work_unit": "second of audio",
     "budgets": [0.5, 0.25],
     "seeds": 2,
-    "plan": {"dense_steps": 525, "finetune_steps": 175, "trials": 4, "seeds": 2, "budgets": [0.5, 0.25]},
-    "setting": {"task": "antispoof", "data": "d1c2", "fields": {"data": "embedded"}, "plan": {"dense_steps": 525}},
+    "trials": 4,
+    "setting": {
+        **{"task": "antispoof", "data": "d1c2", "fields": {"data": "embedded"}},
+        **{"plan": {"dense_steps": 525, "finetune_steps": 175}, "width_multiple": 1},
+    },
     "provenance": {
         "command": "bench run antispoof --tracking-uri postgresql://me:secret@host/db",
         "commit": "abc",

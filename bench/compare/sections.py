@@ -21,7 +21,7 @@ from bench.report.document import Piece, Section, Text
 from bench.stats.significance import LEVEL, TOO_FEW, seeds_needed
 
 #: where these differ, numbers need not agree
-DECISIVE = ("preset", "budgets", "data", "plan", "fields")
+DECISIVE = ("preset", "budgets", "trials", "data", "plan", "fields", "width_multiple", "width_groups")
 SMALL = 0.005  # below this two decimals would hide a gain
 SHOWN = 3  # points named in a sentence
 #: of what does not differ
@@ -63,7 +63,7 @@ def _origin(first: Side, second: Side) -> list[Piece]:
         digests = f"digest A {one}, digest B {other}"
         said.append(Text(f"The two were trained on different data ({digests}): scores do not compare.", "warning"))
     differing = origins_differing(first, second)
-    if names := [name for name, _, _ in differing if name.split(": ")[0] in DECISIVE]:
+    if names := [name for name, _, _ in differing if name.removeprefix("setting: ").split(": ")[0] in DECISIVE]:
         said.append(Text(f"Numbers need not agree, because these differ: {', '.join(names)}.", "warning"))
     if differing:
         said.append(table_of([dict(enumerate(row)) for row in differing], ORIGINS))

@@ -92,10 +92,10 @@ def origins_differing(first: Side, second: Side) -> list[tuple[str, str, str]]:
 def _origin(side: Side) -> dict[str, str]:
     made: dict[str, Any] = {"preset": side.name.split("/")[1]}
     if side.index:
-        setting = {k: v for k, v in side.setting.items() if k not in ("task", "plan")}
-        origin = {k: v for k, v in side.index.get("provenance", {}).items() if k not in ALWAYS_OTHER}
-        made |= {name: side.index.get(name) for name in ("budgets", "seeds", "work_unit", "plan")}
-        made |= {"data": setting.pop("data", None), "fields": setting.pop("fields", {}), **origin}
+        setting = {k: v for k, v in side.setting.items() if k != "task"}
+        made |= {k: side.index[k] for k in ("budgets", "trials", "seeds", "work_unit") if k in side.index}
+        made |= {k: setting.pop(k) for k in ("plan", "data", "fields") if k in setting}
+        made |= {k: v for k, v in side.index.get("provenance", {}).items() if k not in ALWAYS_OTHER}
         made |= {f"setting: {name}": value for name, value in setting.items()}
     return _flat(made)
 
@@ -111,10 +111,10 @@ def _flat(made: Mapping[str, Any], before: str = "") -> dict[str, str]:
     return flat
 
 
-def _candidates(path: Path) -> dict[str, Path]:
-    """The comparisons at or below a path, by task and preset."""
+def _candidates(path: Path) -> dict[str, Path | Side]:
+    """The comparisons at or below a path, by task and preset: their folders, or what a points.csv holds."""
     if path.is_file():
-        return {_read_csv(path).name: path}
+        return {(side := _read_csv(path)).name: side}
     if not path.is_dir():
         raise BenchError(f"{path} does not exist; {EXPECTED}")
     places = [path] if (path / INDEX).is_file() else [p.parent for p in sorted(path.glob(f"*/*/{INDEX}"))]
@@ -122,14 +122,14 @@ def _candidates(path: Path) -> dict[str, Path]:
     return {f"{index['task']}/{index['preset']}" if index else str(place): place for place, index in indices.items()}
 
 
-def _load(path: Path) -> Side:
-    if path.is_file():
-        return _read_csv(path)
-    points = load_points(path)
+def _load(found: Path | Side) -> Side:
+    if isinstance(found, Side):
+        return found
+    points = load_points(found)
     if points.table.empty:
-        raise BenchError(f"{path} has no trained models yet; run its comparison first")
-    table = _numeric(path, points.table, (points.dev_column, points.eval_column))
-    return Side(path, table, points.metric, points.index, points.checkpoints)
+        raise BenchError(f"{found} has no trained models yet; run its comparison first")
+    table = _numeric(found, points.table, (points.dev_column, points.eval_column))
+    return Side(found, table, points.metric, points.index, points.checkpoints)
 
 
 def _read_csv(path: Path) -> Side:

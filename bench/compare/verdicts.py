@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bench.compare.sides import Side
 from bench.plugins.task import Metric
 from bench.report.cells import Form, in_bytes, measured, percent, written
 from bench.results.selection import budget_class
-from bench.stats.estimates import Sign, sign_of
+from bench.stats.estimates import Array, Sign, sign_of
 from bench.stats.significance import LEVEL, TOO_FEW, holm, permutation_test, smallest_p
 
 #: column -> its name for a person and its form; all but latency are counted, so any change is a change
@@ -25,7 +24,6 @@ COSTS: dict[str, tuple[str, Form]] = {
 }
 #: how far repeated measurements of one model's latency ratio may lie apart where that was not recorded, as a share
 USUAL_SPREAD = 0.03
-Array = NDArray[np.float64]
 #: what belongs to the comparison a model stands in, or to the machine's folders, and not to the model
 NOT_THE_MODEL = ("task", "preset", "method", "stage", "control", "trial", "chosen", "reason", "run_id", "key")
 #: how names of columns begin or end that hold times and memory, which no machine repeats
@@ -60,9 +58,9 @@ class Point:
 
     @property
     def other_settings(self) -> bool:
-        """Whether the searches chose different settings, a chance that other seeds know nothing of."""
+        """Whether the searches are known to have chosen different settings, a chance that seeds know nothing of."""
         one, other = ({str(v) for v in trials.get("settings", [])} for trials in (self.first, self.second))
-        return one != other
+        return bool(one and other) and one != other
 
     def scores(self, metric: Metric) -> tuple[str, pd.Series, pd.Series] | None:
         """On eval, or else on dev, with which of them; None if a finished model has neither; failed ones are worst."""

@@ -44,30 +44,31 @@ def answer(data: ReportData) -> str:
     duels = data.duels.dropna(subset=["in_training_score", "post_hoc_score"])
     if duels.empty:
         return _no_answer(data)
-    sentences = [_level(duels) or _verdict(data, duels["gap"]), _trust(data, duels)]
+    where = f"{len(duels)} budget{'s' * (len(duels) > 1)}"
+    where += " that both camps reached" if len(duels) < len(data.duels) else ""
+    sentences = [_level(duels, where) or _verdict(data, duels["gap"], where), _trust(data, duels)]
     if data.index["preset"] == "smoke":
         sentences.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
     return " ".join(sentences)
 
 
-def _level(duels: pd.DataFrame) -> str:
+def _level(duels: pd.DataFrame, where: str) -> str:
     """Said instead of a verdict where the camps differ by next to nothing, whoever is ahead of whom."""
     gaps, scores = duels["gap"], duels[["in_training_score", "post_hoc_score"]].astype(float).abs().to_numpy()
     if not gaps.any() or gaps.abs().max() >= HARDLY * scores.mean():
         return ""
     return (
-        f"Hardly a difference: at each of the {len(gaps)} budgets the best methods of the two camps (chosen on dev) "
-        f"differ on eval by less than {HARDLY:.0%} of the mean score."
+        "Hardly a difference: the best methods of the two camps (chosen on dev) differ on eval by less than "
+        f"{HARDLY:.0%} of the mean score at {where}."
     )
 
 
-def _verdict(data: ReportData, gaps: pd.Series[float]) -> str:
+def _verdict(data: ReportData, gaps: pd.Series[float], where: str) -> str:
     """Who is ahead; that takes most budgets and the mean, as one budget can outweigh all others."""
-    wins, losses, count, mean = int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps), float(gaps.mean())
+    wins, losses, mean = int((gaps > 0).sum()), int((gaps < 0).sum()), float(gaps.mean())
     by = f"{score(abs(mean))} {'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
     edges = sorted(gaps if mean > 0 else 0 - gaps)  # -gaps would print -0.00
-    span = f" (from {score(edges[0])} to {score(edges[-1])})" if count > 1 else ""
-    where = f"{count} budget{'s' * (count > 1)}" + (" that both camps reached" if count < len(data.duels) else "")
+    span = f" (from {score(edges[0])} to {score(edges[-1])})" if len(gaps) > 1 else ""
     if not wins and not losses:
         return f"No difference: the best method of each camp (chosen on dev) has the same eval score at {where}."
     on_mean, rival = ("in-training", "post-hoc") if mean > 0 else ("post-hoc", "in-training")
@@ -126,14 +127,14 @@ def limits(data: ReportData) -> list[str]:
 
 def rules(data: ReportData) -> list[str]:
     """How to read the report, one sentence or two a rule, with this comparison's own figures."""
-    table, box, seeds = data.points.table, data.reference, int(data.index["seeds"])
-    each = table[table["status"] != "declined"].groupby("method")["trial"].nunique()
+    table, box, seeds = data.points.trained, data.reference, int(data.index["seeds"])
+    each, plan = table.groupby("method")["trial"].nunique(), data.index["setting"]["plan"]
     camps = data.chosen.groupby("kind")["method"].nunique()
     passed = int(table["status"].isin(["complete", "missed"]).sum())
     known: dict[str, Any] = {
         "steps": _steps(data),
-        "dense": data.index["plan"]["dense_steps"],
-        "tune": data.index["plan"]["finetune_steps"],
+        "dense": plan["dense_steps"],
+        "tune": plan["finetune_steps"],
         "trials": " to ".join(map(str, sorted({each.min(), each.max()}))) if len(each) else "0",
         "in_training": camps.get("in-training", 0),
         "post_hoc": camps.get("post-hoc", 0),
@@ -154,7 +155,8 @@ def rules(data: ReportData) -> list[str]:
 
 def _steps(data: ReportData) -> str:
     """How many training steps the models have seen, those of the dense model they start from among them."""
-    steps = int(data.index["plan"]["dense_steps"] + data.index["plan"]["finetune_steps"])
+    plan = data.index["setting"]["plan"]
+    steps = int(plan["dense_steps"] + plan["finetune_steps"])
     finished = data.points.table["total_steps"].dropna()
     if not (fewer := int((finished < steps).sum())):
         return f"every finished model has seen {steps:,} training steps in the end."
@@ -168,7 +170,7 @@ def how_drawn(estimates: Sequence[Estimate]) -> str:
         return f"There are no intervals: one seed, and no scores of single items, are {TOO_FEW}."
     over = sorted({_over(estimate) for estimate in drawn})
     said = f"Brackets hold {percent(CONFIDENCE)} bootstrap intervals over {'; or over '.join(over)}."
-    seeds = min(estimate.n for estimate in estimates)
+    seeds = min(estimate.n for estimate in drawn)
     if seeds == 1:
         return f"{said} They do not show what another seed would change: 1 seed is too few."
     if seeds < seeds_needed(paired=True):
@@ -192,8 +194,8 @@ def result_sections(data: ReportData, width: int) -> list[Section]:
         remarks.append(Text(f"above the best possible at the same compute, mean (worst model): {each}"))
     remarks += [Text(f"does not apply  {method}: {reason}", "soft") for method, reason in data.declined]
     remarks += [Text(f"note  {name}: {said}", "soft") for name, notes in data.points.notes.items() for said in notes]
-    failed = data.troubles[data.troubles["status"] == "failed"].to_dict("records")
-    reasons = [Text(f"failed {row['method']}: {row['reason']}", "bad") for row in failed]
+    told = data.troubles[(data.troubles["status"] == "failed") | data.troubles["chosen"].astype(bool)]
+    reasons = [Text(f"{row['status']} {row['method']}: {row['reason']}", "bad") for row in told.to_dict("records")]
     heading = f"{data.index['task']} · {data.index['preset']}: costs for one {data.points.work_unit}"
     return [Section(heading, [_result_table(data, width), *remarks, Text(answer(data), "answer"), *reasons])]
 

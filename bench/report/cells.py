@@ -25,11 +25,12 @@ def known(value: object) -> bool:
 def short(value: float, unit: str = "") -> str:
     """Three digits and a prefix.
 
-    >>> short(6468832), short(315267, "B"), short(12), short(5.3e12)
-    ('6.47 M', '315 kB', '12', '5.3 T')
+    >>> short(6468832), short(315267, "B"), short(12), short(999_600)
+    ('6.47 M', '315 kB', '12', '1 M')
     """
     if not known(value):
         return ""
+    value = float(f"{value:.3g}")
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"

@@ -39,12 +39,12 @@ LEDGERS = {"scratch": "from scratch", "given": "given a dense model", "tuning": 
 def speedup_table(chosen: pd.DataFrame) -> pd.DataFrame:
     """One row for each timed chosen point: how many times cheaper and how many times faster than the dense model.
 
-    Columns: method, kind, control, budget; ``executed`` and ``theoretical`` (MACs of the dense model over those
-    executed, and over those left without zeros); one for each of ``TIMED`` that was measured; ``realised`` (the share
-    of the theoretical speed-up that is real); one for each of ``LATENCIES`` that was measured.
+    Columns: method, kind, budget; ``executed`` and ``theoretical`` (MACs of the dense model over those executed, and
+    over those left without zeros); one for each of ``TIMED`` that was measured; ``realised`` (the share of the
+    theoretical speed-up that is real); one for each of ``LATENCIES`` that was measured.
     """
     table = chosen[(chosen["latency_ratio"] > 0) & (chosen["effective_macs_ratio"] > 0)].reset_index(drop=True)
-    found = table[["method", "kind", "control", "budget"]].copy()
+    found = table[["method", "kind", "budget"]].copy()
     found["executed"], found["theoretical"] = 1 / table["macs_ratio"], 1 / table["effective_macs_ratio"]
     measured = {str(name) for name in table if table[name].notna().any()} | {"latency_ratio"}
     times, also = ([name for name in names if name in measured] for names in (TIMED, LATENCIES))
@@ -55,7 +55,7 @@ def speedup_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """One row for each method: what its training cost, from all trials of the comparison as in ``points.csv``.
+    """One row for each method: what its training cost, from all trained models as in ``points.csv``.
 
     Columns: method, kind; ``models`` (trained in all: every trial of the search and the repeats with other seeds);
     then for each ledger and effort ``<ledger>_<effort>``: ``scratch`` (mean over the chosen models: their own effort
@@ -79,13 +79,11 @@ def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFra
 
 
 def _efforts(trials: pd.DataFrame) -> pd.DataFrame:
-    """All trained models with their efforts as numbers; what older results have not recorded is NaN."""
-    table = trials[trials["status"] != "declined"].copy()
-    table["start_steps"] = table["total_steps"].astype(float) - table["train_steps"].astype(float)
+    """The trained models with their efforts as numbers; what older results have not recorded is NaN."""
+    table = trials.assign(start_steps=trials["total_steps"].astype(float) - trials["train_steps"].astype(float))
     for _, trained, start in EFFORTS.values():
-        table[trained] = table[trained].astype(float) if trained in table else float("nan")
-        begun = table[start].astype(float) if start in table else pd.Series(float("nan"), index=table.index)
-        table[start] = begun.mask(table["start_steps"] == 0, 0.0)
+        table[trained] = table[trained].astype(float)
+        table[start] = table[start].astype(float).mask(table["start_steps"] == 0, 0.0)
     return table
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.plugins.task import Metric
 from bench.report import costs, quality
 from bench.results.points import Points
-from bench.results.selection import chosen_points
+from bench.results.selection import chosen_models, chosen_points
 from bench.stats.estimates import Sign, sign_of
 from bench.stats.fronts import AttainmentBand, Reference, reference_for
 from bench.tracking.view import run_address
@@ -41,10 +41,11 @@ class ReportData:
 
     Attributes:
         reference: the frozen box of hypervolumes; None for a metric without natural ends.
+        troubles: the trained models that failed or missed their budget.
         chosen: ``chosen_points``, with front (whether no other point beats it) and trials (for each seed: seed, key,
             run_id).
         trials: the trained models that are listed: with thousands of them the chosen ones, then the best on dev.
-        links: of the trials that are listed or chosen, by key.
+        links: of the trials that are listed, in trouble or chosen, by key.
         duels: by the MACs that are executed.
         duels_if_free: the same if zeros cost nothing.
         hypervolumes, chance, bands: empty without a reference; bands by method.
@@ -56,6 +57,7 @@ class ReportData:
 
     points: Points
     reference: Reference | None
+    troubles: pd.DataFrame
     chosen: pd.DataFrame
     trials: pd.DataFrame
     links: Mapping[str, Links]
@@ -66,7 +68,6 @@ class ReportData:
     hypervolumes: pd.DataFrame
     chance: pd.DataFrame
     bands: Mapping[str, AttainmentBand]
-    draws: quality.ItemDraws
     items_missing: int
     theory: pd.DataFrame
     excess: pd.DataFrame
@@ -93,11 +94,6 @@ class ReportData:
         return list(self.points.index["budgets"])
 
     @property
-    def troubles(self) -> pd.DataFrame:
-        """The rows of ``points.csv`` that failed or missed their budget."""
-        return self.points.table[~self.points.table["status"].isin(["complete", "declined"])]
-
-    @property
     def declined(self) -> list[tuple[str, str]]:
         """The methods that do not apply to this task or model, with the reason they gave."""
         own = self.points.table[self.points.table["status"] == "declined"]
@@ -106,8 +102,10 @@ class ReportData:
 
 def report_data(points: Points) -> ReportData:
     """Compute everything; nothing is computed again downstream."""
-    index, table, sign, reference = points.index, points.table, sign_of(points.metric), reference_for(points.metric)
-    budgets, chosen, trained = list(index["budgets"]), chosen_points(points), _chosen_trials(points)
+    index, sign, reference = points.index, sign_of(points.metric), reference_for(points.metric)
+    numbers = ("budget", "macs_ratio", "effective_macs_ratio", "dev", "eval", "best_possible")
+    trained = chosen_models(points).astype(dict.fromkeys(numbers, float))
+    budgets, chosen = list(index["budgets"]), chosen_points(points)
     chosen = chosen.assign(
         front=quality.on_front(chosen, sign), trials=pd.Series(_trials_of(chosen, trained), dtype=object)
     )
@@ -117,15 +115,17 @@ def report_data(points: Points) -> ReportData:
     draws, counted = quality.draw_items(items, scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
     theory = pd.DataFrame(index.get("best_possible") or [], columns=["share", "score"], dtype=float)
-    trials, drawn = _listed(points), index["preset"] in DRAWN
+    trials, troubles = _listed(points), points.trained[points.trained["status"] != "complete"]
+    drawn, keys = index["preset"] in DRAWN, dict.fromkeys([*trials["key"], *troubles["key"], *trained["key"]])
     model = str(index["setting"]["fields"].get("model", ""))
     published = costs.published_points(index["task"], model, points.metric.column)
     return ReportData(
         points=points,
         reference=reference,
+        troubles=troubles,
         chosen=chosen,
         trials=trials,
-        links={str(key): _links(points, str(key)) for key in dict.fromkeys([*trials["key"], *trained["key"]])},
+        links={str(key): _links(points, str(key)) for key in keys},
         duels=quality.duel_table(chosen, budgets, sign, "macs_ratio"),
         duels_if_free=quality.duel_table(chosen, budgets, sign, "effective_macs_ratio"),
         best=quality.best_table(entries, budgets, sign),
@@ -133,24 +133,15 @@ def report_data(points: Points) -> ReportData:
         hypervolumes=quality.hypervolume_table(entries, chosen, reference, theory) if reference else pd.DataFrame(),
         chance=quality.chance_table(by_seed, kinds, reference) if reference else pd.DataFrame(),
         bands=quality.attainment_bands(by_seed, reference) if reference else {},
-        draws=draws,
         items_missing=len(scores) - len(draws.scores) if draws.scores else 0,
         theory=theory,
         excess=costs.excess_table(trained, kinds, budgets, sign),
         speedup=costs.speedup_table(chosen),
-        training=costs.training_table(table, kinds),
+        training=costs.training_table(points.trained, kinds),
         published=published,
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
     )
-
-
-def _chosen_trials(points: Points) -> pd.DataFrame:
-    """The trained models of the chosen points, with their scores as ``dev`` and ``eval``."""
-    table = points.table[points.table["chosen"].astype(bool) & (points.table["status"] != "declined")]
-    table = table.rename(columns={points.dev_column: "dev", points.eval_column: "eval"})
-    numbers = ("budget", "macs_ratio", "effective_macs_ratio", "dev", "eval", "best_possible")
-    return table.astype(dict.fromkeys(numbers, float))
 
 
 def _counted(trained: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -170,9 +161,9 @@ def _trials_of(chosen: pd.DataFrame, trained: pd.DataFrame) -> list[list[dict[An
 
 def _listed(points: Points) -> pd.DataFrame:
     best_first = points.metric.direction == "minimize"
-    ranked = points.table.sort_values(points.dev_column, ascending=best_first, kind="stable")
+    ranked = points.trained.sort_values(points.dev_column, ascending=best_first, kind="stable")
     ranked = ranked.sort_values("chosen", ascending=False, kind="stable", key=lambda chosen: chosen.astype(bool))
-    return points.table.loc[sorted(ranked.index[:MOST_LISTED])]
+    return points.trained.loc[sorted(ranked.index[:MOST_LISTED])]
 
 
 def _links(points: Points, key: str) -> Links:

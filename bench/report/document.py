@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
@@ -136,7 +135,7 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
     folder = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.tests |= {kind.__name__.lower(): lambda piece, kind=kind: isinstance(piece, kind) for kind in get_args(Piece)}
-    page.filters |= {"spans": _spans, "as_cell": _as_cell, "markup": Markup}
+    page.filters |= {"spans": _spans, "as_cell": _as_cell}
     page.filters["sort_value"] = lambda value: "" if value is None or not math.isfinite(value) else value
     return page.get_template("page.html.j2").render(title=title, sections=sections)
 
@@ -158,11 +157,10 @@ def terminal(width: int) -> Console:
 
 
 def render_terminal(sections: Sequence[Section]) -> Group:
-    """Texts, lists and tables for a terminal of any width."""
+    """Texts and tables for a terminal of any width."""
     shown: list[RenderableType] = []
     for section in sections:
-        shown += [RichText(), RichText(section.heading, style="bold")]
-        shown += [line for piece in section.pieces for line in _lines(piece)]
+        shown += [RichText(), RichText(section.heading, style="bold"), *map(_shown, section.pieces)]
     return Group(*shown[1:])
 
 
@@ -217,18 +215,13 @@ def _escaped(text: str) -> str:
     return re.sub(r"[\\|*`~\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
-def _lines(piece: Piece) -> Iterable[RenderableType]:
+def _shown(piece: Piece) -> RenderableType:
     match piece:
         case Text():
-            yield RichText(_plain(piece.words), style=_COLOURS.get(piece.style, ""))
-        case Bullets():
-            yield from (RichText(f"- {_plain(item)}") for item in piece.items)
-        case Definitions():
-            yield from (RichText(f"{name}: {' '.join(said)}") for name, said in piece.entries)
-        case Details():
-            yield from (line for inner in piece.pieces for line in _lines(inner))
+            return RichText(_plain(piece.words), style=_COLOURS.get(piece.style, ""))
         case Table():
-            yield _grid(piece)
+            return _grid(piece)
+    raise TypeError(f"a terminal shows texts and tables, and no {type(piece).__name__}")
 
 
 def _grid(table: Table) -> RichTable:

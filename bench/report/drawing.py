@@ -46,7 +46,7 @@ _STYLE: Any = {  # matplotlib types every key on its own
 _STANDALONE = "<style>svg{color:#1c2024}@media(prefers-color-scheme:dark){svg{color:#e4e7ea}}</style>"
 _MARKERS = "osD^vPX*<>hp"
 _DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
-_PALE = (4 + 2, 4 + 3, 8)  # of the palette: too close to a white page, or grey like the controls
+_PALE = (6, 7, 8)  # of the palette: too close to a white page, or grey like the controls
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,20 @@ class Look:
         return Line2D([], [], **(self.line if joined else self.points), label=self.label, markersize=6, linewidth=1.6)
 
 
-def looks_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
-    """Each method with its rows and how they are drawn: colour and marker tell the method, dashes when it compresses.
+def looks_of(chosen: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
+    """Each method of a table with its rows and how they are drawn, which is the same in all figures of a page.
 
-    The table has columns method and kind.
+    Colour and marker tell the method among all that are chosen, dashes when it compresses.
     """
     palette = [to_hex(c) for i, c in enumerate(sns.color_palette("colorblind")) if i not in _PALE]
     taken = 0
-    for position, (method, rows) in enumerate(table.groupby("method", sort=False)):
+    for position, (method, rows) in enumerate(chosen.groupby("method", sort=False)):
         kind = str(rows["kind"].iloc[0])
         taken += kind != "control"
         colour = FAINT if kind == "control" else palette[(taken - 1) % len(palette)]
         line = {"color": colour, "marker": _MARKERS[position % len(_MARKERS)], "linestyle": _DASHES[kind]}
-        yield str(method), rows, Look(line, f"{method} ({kind})")
+        if len(own := table[table["method"] == method]):
+            yield str(method), own, Look(line, f"{method} ({kind})")
 
 
 @contextmanager

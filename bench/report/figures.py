@@ -78,7 +78,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
         if _relative(data):
             ax.set_yscale("log")
         handles = []
-        for method, rows, look in looks_of(table):
+        for method, rows, look in looks_of(data.chosen, table):
             _draw_method(ax, axis, rows, look, banded=method in bands)
             if method in bands:
                 draw_band(ax, bands[method], look)
@@ -174,9 +174,8 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
 
 def attainment_figure(data: ReportData) -> str | None:
     """One panel a method, where so many methods are compared that their bands would hide one another; else None."""
-    drawn = [
-        found for found in looks_of(data.chosen) if found[0] in data.bands and found[1]["kind"].iloc[0] != "control"
-    ]
+    banded = data.chosen[data.chosen["method"].isin([*data.bands]) & (data.chosen["kind"] != "control")]
+    drawn = list(looks_of(data.chosen, banded))
     if data.reference is None or not _crowded(data) or not drawn:
         return None
     rows_needed = math.ceil(len(drawn) / _PANELS)
@@ -222,7 +221,7 @@ def speedup_figure(data: ReportData) -> str | None:
         ax: Axes = figure.add_subplot()
         ax.set(xscale="log", yscale="log")
         handles = []
-        for _, rows, look in looks_of(table):
+        for _, rows, look in looks_of(data.chosen, table):
             ax.plot(rows["theoretical"], rows["latency_ratio"], **look.points, markersize=6)
             handles.append(look.key(joined=False))
         ends = table[["theoretical", "latency_ratio"]].to_numpy()

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from bench.plugins.task import ItemScores
 from bench.results.selection import ROUNDING
 from bench.stats import fronts
-from bench.stats.estimates import LARGE_IS_GOOD, Sign, best_within, least_cost_no_worse
+from bench.stats.estimates import LARGE_IS_GOOD, Array, Sign, best_within, least_cost_no_worse
 from bench.stats.items import RedrawnScores, redraw_scores, same_items
 from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed
 
-Array = NDArray[np.float64]
 RESAMPLES = 1000
 CONTROL = "uniform_width"
 CAMPS = {"in-training": "all in-training methods together", "post-hoc": "all post-hoc methods together"}

@@ -271,11 +271,11 @@ def _provenance(data: ReportData) -> Section:
     origin, setting = dict(data.index["provenance"]), dict(data.index["setting"])
     packages, fields, plan = origin.pop("packages", {}), setting.pop("fields", {}), setting.pop("plan", {})
     digest = setting.pop("data", "") or "none"
-    asked = {"budgets": ", ".join(map(percent, data.budgets)), "seeds": data.index["seeds"]}
+    asked: dict[str, Any] = {name: data.index[name] for name in ("trials", "seeds") if name in data.index}
     groups: dict[str, dict[str, Any]] = {
         "comparison": {**origin, "points": data.index["identity"]},
         "task and data": {"digest of the data": digest, **fields},
-        "plan": {**plan, **asked},
+        "plan": {**plan, "budgets": ", ".join(map(percent, data.budgets)), **asked},
         "code": {**{f"setting: {name}": value for name, value in setting.items()}, **packages},
     }
     pieces: list[Piece] = [
@@ -287,7 +287,7 @@ def _provenance(data: ReportData) -> Section:
 
 def _trials(data: ReportData) -> Details:
     """Every trained model, or the first of very many."""
-    rows, listed, every = records(data.trials), len(data.trials), len(data.points.table)
+    rows, listed, every = records(data.trials), len(data.trials), len(data.points.trained)
     for row in rows:
         found = data.links[row["key"]]
         files = [part for name, address in found.files for part in (" · ", Span(name, address))]

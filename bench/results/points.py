@@ -57,6 +57,11 @@ class Points:
     def eval_column(self) -> str:
         return f"eval_{self.metric.column}"
 
+    @property
+    def trained(self) -> pd.DataFrame:
+        """The rows of ``table``, less those of methods that declined, which have trained nothing."""
+        return self.table[self.table["status"] != "declined"]
+
 
 def comparison_folder(results: Path, task: str, preset: str) -> Path:
     """Where the results of a task and preset are; always inside the results folder.
@@ -101,6 +106,7 @@ def write_index(
     *,
     best_possible: Sequence[tuple[float, float]],
     budgets: Sequence[float],
+    trials: int,
     seeds: int,
     provenance: Mapping[str, Any],
 ) -> None:
@@ -114,15 +120,17 @@ def write_index(
         best_possible: shares of the dense compute and the best score that any model can have there; those of earlier
             trials stay.
         budgets: shares of the dense compute.
+        trials: of every method, as asked for.
         seeds: trainings of every chosen point.
     """
     task = load_task(setting.task)
-    widths = {"multiple": setting.width_multiple, "width_groups": setting.width_groups}
+    widths = {"width_multiple": setting.width_multiple, "width_groups": " ".join(setting.width_groups) or "all"}
     identity = content_key({**setting.made_from, **widths})
     kept = folder / COMPARISONS / f"{identity}.json"
     before = read_json(kept) or {}
     index = {
         "budgets": budgets,
+        "trials": trials,
         "seeds": seeds,
         "provenance": provenance,
         "identity": identity,
@@ -130,8 +138,7 @@ def write_index(
         "preset": setting.preset,
         "metric": asdict(task.metric),
         "work_unit": task.work_unit,
-        "plan": {name: value for name, value in asdict(setting.plan).items() if name != "fields"},
-        "setting": {**setting.made_from, "width_groups": " ".join(setting.width_groups) or "all"},
+        "setting": {**setting.made_from, **widths},
         "best_possible": sorted({**dict(before.get("best_possible", [])), **dict(best_possible)}.items()),
         "methods": {**before.get("methods", {}), **{name: asdict(entry) for name, entry in methods.items()}},
     }
@@ -147,14 +154,13 @@ def select_comparison(folder: Path, model: str) -> None:
         BenchError: there is none; the message says which there are.
     """
     found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_json(path))]
-    models = [index["setting"]["fields"].get("model") for index in found]
-    if model not in models:
-        known = "; ".join(f"model {name}" for name in models)
-        raise BenchError(f"no results with model {model} in {folder}; there are: {known or 'none'}")
     # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
-    dates = [str(index.get("provenance", {}).get("date", "")) for index in found]
-    latest = max((date, number) for number, date in enumerate(dates) if models[number] == model)[1]
-    write_json(folder / INDEX, found[latest])
+    found.sort(key=lambda index: str(index.get("provenance", {}).get("date", "")))
+    latest = {index["setting"]["fields"].get("model"): index for index in found}
+    if model not in latest:
+        known = "; ".join(f"model {name}" for name in latest)
+        raise BenchError(f"no results with model {model} in {folder}; there are: {known or 'none'}")
+    write_json(folder / INDEX, latest[model])
 
 
 def load_points(folder: Path) -> Points:

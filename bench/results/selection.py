@@ -52,6 +52,12 @@ def frozen_choices(
     return sorted(min(numbers, key=rank) for numbers in classes.values())
 
 
+def chosen_models(points: Points) -> pd.DataFrame:
+    """The trained models of the frozen choices, with their scores as ``dev`` and ``eval``."""
+    chosen = points.trained[points.trained["chosen"].astype(bool)]
+    return chosen.rename(columns={points.dev_column: "dev", points.eval_column: "eval"})
+
+
 def chosen_points(points: Points) -> pd.DataFrame:
     """The frozen choices: one row for each method and chosen setting, with means over its seeds.
 
@@ -63,14 +69,11 @@ def chosen_points(points: Points) -> pd.DataFrame:
     seeds, scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
     unstructured (its zeros save MACs in theory only).
     """
-    scores = {points.dev_column: "dev", points.eval_column: "eval"}
-    costs = ["params", "macs", "macs_ratio", "effective_macs_ratio", "bops", "effective_macs", "size_bytes"]
-    costs += ["train_steps", "total_steps", "cpu_s", *(str(c) for c in points.table if str(c).startswith("latency_"))]
-    numbers = [*scores.values(), *costs]
+    numbers = ["dev", "eval", "params", "macs", "macs_ratio", "effective_macs_ratio", "size_bytes", "train_steps"]
+    numbers += ["total_steps", "cpu_s", *(str(name) for name in points.table if str(name).startswith("latency_"))]
     keys = ["method", "stage", "control", "budget", "trial"]
-    table = points.table[points.table["chosen"].astype(bool) & (points.table["status"] != "declined")]
     # a column nobody has a number for holds None, and a mean of those is an error
-    table = table.rename(columns=scores).astype({**dict.fromkeys([*numbers, "budget"], float), "control": bool})
+    table = chosen_models(points).astype({**dict.fromkeys([*numbers, "budget"], float), "control": bool})
     table = table.assign(**{status: table["status"] == status for status in ("failed", "missed")})
     grouped = table.groupby(keys, dropna=False, sort=False)
     means = grouped[numbers].mean()

@@ -96,8 +96,8 @@ class Comparison:
         self.method_specs = [load_method_spec(name) for name in request.methods]
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
-        self.budgets = tuple(sorted(request.budgets or self.plan.budgets, reverse=True))
-        self.seeds = request.seeds or self.plan.seeds
+        self.budgets = tuple(sorted({*(request.budgets or self.plan.budgets)}, reverse=True))
+        self.per_method, self.seeds = request.trials or self.plan.trials, request.seeds or self.plan.seeds
         self.setting = Setting(
             request.task,
             request.preset,
@@ -127,14 +127,14 @@ class Comparison:
         check_reach(self.setting, self.method_specs, self.budgets)
         self.screen.prepared()
         for method_spec in self.method_specs:
-            asked = {"budgets": self.budgets, "width_groups": self.setting.width_groups}
-            space = {"method": method_spec.name, "space": str(method_spec.space())}
-            name = content_key({**self.setting.made_from, **asked, **space})
+            asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
+            widths = {"groups": self.setting.width_groups, "multiple": self.setting.width_multiple}
+            name = content_key({**self.setting.made_from, **asked, **widths})
             self._studies[method_spec.name] = MethodStudy(
                 method_spec,
                 directions=(self.task_class.metric.direction, "minimize"),
                 budgets=self.budgets,
-                trials=self.request.trials or self.plan.trials,
+                trials=self.per_method,
                 journal=self.request.folder / "studies" / f"{name}.journal",
             )
         store = self.request.task, self.request.preset, self.request.tracking_uri
@@ -192,6 +192,7 @@ class Comparison:
                 {spec.name: method_entry(spec, self.trials, frozen) for spec in self.method_specs},
                 best_possible=best_possible_front(self.setting.build_task(), delivered),
                 budgets=self.budgets,
+                trials=self.per_method,
                 seeds=self.seeds,
                 provenance=self._provenance,
             )

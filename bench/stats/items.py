@@ -16,6 +16,8 @@ _MODELS_AT_ONCE = 24  # whose counts are held in memory
 _DRAWN_AT_ONCE = 2**23  # units times draws: 32 MB
 
 Weights = NDArray[np.float32]
+#: of each item, counted from 0 without gaps
+Units = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ def redraw_scores(models: Sequence[ItemScores], resamples: int) -> NDArray[np.fl
     first = models[0]
     if not all(same_items(first, model) for model in models):
         raise ValueError("the models were not scored on the same items: labels or units differ")
+    units = np.unique(first.units, return_inverse=True)[1]
     for start in range(0, len(models), _MODELS_AT_ONCE):
-        group = [_Means(own) if own.labels is None else _Rates(own) for own in models[start : start + _MODELS_AT_ONCE]]
+        some = models[start : start + _MODELS_AT_ONCE]
+        group = [_Means(own, units) if own.labels is None else _Rates(own, units) for own in some]
         done = 0
-        for weights in unit_draws(first, resamples):
+        for weights in unit_draws(first, units, resamples):
             for column, model in enumerate(group, start):
                 found[done : done + weights.shape[1], column] = model.rescored(weights)
             done += weights.shape[1]
@@ -68,9 +72,9 @@ def same_items(one: ItemScores, other: ItemScores) -> bool:
     return one.labels is None or other.labels is None or np.array_equal(one.labels, other.labels)
 
 
-def unit_draws(items: ItemScores, resamples: int) -> Iterator[Weights]:
-    """How often each unit is in each draw, some draws at a time: shapes (units, draws), units in ascending order."""
-    strata = _strata(items)
+def unit_draws(items: ItemScores, units: Units, resamples: int) -> Iterator[Weights]:
+    """How often each unit is in each draw, some draws at a time: shapes (units, draws)."""
+    strata = _strata(items, units)
     rng, left = np.random.default_rng([0, len(strata)]), resamples
     while left:
         some = min(left, max(1, _DRAWN_AT_ONCE // len(strata)))
@@ -84,25 +88,18 @@ def unit_draws(items: ItemScores, resamples: int) -> Iterator[Weights]:
         left -= some
 
 
-def _strata(items: ItemScores) -> NDArray[np.int64]:
+def _strata(items: ItemScores, units: Units) -> NDArray[np.int64]:
     """The class of each unit: 1 if it has targets, 2 if it has others, 3 if both; 0 without labels."""
-    units = _unit_numbers(items)
     if items.labels is None:
         return np.zeros(units.max() + 1, dtype=np.int64)
     has = [np.bincount(units, weights=items.labels == label) > 0 for label in (1, 0)]
     return has[0] + 2 * has[1]
 
 
-def _unit_numbers(items: ItemScores) -> NDArray[np.intp]:
-    """The unit of each item, counted from 0 without gaps, shape (n,)."""
-    return np.asarray(np.unique(items.units, return_inverse=True)[1])
-
-
 class _Means:
     """Sums over the units of one model, for scores that are means."""
 
-    def __init__(self, items: ItemScores) -> None:
-        units = _unit_numbers(items)
+    def __init__(self, items: ItemScores, units: Units) -> None:
         self.centre = float(items.scores.mean())  # taken off, as single precision has no digits to waste
         self.sums = np.bincount(units, weights=items.scores - self.centre).astype(np.float32)
         self.sizes = np.bincount(units).astype(np.float32)
@@ -120,12 +117,12 @@ class _Rates:
     two of its own points. On the full sample the rate is exact.
     """
 
-    def __init__(self, items: ItemScores) -> None:
+    def __init__(self, items: ItemScores, units: Units) -> None:
         order = np.argsort(-items.scores, kind="stable")
         ranked, targets = items.scores[order], np.asarray(items.labels)[order] == 1
         ends = np.r_[np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(ranked)]  # tied scores share a threshold
         ends = ends[_kept(ends, targets)]
-        between, units = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)), _unit_numbers(items)
+        between = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
         shape = (len(ends), int(units.max()) + 1)
         self._counts = [_matrix(between[of], units[order][of], shape) for of in (targets, ~targets)]
 

@@ -4,8 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from bench.compare.sides import load_sides, origins_differing
@@ -33,13 +31,21 @@ def test_seeds_are_paired_only_if_the_start_is_known_to_be_the_same(tmp_path: Pa
 def test_other_preset_plan_and_data_are_said_to_make_other_numbers(tmp_path: Path) -> None:
     first, other = made(tmp_path / "a").save(), made(tmp_path / "b", first_key=100)
     other.index["preset"] = "full"
-    other.index["plan"]["dense_steps"] = 9
+    other.index["setting"]["plan"]["dense_steps"] = 9
     other.index["setting"]["data"] = "eeee"
     other.index["provenance"]["packages"]["torch"] = "2.12.0"
     second = other.save()
     differing = origins_differing(*load_sides(first, second))
     assert ("packages: torch", "2.11.0", "2.12.0") in differing and ("plan: dense_steps", "525", "9") in differing
     assert "because these differ: preset, plan: dense_steps, data." in said(first, second)
+
+
+def test_other_trials_and_widths_are_said_to_make_other_numbers(tmp_path: Path) -> None:
+    first, other = made(tmp_path / "a").save(), made(tmp_path / "b", first_key=100)
+    other.index["trials"], other.index["setting"]["width_multiple"] = 9, 8
+    text = said(first, other.save())
+    assert "because these differ: trials, setting: width_multiple." in text
+    assert "| trials | 4 | 9 |" in text and "| setting: width_multiple | 1 | 8 |" in text
 
 
 @pytest.mark.parametrize(("digest", "told"), [("eeee", True), ("d1c2", False), (None, False)])
@@ -143,9 +149,3 @@ def test_damaged_csv_is_named(damage: "object", message: str, tmp_path: Path) ->
     csv.write_text(damage(csv.read_text()))
     said = complaint(csv, csv)
     assert message in said and str(csv) in said
-
-
-def test_numbers_are_read_from_csv_to_the_last_bit(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random(5000) * 100
-    pd.DataFrame({"x": values}).to_csv(tmp_path / "x.csv", index=False)
-    assert (pd.read_csv(tmp_path / "x.csv")["x"].to_numpy() == values).all()

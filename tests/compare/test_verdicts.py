@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.compare.sides import load_sides
 from bench.compare.verdicts import Point, changed_costs, repeated_models, seed_difference, verdicts
 from bench.plugins.task import Metric
+from bench.results.points import load_points
 from tests.compare.cases import closing, found, made, rescored, said
 from tests.written import Written
 
@@ -103,6 +104,12 @@ def test_five_seeds_are_dealt_anew_as_five_pairs_cannot_tell(tmp_path: Path) -> 
     verdict = found(first, second)["feature_noise"]
     assert not verdict.paired and verdict.finding == "better"
     assert verdict.p == pytest.approx(3 * 2 / 252)  # of 10 over 5 deals
+
+
+def test_settings_that_one_side_does_not_say_are_no_other_settings(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a").save()
+    load_points(folder).table.drop(columns="settings").to_csv(tmp_path / "points.csv", index=False)
+    assert "other settings" not in said(folder, tmp_path / "points.csv")
 
 
 def test_dev_stands_in_where_eval_is_missing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.report.answer import answer, how_drawn, limits
+from bench.stats.estimates import Estimate
 from tests.report.cases import decline, read, terminal, with_items
 from tests.written import Written
 
@@ -93,9 +94,10 @@ def test_budgets_that_one_camp_missed_are_not_counted(written: Written) -> None:
 
 
 def test_next_to_nothing_is_no_verdict(written: Written) -> None:
-    written.add("feature_noise", 0.25, 9, 36.79)
-    written.add("magnitude_pruning", 0.25, 9, 36.80, stage="post_hoc")
-    assert answer(read(written.save())).startswith("Hardly a difference: at each of the")
+    written.add("feature_noise", 0.5, 9, 36.79)
+    written.add("magnitude_pruning", 0.5, 9, 36.80, stage="post_hoc")
+    said = answer(read(written.save()))
+    assert said.startswith("Hardly a difference: ") and "of the mean score at 1 budget that both camps reached." in said
 
 
 def test_a_camp_that_declines_leaves_no_answer(written: Written) -> None:
@@ -111,6 +113,10 @@ def test_how_drawn_says_that_few_seeds_cannot_hold_the_mean(written: Written) ->
     assert "75 % of cases" in how_drawn([data.best[0.5].iloc[0]])
 
 
+def test_how_drawn_counts_the_seeds_of_what_was_drawn() -> None:
+    assert "1 seed" not in how_drawn([Estimate(1.0, None, None, 1), Estimate(1.0, 0.5, 1.5, 8)])
+
+
 def test_limits_name_what_is_missing(built: Path) -> None:
     said = " ".join(limits(read(built)))
     assert "The embedded data is generated speech" in said
@@ -122,6 +128,7 @@ def test_the_table_of_the_terminal_shows_every_method(built: Path) -> None:
     assert all(method in shown for method in data.index["methods"])
     assert "(0.250 ≠ 0) 1.000" in shown and "315 kB" in shown and "315 kB" not in terminal(built, 100)
     assert "failed broken: ValueError: <script>alert(1)</script>" in shown and answer(data) in terminal(built)
+    assert "missed _late: asked for 0.25 of the dense compute, delivered 0.3001" in terminal(built)
 
 
 def test_the_terminal_takes_no_text_for_markup(written: Written) -> None:

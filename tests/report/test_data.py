@@ -53,6 +53,14 @@ def test_more_chosen_trials_than_are_listed_still_have_links(written: Written, m
     assert set(data.links) == {folder.name for folder in folders} and len(data.trials) == 1
 
 
+def test_failed_trials_that_are_not_listed_have_links(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.report.data.MOST_LISTED", 1)
+    written.add("feature_noise", 0.5, 30.0, 31.0)
+    failed = written.add("feature_noise", 0.5, 40.0, None, chosen=False, trial=100, status="failed", reason="lost")
+    page = (write_report(written.save()).points.folder / "report.html").read_text()
+    assert f'href="trials/{failed.name}/"' in page and "lost" in page
+
+
 def test_parts_of_the_score_are_means_over_seeds(built: Path) -> None:
     data = read(built)
     assert data.breakdown.loc[("feature_noise", 0.5), "A08"] == 13.5

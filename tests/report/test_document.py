@@ -100,9 +100,14 @@ def test_markdown_takes_text_as_it_is(text: str, written: str) -> None:
 
 
 def test_a_terminal_takes_no_text_for_markup() -> None:
-    shown = terminal(SECTIONS)
-    assert shown.count(EVIL) == 9
-    assert "far" in shown and "for the page" in shown
+    shown = terminal([Section(EVIL, [PIECES[0], Table(COLUMNS, ROWS)])])
+    assert shown.count(EVIL) == 4
+
+
+@pytest.mark.parametrize("piece", [Bullets([]), Definitions([]), Details("", []), Figures([])])
+def test_a_terminal_refuses_what_it_cannot_show(piece: Piece) -> None:
+    with pytest.raises(TypeError, match=type(piece).__name__):
+        terminal([Section("", [piece])])
 
 
 def test_a_narrow_terminal_keeps_numbers_whole() -> None:

@@ -1,5 +1,6 @@
 """Which figures are drawn, and what stands in them."""
 
+import re
 from pathlib import Path
 
 from bench.report import write_report
@@ -19,6 +20,14 @@ def test_bands_stand_in_the_front_until_there_are_too_many_methods(written: Writ
     band = data.bands["method_0"]
     assert (band.best.scores, band.median.scores, band.worst.scores) == ((12.0,), (12.0,), (13.0,))
     assert 'id="attainment"' in (written.folder / "report.html").read_text()
+
+
+def test_a_method_looks_the_same_in_every_figure(written: Written) -> None:
+    written.add("first", 0.5, 12.0, 13.0, latency=False)
+    written.add("second", 0.5, 12.0, 14.0)
+    drawn = draw_figures(read(written.save()))
+    colours = [set(re.findall("#0173b2|#de8f05", drawn[name])) for name in ("macs_ratio", "latency_ratio", "speedup")]
+    assert colours == [{"#0173b2", "#de8f05"}, {"#de8f05"}, {"#de8f05"}]
 
 
 def test_figures_are_drawn_only_where_there_is_something_to_draw(built: Path, written: Written) -> None:

@@ -187,7 +187,7 @@ def test_a_method_that_declines_is_said_and_is_no_failure(written: Written) -> N
     assert re.search(r"<dt>quantization</dt><dd>no integer kernel for &lt;gru&gt;</dd>", page)
     assert text.count("- quantization: no integer kernel for &lt;gru&gt;") == 1
     assert shown.count("does not apply  quantization: no integer kernel for <gru>") == 1
-    assert "interrupted" not in page and 'class="bad"' not in page
+    assert "interrupted" not in page and 'class="bad"' not in page and "Every trained model (2)" in page
     assert (data.points.table["status"] == "declined").sum() == 2
     assert "declined" in (folder / "points.csv").read_text()
 

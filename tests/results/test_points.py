@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
-from bench.results.points import load_points, select_comparison
+from bench.results.points import INDEX, load_points, select_comparison, write_index
+from bench.storage.files import read_json
+from bench.trial.compress import Setting
 from tests.written import Written
 
 
@@ -23,6 +25,15 @@ def comparison(folder: Path, model: str, dev: float, identity: str = "", date: s
     (folder / "comparisons" / f"{identity}.json").write_text(json.dumps(written.index))
 
 
+def test_the_index_says_what_was_asked_for(tmp_path: Path) -> None:
+    setting = Setting("synthetic", "smoke", cache=str(tmp_path), width_multiple=4)
+    write_index(tmp_path, setting, {}, best_possible=[], budgets=[0.3], trials=7, seeds=5, provenance={})
+    index = read_json(tmp_path / INDEX)
+    assert index is not None and (index["budgets"], index["trials"], index["seeds"]) == ([0.3], 7, 5)
+    assert index["setting"]["width_multiple"] == 4
+    assert index["setting"]["plan"].keys().isdisjoint({"budgets", "trials", "seeds"}) and "plan" not in index
+
+
 def test_an_earlier_model_of_the_preset_is_shown_again(tmp_path: Path) -> None:
     comparison(tmp_path, "crnn", 11.0)
     comparison(tmp_path, "transformer", 7.0)
@@ -32,8 +43,9 @@ def test_an_earlier_model_of_the_preset_is_shown_again(tmp_path: Path) -> None:
 
 
 def test_a_model_without_results_is_named_with_those_that_have_some(tmp_path: Path) -> None:
-    comparison(tmp_path, "crnn", 11.0)
-    with pytest.raises(BenchError, match=r"no results with model lstm.*there are: model crnn"):
+    comparison(tmp_path, "crnn", 11.0, "a")
+    comparison(tmp_path, "crnn", 9.0, "b")
+    with pytest.raises(BenchError, match=r"no results with model lstm.*there are: model crnn$"):
         select_comparison(tmp_path, "lstm")
 
 

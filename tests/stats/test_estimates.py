@@ -20,10 +20,7 @@ from bench.stats.estimates import (
     tail,
 )
 from bench.stats.items import RedrawnScores, redraw_scores
-
-INF = math.inf
-#: numbers with many ties and some failures
-SCORES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF])
+from tests.stats.cases import INF, SCORES
 
 
 def test_the_sign_of_a_metric() -> None:

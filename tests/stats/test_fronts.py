@@ -24,10 +24,7 @@ from bench.stats.fronts import (
     nondominated,
     reference_for,
 )
-
-INF = math.inf
-#: numbers with many ties and some failures
-SCORES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF])
+from tests.stats.cases import INF, SCORES
 
 
 def staircase(cost: np.ndarray, error: np.ndarray) -> float:

@@ -36,7 +36,7 @@ def by_hand(items: ItemScores, resamples: int) -> np.ndarray:
     """The rate of each draw, scoring the drawn items one by one."""
     units = np.unique(items.units, return_inverse=True)[1]
     found = []
-    for weights in unit_draws(items, resamples):
+    for weights in unit_draws(items, units, resamples):
         for times in weights.T.astype(int):
             drawn = np.repeat(np.arange(len(units)), times[units])
             found.append(equal_error_rate(items.scores[drawn], np.asarray(items.labels)[drawn]))
@@ -84,7 +84,7 @@ def test_what_depends_on_one_another_is_drawn_together() -> None:
 
 def test_draws_keep_the_number_of_each_class() -> None:
     items = ItemScores(np.arange(40.0), np.repeat([1, 0], [30, 10]), np.arange(40))
-    (weights,) = unit_draws(items, 50)
+    (weights,) = unit_draws(items, items.units, 50)
     assert (weights[:30].sum(axis=0) == 30).all() and (weights[30:].sum(axis=0) == 10).all()
     assert len(np.unique(weights, axis=1).T) > 40
 
@@ -92,5 +92,5 @@ def test_draws_keep_the_number_of_each_class() -> None:
 def test_memory_is_bounded_by_drawing_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     items = ItemScores(np.random.default_rng(0).normal(size=100), None, np.arange(100))
     monkeypatch.setattr("bench.stats.items._DRAWN_AT_ONCE", 700)
-    assert [weights.shape for weights in unit_draws(items, 16)] == [(100, 7), (100, 7), (100, 2)]
+    assert [weights.shape for weights in unit_draws(items, items.units, 16)] == [(100, 7), (100, 7), (100, 2)]
     assert redraw_scores([items] * 20, 16).shape == (16, 20)

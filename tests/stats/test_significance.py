@@ -13,10 +13,7 @@ from scipy import stats
 from bench.stats.estimates import LARGE_IS_GOOD
 from bench.stats.fronts import Reference, camp_hypervolume_by_seed
 from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed, smallest_p
-
-INF = math.inf
-#: numbers with many ties and some failures
-SCORES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, INF])
+from tests.stats.cases import INF, SCORES
 
 
 def by_seed(*scores: float) -> dict[int, float]:
