@@ -24,7 +24,7 @@ app = typer.Typer(
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task.")]
-Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full, paper.")]
+Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
@@ -49,7 +49,11 @@ def list_plugins() -> None:
 def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     task: TaskName,
     methods: Annotated[
-        str, typer.Option(help="Comma-separated; a+b chains, name:setting=value sets. Default: all.", metavar="LIST")
+        str,
+        typer.Option(
+            help="Comma-separated; a+b chains, a:x=1 sets; a:x=1,y=2;b has semicolons between. Default: all.",
+            metavar="LIST",
+        ),
     ] = "",
     budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
     trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,
@@ -65,8 +69,10 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
     ] = None,
-    cpus: Annotated[float, typer.Option(help="Cores of a trial on Ray.", min=0)] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = 0.0,
+    cpus: Annotated[float | None, typer.Option(help="Cores of a trial on Ray. Default: 1.", min=0)] = None,
+    gpus: Annotated[
+        float | None, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one. Default: 0.", min=0)
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
     model: Model = None,
     set_: Annotated[
@@ -123,10 +129,12 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
     from bench.report import write_report
     from bench.results.points import comparison_folder, select_comparison
     from bench.runner.command import print_answer
+    from bench.storage.files import sole_supervisor
 
     folder = comparison_folder(results, task, preset)
     if model is not None:
-        select_comparison(folder, model)
+        with sole_supervisor(results):
+            select_comparison(folder, model)
     print_answer(write_report(folder))
 
 
@@ -180,14 +188,18 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
         print(line)
 
 
-def _cluster(executor: str, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
+def _cluster(executor: str, address: str | None, cpus: float | None, gpus: float | None) -> "Cluster | None":
     from bench.execution.executor import Cluster
 
-    if executor == "local" and address is not None:
-        raise BenchError(f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray")
-    if executor == "ray" and not cpus and not gpus:
+    if executor == "local":
+        for name, value in {"address": address, "cpus": cpus, "gpus": gpus}.items():
+            if value is not None:
+                raise BenchError(f"--{name} {value} is for Ray, but trials run on this machine; add --executor ray")
+        return None
+    cluster = Cluster(address, 1.0 if cpus is None else cpus, gpus or 0.0)
+    if not cluster.cpus and not cluster.gpus:
         raise BenchError("a trial needs cores or GPUs: give --cpus or --gpus more than 0")
-    return Cluster(address, cpus, gpus) if executor == "ray" else None
+    return cluster
 
 
 def _list(text: str) -> tuple[str, ...]:

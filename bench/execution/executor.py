@@ -75,6 +75,7 @@ class Executor(ABC):
 
     def submit(self, job: Job) -> None:
         """Run this job when its turn comes and the jobs it needs have ended."""
+        self._ended.discard(job.key)  # what needs it waits for this one, not for an earlier one of the same key
         self._waiting.append(job)
 
     @property

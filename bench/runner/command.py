@@ -1,15 +1,19 @@
 """``bench run``: check the request, run the comparison, show the answer."""
 
 import dataclasses
+import inspect
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -78,10 +82,25 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
                 f"task {request.task} has no field {name!r} that {option} could set{did_you_mean(name, known)}; "
                 f"it has: {', '.join(known)}"
             )
-    task.at(request.preset, **request.fields).check()
+    fields = _typed(request.fields, task)
+    task.at(request.preset, **fields).check()
     methods, broken = _loadable(request.methods)
     _require_room(request.results)
-    return dataclasses.replace(request, methods=methods), broken
+    return dataclasses.replace(request, methods=methods, fields=fields), broken
+
+
+def _typed(fields: Mapping[str, Any], task: type[Task]) -> dict[str, Any]:
+    """The values of these fields in the types that the task declares: a list that was given for a tuple is one."""
+    hints, typed = get_type_hints(task), {}
+    for name, value in fields.items():
+        try:
+            typed[name] = TypeAdapter(hints[name]).validate_python(value)
+        except PydanticUserError:  # a type that only the task itself can judge
+            typed[name] = value
+        except ValidationError as error:
+            wanted = inspect.formatannotation(hints[name])
+            raise BenchError(f"--set {name}: expected {wanted}, not {value!r}") from error
+    return typed
 
 
 def present_device(wanted: str) -> str:
@@ -104,7 +123,7 @@ def present_device(wanted: str) -> str:
 def _loadable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
     loadable, broken = [], {}
-    for name in wanted or (*names("methods"), *CHAINS):
+    for name in dict.fromkeys(wanted) or (*names("methods"), *CHAINS):
         try:
             load_method_spec(name)
         except BenchError as error:  # an unfinished file stops the comparison only if it was asked for

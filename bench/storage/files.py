@@ -74,9 +74,12 @@ def sole_supervisor(results: Path) -> Iterator[None]:
     daemon.
 
     Raises:
-        BenchError: another process, which the message names, holds the folder, or the file system has no locks.
+        BenchError: there is no such folder, another process, which the message names, holds it, or the file system has
+            no locks.
     """
     path = results / LOCK
+    if not results.is_dir():
+        raise BenchError(f"there is no results folder {results}; name another one with --results")
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # a lock over NFS needs a writable file
     try:
         _lock(handle, path)
