@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import MethodError
+from bench.export import RECIPE, WEIGHTS
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
 from bench.widths.flexible import attend, heads_of, unfused_attention
@@ -170,10 +171,6 @@ class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-WEIGHTS = "model.safetensors"
-RECIPE = "recipe.json"
 
 
 def save_module(model: nn.Module, task: Task, folder: Path) -> None:
