@@ -83,11 +83,7 @@ class ContractError(BenchError):
 
 
 def check_plugin(name: str) -> Iterator[str]:
-    """Check a method or a task by name; yields a line for each rule that holds.
-
-    Raises:
-        ContractError: for the first rule that does not.
-    """
+    """Check a method or a task by name: a line for each rule that holds, a ``ContractError`` for one that does not."""
     if name in names("tasks"):
         task = load_task(name).at("smoke")
         task.check()
@@ -119,10 +115,7 @@ def known_to_repeat(method_spec: MethodSpec, cache: Path) -> bool:
 def ensure_repeats(method_spec: MethodSpec, cache: Path, report: Progress) -> None:
     """Job: train on ``Probe`` twice from the same seed, and remember a method that gives the same model twice.
 
-    A method that cannot be run there passes: its own trials will say what is wrong.
-
-    Raises:
-        ContractError: it gives another model.
+    Another model is a ``ContractError``. A method that cannot be run there passes: its trials will say what is wrong.
     """
     method = method_spec.build(method_spec.at_compute(0.5))
     try:

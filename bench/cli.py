@@ -49,11 +49,7 @@ def list_plugins() -> None:
 def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     task: TaskName,
     methods: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated; a+b chains, a:x=1 sets; a:x=1,y=2;b has semicolons between. Default: all.",
-            metavar="LIST",
-        ),
+        str, typer.Option(help="Comma- or ;-separated; a+b chains, a:x=1,y=2;b sets. Default: all.", metavar="LIST")
     ] = "",
     budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
     trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,
@@ -70,9 +66,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores of a trial on Ray. Default: 1.", min=0)] = None,
-    gpus: Annotated[
-        float | None, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one. Default: 0.", min=0)
-    ] = None,
+    gpus: Annotated[float | None, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = None,
     data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
     model: Model = None,
     set_: Annotated[
@@ -118,7 +112,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
             trial_timeout_s=trial_timeout,
-            cluster=_cluster(executor, address, cpus, gpus),
+            cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),
         )
     )
 
@@ -188,18 +182,16 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
         print(line)
 
 
-def _cluster(executor: str, address: str | None, cpus: float | None, gpus: float | None) -> "Cluster | None":
+def _cluster(executor: str, **options: Any) -> "Cluster | None":
     from bench.execution.executor import Cluster
 
-    if executor == "local":
-        for name, value in {"address": address, "cpus": cpus, "gpus": gpus}.items():
-            if value is not None:
-                raise BenchError(f"--{name} {value} is for Ray, but trials run on this machine; add --executor ray")
-        return None
-    cluster = Cluster(address, 1.0 if cpus is None else cpus, gpus or 0.0)
+    given = {name: value for name, value in options.items() if value is not None}
+    if executor == "local" and (name := next(iter(given), "")):
+        raise BenchError(f"--{name} {given[name]} is for Ray, but trials run on this machine; add --executor ray")
+    cluster = Cluster(**given)
     if not cluster.cpus and not cluster.gpus:
         raise BenchError("a trial needs cores or GPUs: give --cpus or --gpus more than 0")
-    return cluster
+    return cluster if executor == "ray" else None
 
 
 def _list(text: str) -> tuple[str, ...]:

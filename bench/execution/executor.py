@@ -86,8 +86,7 @@ class Executor(ABC):
     def next_finished(self) -> tuple[Job, Any]:
         """Wait until a job has ended; its result, or a ``BenchError`` or ``Lost`` that says why there is none.
 
-        Raises:
-            BenchError: nothing runs, or all that wait need jobs that nobody submitted.
+        It is a ``BenchError`` to wait while nothing runs, or while all that wait need jobs that nobody submitted.
         """
         while not self.idle:
             self._start_what_can_run()

@@ -126,11 +126,7 @@ class Predictor:
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:
-    """A finished model has no hooks and no parametrizations left, and computes with registered tensors alone.
-
-    Raises:
-        MethodError: it is otherwise; the message says where.
-    """
+    """Raise a ``MethodError`` for hooks, parametrizations or unregistered tensors that a finished model still has."""
     modules = [(name or "the model", module) for name, module in model.named_modules()]
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if hooked := [name for name, module in modules if any(getattr(module, kind) for kind in kinds)]:

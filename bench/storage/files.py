@@ -23,11 +23,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all, after a power cut too.
-
-    Raises:
-        OSError: the disk is full, the folder is gone or read-only; what was there before is untouched.
-    """
+    """Write a file so that it is there whole, after a power cut too, or as it was before, with an ``OSError``."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -121,10 +121,7 @@ def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     """Job: train and compress; leave the model with what its training cost, for ``audit`` to measure.
 
     The folder gets the model and ``trained.json``, or ``trial.json`` if there is no model to audit: a mistake of the
-    method is a failed trial with its reason, not an exception.
-
-    Raises:
-        BenchError: the machine has failed, such as its disk or its memory.
+    method is a failed trial with its reason; only a machine that fails, such as its disk, is a ``BenchError``.
     """
     started = time.process_time()
     folder.empty()

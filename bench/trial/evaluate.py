@@ -30,10 +30,8 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
     """Job: time the models of trials against the dense model, one after the other; the latencies stay beside them.
 
     A machine has bad moments: a model whose repeats do not agree is timed once more, after all others, and the timing
-    that agrees better stays. Which one stays depends on the spread alone, never on the ratio.
-
-    Returns:
-        By key, why a model could not be timed.
+    that agrees better stays. Which one stays depends on the spread alone, never on the ratio. What is returned says, by
+    key, why a model could not be timed.
     """
     torch.set_num_threads(1)
     task = setting.build_task()

@@ -30,10 +30,8 @@ class AuditError(BenchError):
 def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord:
     """Job: complete the record of a trial that has trained: what was delivered, and how good it is on dev.
 
-    A trial that has a record already, as one whose training failed, is left as it is.
-
-    Raises:
-        BenchError: the training has left nothing, or the machine has failed, such as its disk or its memory.
+    A trial that has a record already, as one whose training failed, is left as it is. A training that has left nothing,
+    and a machine that fails, such as its disk, are a ``BenchError``.
     """
     if (record := folder.record()) is not None:
         return record
