@@ -1,4 +1,4 @@
-# Every target is one call of the `bench` command; `.venv` is made, from locked versions, when it is missing.
+# Short names for what is run most; `.venv` is made, from locked versions, when it is missing.
 PYTHON ?= python3
 TASK ?= antispoof
 ARGS ?=
@@ -10,9 +10,9 @@ variables_bench := TASK PRESET METHODS BUDGETS SEEDS DATA MODEL RESULTS ARGS PYT
 variables_report := TASK PRESET MODEL RESULTS ARGS PYTHON
 variables_ui := RESULTS ARGS PYTHON
 variables_test := ARGS PYTHON
-variables_perf := ARGS PYTHON
+variables_perf := PYTHON
 variables_chaos := ARGS PYTHON
-variables_validate := ARGS PYTHON
+variables_validate := PYTHON
 variables_lint := PYTHON
 variables_setup := PYTHON
 
@@ -65,7 +65,7 @@ ui: setup
 	$(BENCH) ui$(call option,RESULTS,results) $(ARGS)
 
 perf: setup
-	.venv/bin/python -m tests.perf $(ARGS)
+	.venv/bin/python -m tests.perf
 	.venv/bin/python -m tests.perf_runs
 	.venv/bin/python -m tests.perf_scale --trials 1000
 
@@ -73,7 +73,7 @@ chaos: setup
 	.venv/bin/python -m tests.chaos $(ARGS)
 
 validate: setup
-	.venv/bin/python -m tests.validate $(ARGS)
+	.venv/bin/python -m tests.validate
 
 clean:
 	rm -rf .venv

@@ -23,6 +23,7 @@ from bench.plugins.task import Batch, Metric, Plan, Predict, Progress, Split, Ta
 from bench.storage.cache import cached_folder, content_key
 from bench.trial.guard import sealed
 from bench.trial.trainer import Trainer, seed_everything
+from bench.trial.verify import largest_difference
 from bench.widths.cost import count_macs
 
 
@@ -82,11 +83,7 @@ class ContractError(BenchError):
 
 
 def check_plugin(name: str) -> Iterator[str]:
-    """Check a method or a task by name; yields a line for each rule that holds.
-
-    Raises:
-        ContractError: for the first rule that does not.
-    """
+    """Check a method or a task by name: a line for each rule that holds, a ``ContractError`` for one that does not."""
     if name in names("tasks"):
         task = load_task(name).at("smoke")
         task.check()
@@ -115,13 +112,10 @@ def known_to_repeat(method_spec: MethodSpec, cache: Path) -> bool:
     return (cache / f"repeats-{content_key(_repeat_identity(method_spec))}").is_dir()
 
 
-def ensure_repeats(method_spec: MethodSpec, cache: Path) -> None:
-    """Train on ``Probe`` twice from the same seed, and remember a method that gives the same model twice.
+def ensure_repeats(method_spec: MethodSpec, cache: Path, report: Progress) -> None:
+    """Job: train on ``Probe`` twice from the same seed, and remember a method that gives the same model twice.
 
-    A method that cannot be run there passes: its own trials will say what is wrong.
-
-    Raises:
-        ContractError: it gives another model.
+    Another model is a ``ContractError``. A method that cannot be run there passes: its trials will say what is wrong.
     """
     method = method_spec.build(method_spec.at_compute(0.5))
     try:
@@ -130,11 +124,6 @@ def ensure_repeats(method_spec: MethodSpec, cache: Path) -> None:
         return
     _same(first, second)
     cached_folder(cache, "repeats", _repeat_identity(method_spec), lambda folder: None)
-
-
-def check_repeats(name: str, cache: Path, report: Progress) -> None:
-    """A job: ``ensure_repeats`` for the method of this name."""
-    ensure_repeats(load_method_spec(name), cache)
 
 
 def _repeat_identity(method_spec: MethodSpec) -> dict[str, Any]:
@@ -222,9 +211,7 @@ def _plain_module(model: nn.Module) -> OnnxModel:
         raise ContractError(f"breaks the contract: {error}") from error
     exported = export_onnx(model, Probe().example_input())
     with torch.no_grad():
-        expected = model.eval()(_probe_inputs())
-    scale = expected.abs().max().clamp(min=1)
-    difference = float((expected - Predictor(exported)(_probe_inputs())).abs().max() / scale)
+        difference = largest_difference(model.eval()(_probe_inputs()), Predictor(exported)(_probe_inputs()))
     require(difference < 1e-4, f"the exported file computes what the model does (they differ by {difference:.2g})")
     return exported
 

@@ -24,7 +24,7 @@ app = typer.Typer(
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task.")]
-Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full, paper.")]
+Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
@@ -49,7 +49,7 @@ def list_plugins() -> None:
 def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     task: TaskName,
     methods: Annotated[
-        str, typer.Option(help="Comma-separated; a+b chains, name:setting=value sets. Default: all.", metavar="LIST")
+        str, typer.Option(help="Comma- or ;-separated; a+b chains, a:x=1,y=2;b sets. Default: all.", metavar="LIST")
     ] = "",
     budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
     trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,
@@ -65,8 +65,8 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     address: Annotated[
         str | None, typer.Option(help="Ray cluster: auto, HOST:6379. Default: one of this machine.", metavar="ADDRESS")
     ] = None,
-    cpus: Annotated[float, typer.Option(help="Cores of a trial on Ray.", min=0)] = 1.0,
-    gpus: Annotated[float, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = 0.0,
+    cpus: Annotated[float | None, typer.Option(help="Cores of a trial on Ray. Default: 1.", min=0)] = None,
+    gpus: Annotated[float | None, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = None,
     data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
     model: Model = None,
     set_: Annotated[
@@ -112,7 +112,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
             trial_timeout_s=trial_timeout,
-            cluster=_cluster(executor, address, cpus, gpus),
+            cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),
         )
     )
 
@@ -123,10 +123,12 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
     from bench.report import write_report
     from bench.results.points import comparison_folder, select_comparison
     from bench.runner.command import print_answer
+    from bench.storage.files import sole_supervisor
 
     folder = comparison_folder(results, task, preset)
     if model is not None:
-        select_comparison(folder, model)
+        with sole_supervisor(results):
+            select_comparison(folder, model)
     print_answer(write_report(folder))
 
 
@@ -180,14 +182,16 @@ def check(name: Annotated[str, typer.Argument(help="Name of a method or a task."
         print(line)
 
 
-def _cluster(executor: str, address: str | None, cpus: float, gpus: float) -> "Cluster | None":
+def _cluster(executor: str, **options: Any) -> "Cluster | None":
     from bench.execution.executor import Cluster
 
-    if executor == "local" and address is not None:
-        raise BenchError(f"--address {address} names a Ray cluster, but trials run on this machine; add --executor ray")
-    if executor == "ray" and not cpus and not gpus:
+    given = {name: value for name, value in options.items() if value is not None}
+    if executor == "local" and (name := next(iter(given), "")):
+        raise BenchError(f"--{name} {given[name]} is for Ray, but trials run on this machine; add --executor ray")
+    cluster = Cluster(**given)
+    if not cluster.cpus and not cluster.gpus:
         raise BenchError("a trial needs cores or GPUs: give --cpus or --gpus more than 0")
-    return Cluster(address, cpus, gpus) if executor == "ray" else None
+    return cluster if executor == "ray" else None
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -103,7 +103,11 @@ def unreadable(results: Path) -> Iterator[str]:
 
 def points(results: Path) -> pd.DataFrame:
     """What a comparison has measured, but for times."""
-    table = pd.read_csv(results / FOLDER / "points.csv")
+    return untimed(pd.read_csv(results / FOLDER / "points.csv"))
+
+
+def untimed(table: pd.DataFrame) -> pd.DataFrame:
+    """Points without what depends on the machine and the moment."""
     return table.drop(columns=[name for name in table if any(part in name for part in TIMED)])
 
 

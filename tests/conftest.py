@@ -15,6 +15,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process that a tes
 #: one of each kind: control, in-training, post-hoc, a chain that ends in the deployment format
 SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization"
 
+#: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
+HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+HEEDING_INTERRUPTS += "from bench.cli import main; main()"
+
 
 @dataclass(frozen=True)
 class Finished:

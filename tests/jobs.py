@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from bench import BenchError, BudgetError
+from bench.execution.executor import Job
 
 Report = Any
+
+
+class Silent:
+    """An observer of jobs that shows nothing."""
+
+    def job_progress(self, job: Job, fraction: float, note: str) -> None:
+        pass
+
+    def job_ended(self, job: Job) -> None:
+        pass
 
 
 def add(left: int, right: int, report: Report) -> int:

@@ -27,20 +27,11 @@ from bench.execution.local import LocalExecutor
 from bench.trial.compress import Setting, TrialSpec, train
 from bench.trial.record import TrialFolder
 from bench.trial.verify import audit
+from tests.jobs import Silent
 
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h: processes whose parent has ended become ours, and so do their CPU times
 TASK = "antispoof"
 TRIALS = 8  # of what is measured over several
-
-
-class Silent:
-    """Shows nothing."""
-
-    def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        pass
-
-    def job_ended(self, job: Job) -> None:
-        pass
 
 
 def adopt() -> None:

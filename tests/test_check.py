@@ -20,6 +20,10 @@ from tests import misbehaving
 from tests.conftest import SmokeRun
 
 
+def quiet(fraction: float, note: str) -> None:
+    """Progress that nobody watches."""
+
+
 @pytest.mark.parametrize("name", [*names("methods"), *CHAINS, "feature_noise:form=literal"])
 def test_method_holds_to_the_contract(name: str) -> None:
     assert list(check_method(load_method_spec(name)))
@@ -32,18 +36,18 @@ def test_probe_holds_to_the_contract() -> None:
 @pytest.mark.parametrize("name", names("tasks"))
 def test_task_holds_to_the_contract(name: str, smoke: SmokeRun) -> None:
     task = load_task(name).at("smoke", cache=smoke.results / "cache")
-    task.prepare(1, lambda fraction, note: None)
+    task.prepare(1, quiet)
     assert list(check_task(task))
 
 
 def test_what_was_not_found_out_is_not_remembered(tmp_path: Path) -> None:
     honest = load_method_spec("magnitude_pruning")
-    ensure_repeats(honest, tmp_path)
+    ensure_repeats(honest, tmp_path, report=quiet)
     assert known_to_repeat(honest, tmp_path)
     for method in (misbehaving.Raises, misbehaving.IsUnseeded):
         method_spec = MethodSpec(method.__name__, method.__name__, (method,), {})
         with suppress(ContractError):
-            ensure_repeats(method_spec, tmp_path)
+            ensure_repeats(method_spec, tmp_path, report=quiet)
         assert not known_to_repeat(method_spec, tmp_path)
 
 
@@ -112,7 +116,7 @@ def test_a_chain_must_keep_its_budget_too() -> None:
 def test_the_check_itself_decides_what_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a stricter check would never be held against a method that an older one has passed."""
     honest = load_method_spec("random_pruning")
-    ensure_repeats(honest, tmp_path)
+    ensure_repeats(honest, tmp_path, report=quiet)
     copy = tmp_path / "elsewhere" / "bench"
     shutil.copytree(Path(bench.__file__).parent, copy)
     monkeypatch.setattr(bench, "__path__", [str(copy)])

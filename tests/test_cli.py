@@ -11,7 +11,9 @@ import pytest
 
 from bench import cli
 from bench.execution.executor import Cluster
+from bench.runner import command
 from bench.runner.comparison import Request
+from bench.storage.files import sole_supervisor
 from bench.trial.trainer import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 
@@ -50,13 +52,22 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--set", "batch_size=4"), "no field 'batch_size'"),
         (("run", "antispoof", "--set", "cache=/x"), "no field 'cache'"),
         (("run", "antispoof", "--set", "seed"), "--set: 'seed' is not a setting; expected name=value"),
+        (("run", "antispoof", "--set", "width=abc"), "--set width: expected int, not 'abc'"),
+        (("run", "antispoof", "--set", "speakers=[1,2]"), "--set speakers: expected tuple[int, int, int], not [1, 2]"),
+        (("run", "synthetic", "--set", "scored=abc"), "--set scored: expected int, not 'abc'"),
+        (("run", "synthetic", "--set", "problem=[1]"), "--set problem: expected str, not [1]"),
+        (("run", "antispoof", "--methods", "dense:learning_rate_factor=0"), "learning_rate_factor 0 is not a positive"),
+        (("run", "antispoof", "--methods", "dense:learning_rate_factor=abc"), "'abc' is not a positive number"),
         (("run", "antispoof", "--device", "gpu"), "no device is called 'gpu'"),
         (("run", "antispoof", "--device", "cuda:99"), "device cuda:99 is not there"),
         (("run", "antispoof", "--address", "auto"), "add --executor ray"),
+        (("run", "antispoof", "--cpus", "2"), "--cpus 2.0 is for Ray, but trials run on this machine"),
+        (("run", "antispoof", "--gpus", "0"), "--gpus 0.0 is for Ray"),
         (("run", "antispoof", "--executor", "ray", "--cpus", "0"), "--gpus more than 0"),
         (("run", "antispoof", "--jobs", "0"), "--jobs"),
         (("run", "antispoof", "--trials", "many"), "--trials"),
         (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),
+        (("report", "antispoof", "--model", "m", "--results", "/no/such/folder"), "no results folder /no/such/folder"),
         (("report", "../antispoof"), "'../antispoof' cannot be the name of a task"),
         (("report", "antispoof", "--preset", ".."), "'..' cannot be the name of a task or a preset"),
         (("ui", "--results", "/no/such/folder"), "run a comparison first"),
@@ -125,6 +136,30 @@ def test_a_comparison_that_cannot_begin_leaves_no_thread_behind(
     asked = ("--preset", "smoke", "--methods", "uniform_width", "--budgets", "0.0001", "--results", tmp_path)
     assert "no choice of widths reaches it" in complaint(capsys, monkeypatch, "run", "synthetic", *asked)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mlflow")]
+
+
+def test_the_comparison_that_a_report_shows_is_not_changed_under_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "vad" / "quick" / "comparisons" / "1.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text('{"setting": {"fields": {"model": "crnn"}}}')
+    with sole_supervisor(tmp_path):
+        said = complaint(capsys, monkeypatch, "report", "vad", "--model", "crnn", "--results", tmp_path)
+    assert "in use by process" in said
+    assert not (tmp_path / "vad" / "quick" / "comparison.json").exists()
+
+
+def test_values_of_set_have_the_types_of_the_fields(tmp_path: Path) -> None:
+    fields = {"utterances": [20, 20, 20], "seconds": 1, "width": 4}
+    request, _ = command.checked(Request("antispoof", "smoke", ("dense",), tmp_path, 1, fields=fields))
+    assert request.fields == {"utterances": (20, 20, 20), "seconds": 1.0, "width": 4}
+    assert isinstance(request.fields["seconds"], float)  # 1 and 1.0 are one corpus, not two
+
+
+def test_a_method_named_twice_is_one_method(tmp_path: Path) -> None:
+    request, _ = command.checked(Request("antispoof", "smoke", ("dense", "uniform_width", "dense"), tmp_path, 1))
+    assert request.methods == ("dense", "uniform_width")
 
 
 class _Usage:

@@ -112,6 +112,8 @@ def test_a_value_of_several_lines_is_refused(project: Path) -> None:
         (("ui", "METHODS=x y"), "make ui has no variable METHODS; it has: ARGS PYTHON RESULTS"),
         (("report", "SEEDS=3"), "make report has no variable SEEDS"),
         (("test", "TASK=vad"), "make test has no variable TASK; it has: ARGS PYTHON"),
+        (("perf", "ARGS=x"), "make perf has no variable ARGS; it has: PYTHON"),
+        (("validate", "ARGS=x"), "make validate has no variable ARGS; it has: PYTHON"),
         (("clean", "ARGS=x"), "make clean has no variable ARGS; it has: none"),
         (("PRESET=smoke",), "make setup has no variable PRESET; it has: PYTHON"),
         (("bench", "BENCH=true"), "make bench has no variable BENCH"),

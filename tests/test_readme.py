@@ -34,5 +34,7 @@ def test_example_holds_to_the_contract() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (README.parent / "Makefile").read_text()
-    for target in set(re.findall(r"^    make (\w+)", README.read_text(encoding="utf-8"), flags=re.MULTILINE)):
+    targets = set(re.findall(r"^    make (\w+)", README.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert {"bench", "test", "report"} <= targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

@@ -1,7 +1,7 @@
 """`python -m tests.validate`: does feature noise find the best widths of problems where these are known? Minutes.
 
 Runs the classes that ship, prints a table, writes it to results/reference/, and exits with 1 if a figure is missed.
-What needs only seconds is in tests/test_feature_noise.py and its neighbours.
+What needs only seconds is in tests/methods/test_feature_noise.py and its neighbours.
 """
 
 import math

@@ -75,6 +75,7 @@ class Executor(ABC):
 
     def submit(self, job: Job) -> None:
         """Run this job when its turn comes and the jobs it needs have ended."""
+        self._ended.discard(job.key)  # what needs it waits for this one, not for an earlier one of the same key
         self._waiting.append(job)
 
     @property
@@ -85,8 +86,7 @@ class Executor(ABC):
     def next_finished(self) -> tuple[Job, Any]:
         """Wait until a job has ended; its result, or a ``BenchError`` or ``Lost`` that says why there is none.
 
-        Raises:
-            BenchError: nothing runs, or all that wait need jobs that nobody submitted.
+        It is a ``BenchError`` to wait while nothing runs, or while all that wait need jobs that nobody submitted.
         """
         while not self.idle:
             self._start_what_can_run()

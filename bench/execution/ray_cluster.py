@@ -144,17 +144,14 @@ def _started(address: str | None) -> Any:
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise BenchError("Ray is not installed: install this package with its extra `ray`") from error
-    if address and ":" in address:  # Ray itself tries for minutes
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-        except (OSError, ValueError) as error:
-            raise BenchError(f"no Ray cluster at {address!r}: {error}; start one with `ray start --head`") from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     if address is None:
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
+        if address and ":" in address:  # Ray itself tries for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise BenchError(f"no Ray cluster at {address!r}: {error}; start one with `ray start --head`") from error
     return ray

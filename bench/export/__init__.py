@@ -1,1 +1,4 @@
 """The deployment format: the ONNX file of a finished model, what it costs, how fast it is."""
+
+WEIGHTS = "model.safetensors"  # of a PyTorch module; these names stand here as a report needs them without PyTorch
+RECIPE = "recipe.json"

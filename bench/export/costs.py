@@ -65,11 +65,7 @@ class Costs:
 
 
 def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:
-    """Costs of an exported model for an input of this shape.
-
-    Raises:
-        BenchError: the file has an operator whose cost is unknown; the message names it.
-    """
+    """Costs of an exported model for an input of this shape; a ``BenchError`` names an operator of unknown cost."""
     graph = OnnxGraph(model, input_shape)
     works = []
     for node in graph.nodes:

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import MethodError
+from bench.export import RECIPE, WEIGHTS
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
 from bench.widths.flexible import attend, heads_of, unfused_attention
@@ -125,11 +126,7 @@ class Predictor:
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:
-    """A finished model has no hooks and no parametrizations left, and computes with registered tensors alone.
-
-    Raises:
-        MethodError: it is otherwise; the message says where.
-    """
+    """Raise a ``MethodError`` for hooks, parametrizations or unregistered tensors that a finished model still has."""
     modules = [(name or "the model", module) for name, module in model.named_modules()]
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if hooked := [name for name, module in modules if any(getattr(module, kind) for kind in kinds)]:
@@ -170,10 +167,6 @@ class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-WEIGHTS = "model.safetensors"
-RECIPE = "recipe.json"
 
 
 def save_module(model: nn.Module, task: Task, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -183,11 +184,14 @@ class MethodSpec:
 
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
         """The plan with the learning rate that these settings ask for; the rate of every method is tuned alike."""
+        return dataclasses.replace(plan, learning_rate=plan.learning_rate * self._rate(settings))
+
+    def _rate(self, settings: Mapping[str, Any]) -> float:
         factor = {RATE: 1.0, **self.fixed, **settings}[RATE]
-        if not isinstance(factor, (int, float)) or factor <= 0:
+        if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
             said = f"{self.name}: {RATE} {factor!r}"
             raise BenchError(f"{said} is not a positive number; 1 keeps the plan's learning rate")
-        return dataclasses.replace(plan, learning_rate=plan.learning_rate * factor)
+        return factor
 
     def _links(self) -> list[tuple[str, type[Method]]]:
         """The links, each behind what the names of its settings begin with."""
@@ -218,6 +222,7 @@ class MethodSpec:
 
     def build(self, settings: Mapping[str, Any]) -> Method:
         """The method with these settings."""
+        self._rate(settings)
         links = []
         rest = {name: value for name, value in {**self.fixed, **settings}.items() if name != RATE}
         for prefix, link in reversed(self._links()):

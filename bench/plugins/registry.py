@@ -57,6 +57,7 @@ def files(kind: Kind) -> dict[str, Path]:
     return {name: path for name, path in found.items() if not name.startswith(("_", "."))}
 
 
+@cache
 def installed(kind: Kind) -> Mapping[str, EntryPoint]:
     """The plugins of installed packages, by name."""
     return {point.name: point for point in entry_points(group=f"bench.{kind}")}

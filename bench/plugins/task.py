@@ -115,11 +115,7 @@ class Task(ABC):
 
     @classmethod
     def at(cls, preset: str, **chosen: Any) -> Self:
-        """The task as a preset sets it up, with the fields that the user chose.
-
-        Raises:
-            BenchError: there is no such preset.
-        """
+        """The task as a preset sets it up, with the fields that the user chose; a ``BenchError`` for no such preset."""
         if preset not in cls.presets:
             near, known = did_you_mean(preset, cls.presets), ", ".join(cls.presets)
             raise BenchError(f"task {cls.__name__} has no preset {preset!r}{near}; choose one of: {known}")

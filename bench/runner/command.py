@@ -4,12 +4,15 @@ import dataclasses
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from inspect import formatannotation
 from pathlib import Path
 from types import FrameType
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
@@ -25,11 +28,11 @@ from bench.report.data import ReportData
 from bench.report.document import render_terminal, terminal
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
+from bench.storage.cache import WIDTH
 from bench.storage.files import sole_supervisor
 
 CHAINS = ("magnitude_pruning+quantization",)  # compared by default, beside every single method
 ENOUGH_BYTES = 500_000_000
-WIDTH = 132  # of the output where there is no terminal
 
 
 class Stopped(BaseException):
@@ -64,9 +67,7 @@ def stopping_on_signals() -> Iterator[None]:
 def checked(request: Request) -> tuple[Request, dict[str, str]]:
     """The request with its methods named, and why each of the others cannot be loaded.
 
-    Raises:
-        BenchError: a task, preset, field or method that does not exist, data that is missing, or a results folder
-            that cannot be written to.
+    What does not exist, is of the wrong type or cannot be written to is a ``BenchError``.
     """
     task = load_task(request.task)
     shared = {f.name for f in dataclasses.fields(Task)}  # which the preset and the results folder decide
@@ -78,18 +79,26 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
                 f"task {request.task} has no field {name!r} that {option} could set{did_you_mean(name, known)}; "
                 f"it has: {', '.join(known)}"
             )
-    task.at(request.preset, **request.fields).check()
+    fields = _typed(request.fields, task)
+    task.at(request.preset, **fields).check()
     methods, broken = _loadable(request.methods)
     _require_room(request.results)
-    return dataclasses.replace(request, methods=methods), broken
+    return dataclasses.replace(request, methods=methods, fields=fields), broken
+
+
+def _typed(fields: Mapping[str, Any], task: type[Task]) -> dict[str, Any]:
+    """The values of these fields in the types that the task declares: a list that was given for a tuple is one."""
+    hints, typed = get_type_hints(task), {}
+    for name, value in fields.items():
+        try:
+            typed[name] = TypeAdapter(hints[name], config={"arbitrary_types_allowed": True}).validate_python(value)
+        except ValidationError as error:
+            raise BenchError(f"--set {name}: expected {formatannotation(hints[name])}, not {value!r}") from error
+    return typed
 
 
 def present_device(wanted: str) -> str:
-    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means; ``auto`` is a GPU if there is one.
-
-    Raises:
-        BenchError: it is not there, or is none of these.
-    """
+    """What ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1`` means, or a ``BenchError``."""
     found = torch.cuda.device_count()
     if wanted == "auto":
         return "cuda" if found else "cpu"
@@ -104,7 +113,7 @@ def present_device(wanted: str) -> str:
 def _loadable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
     loadable, broken = [], {}
-    for name in wanted or (*names("methods"), *CHAINS):
+    for name in dict.fromkeys(wanted) or (*names("methods"), *CHAINS):
         try:
             load_method_spec(name)
         except BenchError as error:  # an unfinished file stops the comparison only if it was asked for

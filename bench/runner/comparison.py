@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +10,16 @@ from typing import Any
 
 from rich.markup import escape
 
-from bench.check import check_repeats, known_to_repeat
+from bench.check import ensure_repeats, known_to_repeat
 from bench.errors import BenchError
 from bench.execution.executor import Cluster, Executor, Job, Lost
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task
-from bench.results.points import Points, write_index
+from bench.results.points import Points, comparison_folder, write_index
 from bench.runner.progress import Pace, Screen
 from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, method_entry
 from bench.stats.fronts import best_possible_front
-from bench.storage.cache import cached_folder, content_key
+from bench.storage.cache import CACHE, cached_folder, content_key
 from bench.storage.files import write_json
 from bench.storage.provenance import provenance
 from bench.tracking.sync import BackgroundTracker
@@ -55,7 +55,7 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        return self.results / self.task / self.preset
+        return comparison_folder(self.results, self.task, self.preset)
 
 
 def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
@@ -102,7 +102,7 @@ class Comparison:
             request.task,
             request.preset,
             request.fields,
-            str(request.results / "cache"),
+            str(request.results / CACHE),
             width_multiple=request.width_multiple,
             width_groups=request.width_groups,
             hardware=request.hardware,
@@ -114,6 +114,7 @@ class Comparison:
         self._dense_seeds: set[int] = set()
         self._under_way: set[str] = set()
         self._refused: dict[str, str] = {}
+        self._choice: list[PlannedTrial] | None = None  # once the search has ended: what fails later stays chosen
 
     def prepare(self) -> None:
         """Make the data and open the studies."""
@@ -151,9 +152,10 @@ class Comparison:
         self._check_methods()
         self._propose()
         self._drain()
+        self._choice = self._chosen()
         repeats = [
             PlannedTrial(trial.method_spec, trial.number, dataclasses.replace(trial.spec, seed=seed), "repeat")
-            for trial in self._chosen()
+            for trial in self._choice
             if trial.record is None or trial.record.status != "declined"  # another seed would be declined as well
             for seed in range(1, self.seeds)
         ]
@@ -164,22 +166,35 @@ class Comparison:
     def finish(self) -> None:
         """Read eval once for every chosen trial, then measure latency with nothing else running."""
         self._refuse_changed_models()
-        folders = [self._files(trial) for trial in self._frozen() if trial.has_model]
-        unread = [folder for folder in folders if folder.eval_scores() is None]
-        evals = [Job(f.path.name, "eval", evaluate_model, (self.setting, f), timed=False) for f in unread]
-        self._run_phase("reading eval", evals)
+        unread = {t.spec.key: t for t in self._frozen() if t.has_model and not self._files(t).eval_was_read}
+        evals = [
+            Job(key, f"{trial.label}: eval", evaluate_model, (self.setting, self._files(trial)), timed=False)
+            for key, trial in unread.items()
+        ]
+        ended = list(self._run_phase("reading eval", evals))
+        self._fail("eval", {job.key: str(why) for job, why in ended if isinstance(why, (BenchError, Lost))})
+        folders = dict.fromkeys(self._files(trial) for trial in self._frozen() if trial.has_model)
         if untimed := [folder for folder in folders if folder.latencies() is None]:
             timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
-            self._run_phase("measuring latency, alone on the machine", [timing])
+            for job, result in self._run_phase("measuring latency, alone on the machine", [timing]):
+                _require(job, result)
+                self._fail("latency", result)
         self._refuse_changed_models()
 
-    def _run_phase(self, name: str, jobs: Sequence[Job]) -> None:
+    def _run_phase(self, name: str, jobs: Sequence[Job]) -> Iterator[tuple[Job, Any]]:
         self.screen.phase(name, len(jobs))
         for job in jobs:
             self.executor.submit(job)
         while not self.executor.idle:
-            _require(*self.executor.next_finished())
+            yield self.executor.next_finished()
             self.screen.advance()
+
+    def _fail(self, stage: str, reasons: Mapping[str, str]) -> None:
+        """Chosen models that cannot be measured, by key, have failed; the others go on."""
+        for trial in self._frozen():
+            if trial.spec.key in reasons:
+                trial.record = self._failed(trial, f"{stage}: {reasons[trial.spec.key]}")
+                self.screen.say(f"[red]failed[/]  {escape(f'{trial.label}: {trial.record.reason}')}")
 
     def write_index(self) -> None:
         """Write which trials belong to the comparison, as far as they have finished."""
@@ -211,7 +226,7 @@ class Comparison:
             self.screen.say(f"[yellow]not tracked yet: {escape(trouble)}[/]")
 
     def _chosen(self) -> list[PlannedTrial]:
-        return chosen_trials(self.trials, self.task_class.metric, self.budgets)
+        return self._choice or chosen_trials(self.trials, self.task_class.metric, self.budgets)
 
     def _frozen(self) -> list[PlannedTrial]:
         return [*self._chosen(), *(trial for trial in self.trials if trial.role == "repeat")]
@@ -262,7 +277,7 @@ class Comparison:
             self._dense(0)
         for key, spec in checks.items():
             label = f"does {spec.name} repeat to the bit?"
-            self.executor.submit(Job(key, label, check_repeats, (spec.name, cache)))
+            self.executor.submit(Job(key, label, ensure_repeats, (spec, cache)))
         while checks:
             job, result = self.executor.next_finished()
             if job.key not in checks:

@@ -117,7 +117,6 @@ class MethodStudy:
         trials: of a method that takes a budget; those beyond one for each budget tune it, and every other method has
             as many beyond its first.
         journal: file of the study.
-        seed: of the sampler.
     """
 
     def __init__(
@@ -128,14 +127,12 @@ class MethodStudy:
         budgets: Sequence[float],
         trials: int,
         journal: Path,
-        seed: int = 0,
     ) -> None:
         self.method_spec = method_spec
         self.space = {name: _distribution(tunable) for name, tunable in method_spec.space().items()}
         steered = [method_spec.at_compute(budget) for budget in budgets]
         first = steered if method_spec.reaches_compute else [method_spec.defaults()]
         self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
-        self._seed = seed
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
         self._study = open_study(journal, method_spec.name, directions, set(self.space)) if self.space else None
@@ -179,8 +176,7 @@ class MethodStudy:
         if number in self._known:
             return Proposal(number, self._known[number])
         # each trial has its own sampler, so that what it draws does not depend on what this process drew before
-        seed = self._seed + 1000 * number
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        self._study.sampler = optuna.samplers.TPESampler(seed=1000 * number, multivariate=True, constant_liar=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # budgets that the user chose may lie outside the range of the search
             trial = self._study.ask(fixed_distributions=self.space)

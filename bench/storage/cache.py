@@ -29,7 +29,7 @@ MANIFEST = "made_from.json"
 FILES = "files.json"
 UNFINISHED = "unfinished"  # kind of a folder whose maker did not come to an end
 ALL = "all"
-WIDTH = 132  # of the table where there is no terminal
+WIDTH = 132  # of the output where there is no terminal
 
 #: what is noted of a file: size in bytes, modification and change time in ns, digest
 Note = list[Any]
@@ -187,11 +187,8 @@ def show(results: Path) -> None:
 def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:
     """List the folders of the cache that ``name`` selects, ask, and remove them; a comparison makes them again.
 
-    The name is a kind, a key, the name of a folder, or ``all``; ``confirm`` asks a question, true for yes.
-
-    Raises:
-        BenchError: the name selects nothing, or a comparison is using the folder.
-        OSError: a folder cannot be removed.
+    The name is a kind, a key, the name of a folder, or ``all``; ``confirm`` asks a question, true for yes. A name that
+    selects nothing, and a comparison that is using the folder, are a ``BenchError``.
     """
     items = listed(results / CACHE)
     chosen = [item for item in items if name in (ALL, item.kind, item.key, item.folder.name)]

@@ -23,11 +23,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all, after a power cut too.
-
-    Raises:
-        OSError: the disk is full, the folder is gone or read-only; what was there before is untouched.
-    """
+    """Write a file so that it is there whole, after a power cut too, or as it was before, with an ``OSError``."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -74,9 +70,12 @@ def sole_supervisor(results: Path) -> Iterator[None]:
     daemon.
 
     Raises:
-        BenchError: another process, which the message names, holds the folder, or the file system has no locks.
+        BenchError: there is no such folder, another process, which the message names, holds it, or the file system has
+            no locks.
     """
     path = results / LOCK
+    if not results.is_dir():
+        raise BenchError(f"there is no results folder {results}; name another one with --results")
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # a lock over NFS needs a writable file
     try:
         _lock(handle, path)

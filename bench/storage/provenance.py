@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "onnxruntime", "torch-pruning", "optuna", "mlflow-skinny", "numpy", "compression-bench")
+PACKAGES = "torch torchaudio onnx onnxruntime optuna mlflow numpy scipy torch-pruning compression-bench".split()
 
 
 def provenance() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
+from bench.export import WEIGHTS
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
 from bench.plugins.method import Stage
 from bench.plugins.registry import load_method_spec, load_task, source_digest
@@ -109,9 +110,9 @@ def train_dense(setting: Setting, seed: int, report: Progress) -> Path:
         started = time.process_time()
         trainer.fit(model)
         spent = {"train_macs": trainer.macs_done, "train_cpu_s": time.process_time() - started}
-        write_whole(folder / "model.safetensors", save(model.state_dict()))
+        write_whole(folder / WEIGHTS, save(model.state_dict()))
         dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")
-        (folder / "dense.json").write_text(json.dumps({"dev": dev, "curve": trainer.curve, "macs": macs, **spent}))
+        (folder / "dense.json").write_text(json.dumps({"dev": dev, **spent}))
 
     return cached_folder(task.cache, "dense", {**setting.made_from, "seed": seed}, build)
 
@@ -120,10 +121,7 @@ def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     """Job: train and compress; leave the model with what its training cost, for ``audit`` to measure.
 
     The folder gets the model and ``trained.json``, or ``trial.json`` if there is no model to audit: a mistake of the
-    method is a failed trial with its reason, not an exception.
-
-    Raises:
-        BenchError: the machine has failed, such as its disk or its memory.
+    method is a failed trial with its reason; only a machine that fails, such as its disk, is a ``BenchError``.
     """
     started = time.process_time()
     folder.empty()
@@ -168,7 +166,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
-    record.asked_compute, record.budget = method.asked_compute, method.promised_budget
+    record.budget = method.promised_budget
     training_started = time.process_time()
     try:
         with sealed(task, trainer, _held_out(task, spec.setting)):
@@ -193,7 +191,7 @@ def _beginning(
     dense = json.loads((folder / "dense.json").read_text())
     record.start, record.start_train_macs, record.start_cpu_s = dense["dev"], dense["train_macs"], dense["train_cpu_s"]
     model = task.build_model()
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.load_state_dict(load_file(folder / WEIGHTS))
     return model, plan.finetune_steps
 
 

@@ -1,11 +1,13 @@
 """A chosen model is scored on eval once, and timed when nothing else runs on the machine."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from bench.export.latency import BRIEF, Call, Loaded, compare_cpu_time, eager_call, measure_latency
+from bench.errors import BenchError
+from bench.export.latency import AGREED, BRIEF, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
 from bench.trial.compress import Setting
@@ -15,33 +17,40 @@ from bench.trial.record import TrialFolder
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
     """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
     task, predict = setting.build_task(), Predictor(OnnxModel(folder.model_path.read_bytes()))
-    if (items := task.item_scores(predict, "eval")) is not None:
+    items = task.item_scores(predict, "eval")
+    scores = task.evaluate(predict, "eval") if items is None else task.summary(items, "eval")
+    if not all(map(math.isfinite, scores.values())):
+        raise BenchError("its scores are not finite numbers")
+    if items is not None:
         folder.write_item_scores(items)
-    folder.write_eval_scores(task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
+    folder.write_eval_scores(scores)
 
 
-AGREED = 0.01  # spread of the repeats of a ratio, as a share of it, that needs no second look
-
-
-def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) -> None:
+def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) -> dict[str, str]:
     """Job: time the models of trials against the dense model, one after the other; the latencies stay beside them.
 
     A machine has bad moments: a model whose repeats do not agree is timed once more, after all others, and the timing
-    that agrees better stays. Which one stays depends on the spread alone, never on the ratio.
+    that agrees better stays. Which one stays depends on the spread alone, never on the ratio. What is returned says, by
+    key, why a model could not be timed.
     """
     torch.set_num_threads(1)
     task = setting.build_task()
     dense = task.build_model().eval()
     dense_file = Loaded(export_onnx(dense, task.example_input()))
-    spreads = []
+    spreads, failed = {}, {}
     for position, folder in enumerate(folders):
         report(position / len(folders), "")
-        measured = latencies(task, folder, dense, dense_file)
+        try:
+            measured = latencies(task, folder, dense, dense_file)
+        except Exception as error:  # of this model; the others are timed all the same
+            failed[folder.path.name] = f"{type(error).__name__}: {error}"
+            continue
         folder.write_latencies(measured)
-        spreads.append(measured["latency_spread"])
-    for folder, spread in zip(folders, spreads, strict=True):
+        spreads[folder] = measured["latency_spread"]
+    for folder, spread in spreads.items():
         if spread > AGREED and (again := latencies(task, folder, dense, dense_file))["latency_spread"] < spread:
             folder.write_latencies(again)
+    return failed
 
 
 def latencies(task: Task, folder: TrialFolder, dense: nn.Module, dense_file: Loaded) -> dict[str, float]:

@@ -50,7 +50,7 @@ class _Watch:
             raise MethodError(f"the method starts a process of its own ({event}), whose cost nobody would count")
         if event != "open" and event not in _CHANGING:
             return
-        for path in arguments[:2]:
+        for path in arguments[: 1 if event == "open" else 2]:  # what follows the path is a mode, such as "r"
             if isinstance(path, (str, bytes, os.PathLike)):
                 name = os.fsdecode(path)
                 if f"{os.path.realpath(name)}{os.sep}".startswith(self.roots):

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
+from bench.export import RECIPE, WEIGHTS
 from bench.plugins.task import ItemScores
 from bench.storage.files import file_digest, write_json, write_whole
 
@@ -45,7 +46,6 @@ class TrialRecord:
     method: str | None = None  # its method spec
     settings: dict[str, Any] | None = None  # of the method, as searched
     seed: int | None = None  # of the training
-    asked_compute: Number | None = None  # what the settings ask for, as a share of the dense model's MACs
     budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
@@ -102,7 +102,7 @@ class TrialRecord:
         return content
 
 
-_VALUELESS = ("asked_compute", "budget", "start", "start_train_macs", "start_cpu_s", "train_macs")
+_VALUELESS = ("budget", "start", "start_train_macs", "start_cpu_s", "train_macs")
 
 #: stands for the record of a trial that a comparison names and whose folder has none
 MISSING = TrialRecord("failed", "its record is missing or damaged", retry=True)
@@ -117,8 +117,7 @@ LATENCY = "latency.json"
 TRACKED = "tracked.json"
 TRACEBACK = "traceback.txt"
 
-#: the files that are the model; the last two are written by ``save_module`` of ``bench/export/model.py``
-MODEL_FILES = (MODEL, "model.safetensors", "recipe.json")
+MODEL_FILES = (MODEL, WEIGHTS, RECIPE)  # the files that are the model
 
 _Content = TypeVar("_Content")
 _RECORD_SHAPE = TypeAdapter(TrialRecord)
@@ -221,6 +220,12 @@ class TrialFolder:
     def eval_scores(self) -> Scores | None:
         """Scores on eval, in the unit of the metric: the headline and its breakdowns."""
         return _read(self.path / EVAL, _SCORES_SHAPE)
+
+    @property
+    def eval_was_read(self) -> bool:
+        """Whether the scores on eval are there, and those of single items are whole if there are any."""
+        itemised = (self.path / EVAL_ITEMS).exists()
+        return self.eval_scores() is not None and not (itemised and self.item_scores() is None)
 
     def write_eval_scores(self, scores: dict[str, float]) -> None:
         write_json(self.path / EVAL, scores)

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import BenchError
+from bench.export import WEIGHTS
 from bench.export.costs import Costs, file_costs
-from bench.export.model import WEIGHTS, OnnxModel, Predictor, rebuilt_model
-from bench.plugins.task import Progress, Task
+from bench.export.model import OnnxModel, Predictor, rebuilt_model
+from bench.plugins.task import Predict, Progress, Task
 from bench.trial.compress import TrialSpec, probe_inputs, require_machine
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.widths.cost import count_macs
@@ -29,10 +30,8 @@ class AuditError(BenchError):
 def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord:
     """Job: complete the record of a trial that has trained: what was delivered, and how good it is on dev.
 
-    A trial that has a record already, as one whose training failed, is left as it is.
-
-    Raises:
-        BenchError: the training has left nothing, or the machine has failed, such as its disk or its memory.
+    A trial that has a record already, as one whose training failed, is left as it is. A training that has left nothing,
+    and a machine that fails, such as its disk, are a ``BenchError``.
     """
     if (record := folder.record()) is not None:
         return record
@@ -69,11 +68,11 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
         raise AuditError(f"the training process left files that are not its to write: {', '.join(strange)}")
     task = spec.setting.build_task()
     exported = OnnxModel(folder.model_path.read_bytes())
-    costs = file_costs(exported, tuple(task.example_input().shape))
+    predict, costs = Predictor(exported), file_costs(exported, tuple(task.example_input().shape))
     dense_macs = count_macs(task.build_model(), task.example_input())
-    checked = _same_model(task, spec.seed, folder, exported, costs)
+    checked = _same_model(task, spec.seed, folder, predict, costs)
     started = time.process_time()
-    dev = task.evaluate(Predictor(exported), "dev")
+    dev = task.evaluate(predict, "dev")
     evaluation_cpu_s = time.process_time() - started
     if task.metric.column not in dev:
         raise AuditError(f"evaluate() of task {spec.setting.task} gives no {task.metric.column!r}: {', '.join(dev)}")
@@ -89,12 +88,12 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
         record.reason = f"asked for {record.budget:g} of the dense compute, delivered {record.macs_ratio:.4f}"
 
 
-def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel, costs: Costs) -> AuditRecord:
+def _same_model(task: Task, seed: int, folder: TrialFolder, predict: Predict, costs: Costs) -> AuditRecord:
     """Compare what the trained model computed, what the file computes, and what the module built again computes."""
     inputs, trained = probe_inputs(task, seed), load_file(folder.outputs_path)["outputs"]
     if not torch.isfinite(trained).all():
         raise AuditError("the trained model computes outputs that are NaN or infinite")
-    difference = _difference(trained, Predictor(exported)(inputs))
+    difference = largest_difference(trained, predict(inputs))
     if difference > TOLERANCE:
         raise AuditError(f"the exported file does not compute what the trained model did: {difference:.2g} apart")
     if not (folder.path / WEIGHTS).exists():
@@ -107,7 +106,7 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel,
         )
     if (module := rebuilt_model(task, folder.path)) is not None:
         with torch.no_grad():
-            difference = max(difference, _difference(trained, module(inputs)))
+            difference = max(difference, largest_difference(trained, module(inputs)))
         if difference > TOLERANCE:
             raise AuditError(
                 "the model built again from its recipe and its weights does not compute what the trained model did "
@@ -118,7 +117,7 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, exported: OnnxModel,
     return AuditRecord(passed=True, rebuilt=module is not None, difference=difference)
 
 
-def _difference(expected: Tensor, found: Tensor) -> float:
+def largest_difference(expected: Tensor, found: Tensor) -> float:
     """The largest difference as a share of the largest output; infinite for other shapes, or outputs not finite."""
     if expected.shape != found.shape:
         return math.inf

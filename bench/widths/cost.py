@@ -76,10 +76,7 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     """MACs of one pass over ``example_input``: matrix products and convolutions, without biases, norms, activations.
 
     Recurrent layers are counted step by step, attention with its products of activations. The model is counted in eval
-    mode and left in the mode it was in.
-
-    Raises:
-        BenchError: the model uses an operator whose cost is unknown; the message names it.
+    mode and left in the mode it was in. A ``BenchError`` names an operator whose cost is unknown.
     """
     modes = {module: module.training for module in model.modules()}
     counter = _MacCounter()

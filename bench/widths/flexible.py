@@ -207,10 +207,8 @@ RECURRENT = (FlexibleGRU, FlexibleLSTM, FlexibleRNN)
 def make_flexible(model: nn.Module) -> None:
     """Let every recurrent and attention layer of a model compute in its flexible form: same parameters, same names.
 
-    The class of the layer is replaced and not the layer, so that whoever holds the layer holds it still.
-
-    Raises:
-        BenchError: a layer uses an option that the flexible form does not have; the message names the layer.
+    The class of the layer is replaced and not the layer, so that whoever holds the layer holds it still. A
+    ``BenchError`` names a layer with an option that the flexible form does not have.
     """
     for name, module in model.named_modules():
         if type(module) not in _FLEXIBLE:

@@ -75,11 +75,7 @@ class Widths:
         return self._with_groups([group for group in self.groups if group.name not in left_out])
 
     def only(self, prefixes: Iterable[str]) -> Self:
-        """The same widths, but only the groups whose names begin with one of these; the others stay as they are.
-
-        Raises:
-            BenchError: no group begins with one of the prefixes.
-        """
+        """The same widths, but only the groups whose names begin with one of these; a ``BenchError`` if none does."""
         prefixes = tuple(prefixes)
         for prefix in prefixes:
             if not any(name.startswith(prefix) for name in self.sizes):

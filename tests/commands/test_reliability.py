@@ -15,15 +15,12 @@ import pandas as pd
 import psutil
 import pytest
 
+from bench.trial.record import TrialFolder
 from tests.chaos import chaos, points, warm_up
-from tests.conftest import Finished, SmokeRun, bench
+from tests.conftest import HEEDING_INTERRUPTS, Finished, SmokeRun, bench
 
 ARGUMENTS = ("run", "synthetic", "--preset", "smoke", "--jobs", "2", "--methods", "uniform_width")
 FOLDER = Path("synthetic", "smoke")
-
-#: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
-HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-HEEDING_INTERRUPTS += "from bench.cli import main; main()"
 
 
 # --- a whole comparison
@@ -96,23 +93,34 @@ def test_killed_the_supervisor_leaves_no_process_and_nothing_to_mend(comparison:
         below = psutil.Process(run.pid).children(recursive=True)
         run.kill()
         assert not psutil.wait_procs(below, timeout=5)[1]
-    again = bench(*ARGUMENTS, "--results", results)
-    assert again.code == 0 and "Traceback" not in again.output, again.output
-    pd.testing.assert_frame_equal(points(results), points(comparison))
+    same_again(results, points(comparison))
 
 
 def test_damage_is_noticed_and_made_good(comparison: Path) -> None:
     """Of every kind of file that a comparison leaves: cut short, or overwritten."""
     expected = points(comparison)
     trials = sorted((comparison / FOLDER / "trials").iterdir())
-    for path in (trials[0] / "model.onnx", trials[1] / "trial.json", comparison / FOLDER / "comparison.json"):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for path in (trials[1] / "eval.json", trials[1] / "latency.json", *comparison.glob(f"{FOLDER}/studies/*.journal")):
+    (journal,) = comparison.glob(f"{FOLDER}/studies/*.journal")
+    trained = trials[1].joinpath("trial.json").stat().st_mtime_ns
+    measured = [trials[1] / name for name in ("eval.json", "eval_items.npz", "latency.json")]
+    for path in (*measured, journal):  # of a trial that is not trained again: that would make them anew in any case
         content = path.read_bytes()
         path.write_bytes(content[:20] + b"\0" * 20 + content[40:])
-    again = bench(*ARGUMENTS, "--results", comparison)
+    for path in (trials[0] / "model.onnx", comparison / FOLDER / "comparison.json"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    same_again(comparison, expected)
+    folder = TrialFolder(trials[1])
+    assert folder.eval_was_read and folder.item_scores() and folder.latencies()
+    assert folder.record_path.stat().st_mtime_ns == trained
+    folder.record_path.write_text(folder.record_path.read_text()[:100])
+    same_again(comparison, expected)
+
+
+def same_again(results: Path, expected: pd.DataFrame) -> None:
+    """Run the comparison again, and find the same points."""
+    again = bench(*ARGUMENTS, "--results", results)
     assert again.code == 0 and "Traceback" not in again.output, again.output
-    pd.testing.assert_frame_equal(points(comparison), expected)
+    pd.testing.assert_frame_equal(points(results), expected)
 
 
 @pytest.mark.slow

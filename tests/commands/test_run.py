@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.conftest import SMOKE_METHODS, SmokeRun, bench
+from tests.chaos import untimed
+from tests.conftest import HEEDING_INTERRUPTS, SMOKE_METHODS, SmokeRun, bench
 
 ISSUED_COLUMNS = {
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status", "dev_eer_percent", "eval_eer_percent"),
@@ -89,9 +90,7 @@ def test_one_process_gives_the_numbers_of_two(smoke: SmokeRun, tmp_path: Path) -
     assert run.code == 0, run.output
     serial = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
     parallel = points(smoke)[points(smoke)["method"].isin(methods.split(","))].reset_index(drop=True)
-    timed = [name for name in serial if name.startswith("latency_") or name.endswith("cpu_s")]
-    timed += ["peak_memory_mb", "run_id"]
-    pd.testing.assert_frame_equal(serial.drop(columns=timed), parallel.drop(columns=timed))
+    pd.testing.assert_frame_equal(untimed(serial), untimed(parallel))
 
 
 def test_corpus_in_the_real_layout_is_read(smoke: SmokeRun, tmp_path: Path) -> None:
@@ -102,11 +101,6 @@ def test_corpus_in_the_real_layout_is_read(smoke: SmokeRun, tmp_path: Path) -> N
     assert run.code == 0 and "generating" not in run.output, run.output
     read = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
     assert read["eval_eer_percent"].tolist() == points(smoke).query("method == 'dense'")["eval_eer_percent"].tolist()
-
-
-#: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
-HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-HEEDING_INTERRUPTS += "from bench.cli import main; main()"
 
 
 def test_interrupted_run_keeps_finished_trials(smoke: SmokeRun, tmp_path: Path) -> None:

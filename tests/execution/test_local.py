@@ -210,6 +210,14 @@ def test_a_job_waits_for_what_it_needs(executor: LocalExecutor, tmp_path: Path) 
     assert log.read_text().split() == ["first", "second", "third"]
 
 
+def test_a_job_that_is_submitted_again_has_not_ended_yet(executor: LocalExecutor, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert finish_one(executor, jobs.add, 1, 2) == 3
+    executor.submit(job("after", jobs.append, log, "after", needs=("one",)))
+    executor.submit(job("one", jobs.append, log, "one"))
+    assert list(finish(executor)) == ["one", "after"]
+
+
 def test_what_needs_a_failed_job_runs_all_the_same(executor: LocalExecutor) -> None:
     executor.submit(job("fails", jobs.mistake))
     executor.submit(job("after", jobs.add, 1, 1, needs=("fails",)))

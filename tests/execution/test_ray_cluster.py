@@ -15,22 +15,13 @@ from bench.errors import BenchError
 from bench.execution.executor import Cluster, Job, Lost
 from bench.execution.ray_cluster import RayExecutor
 from tests import jobs
+from tests.chaos import points
 from tests.conftest import bench
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 COMPARISON = ("run", "synthetic", "--preset", "smoke")
 FOLDER = Path("synthetic", "smoke")
-#: columns that say how long something took on this machine, which run it was, and nothing of the result
-TIMES = ("cpu_s", "train_cpu_s", "start_cpu_s", "peak_memory_mb", "run_id")
-
-
-class Silent:
-    def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        pass
-
-    def job_ended(self, job: Job) -> None:
-        pass
 
 
 @pytest.fixture
@@ -47,7 +38,7 @@ def cluster() -> Iterator[Any]:
 
 
 def executor(cluster: Any, results: Path, **more: Any) -> RayExecutor:
-    return RayExecutor(Cluster(cluster.address), results, 1, Silent(), **more)
+    return RayExecutor(Cluster(cluster.address), results, 1, jobs.Silent(), **more)
 
 
 def test_jobs_run_in_order_and_what_they_raise_comes_back(cluster: Any, tmp_path: Path) -> None:
@@ -109,7 +100,7 @@ def test_a_machine_without_the_results_folder_is_named(
 
 def test_no_cluster_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"no Ray cluster at '127\.0\.0\.1:1'"):
-        RayExecutor(Cluster("127.0.0.1:1"), tmp_path, 1, Silent())
+        RayExecutor(Cluster("127.0.0.1:1"), tmp_path, 1, jobs.Silent())
 
 
 @pytest.mark.slow
@@ -126,9 +117,9 @@ def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster: Any, tmp_p
         cluster.remove_node(cluster.second, allow_graceful=False)
         said, _ = run.communicate(timeout=900)
     assert run.returncode == 0 and "failed" not in said, said
-    table = without_times(results)
+    table = points(results)
     assert len(table) == 24
-    pd.testing.assert_frame_equal(table, without_times(tmp_path / "here"))
+    pd.testing.assert_frame_equal(table, points(tmp_path / "here"))
 
 
 def wait_for_trials(run: subprocess.Popen[str], results: Path, count: int) -> None:
@@ -145,15 +136,10 @@ def worker_that_trains() -> psutil.Process:
         time.sleep(0.1)
 
 
-def without_times(results: Path) -> pd.DataFrame:
-    table = pd.read_csv(results / FOLDER / "points.csv")
-    return table[[c for c in table if c not in TIMES and not c.startswith("latency_")]]
-
-
 @pytest.mark.slow
 def test_a_comparison_on_ray_gives_what_it_gives_here(tmp_path: Path) -> None:
     chosen = ("--methods", "magnitude_pruning", "--budgets", "0.5")
     for name, options in (("here", ()), ("ray", ("--executor", "ray"))):
         run = bench(*COMPARISON, *chosen, "--results", tmp_path / name, *options)
         assert run.code == 0, run.output
-    pd.testing.assert_frame_equal(without_times(tmp_path / "ray"), without_times(tmp_path / "here"))
+    pd.testing.assert_frame_equal(points(tmp_path / "ray"), points(tmp_path / "here"))

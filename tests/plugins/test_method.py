@@ -1,3 +1,4 @@
+import math
 from dataclasses import FrozenInstanceError, dataclass
 from types import SimpleNamespace
 
@@ -208,8 +209,11 @@ def test_everybodys_learning_rate_is_a_share_of_the_plans() -> None:
     assert method_spec(Cut).tuned(plan, {RATE: 0.5}).learning_rate == 0.01
     assert method_spec(Cut, **{RATE: 3.0}).tuned(plan, {}).learning_rate == pytest.approx(0.06)
     assert method_spec(Cut).build({RATE: 0.5}) == Cut()
-    with pytest.raises(BenchError, match="learning_rate_factor 0 is not a positive number"):
-        method_spec(Cut, **{RATE: 0}).tuned(plan, {})
+    for wrong in (0, -1, math.nan, math.inf, "abc"):
+        with pytest.raises(BenchError, match=f"learning_rate_factor {wrong!r} is not a positive number"):
+            method_spec(Cut, **{RATE: wrong})
+        with pytest.raises(BenchError, match=f"learning_rate_factor {wrong!r} is not a positive number"):
+            method_spec(Cut).tuned(plan, {RATE: wrong})
 
 
 def test_fixed_settings_are_not_searched_and_hold() -> None:

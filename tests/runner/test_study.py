@@ -51,14 +51,13 @@ def method_spec(method: type[Method] = Tuned, **fixed: object) -> MethodSpec:
     return MethodSpec("tuned", "tuned", (method,), {RATE: 1.0, **fixed})  # the one setting that every method has
 
 
-def study(folder: Path, trials: int = 18, seed: int = 0, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
+def study(folder: Path, trials: int = 18, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
     return MethodStudy(
         method_spec(),
         directions=("minimize", "minimize"),
         budgets=budgets,
         trials=trials,
         journal=folder / "studies" / "tuned.journal",
-        seed=seed,
     )
 
 
@@ -125,7 +124,6 @@ def test_the_order_in_which_trials_finish_does_not_matter(tmp_path: Path) -> Non
     expected = settings_of(run(study(tmp_path / "a")))
     assert settings_of(run(study(tmp_path / "b"), order=lambda batch: batch[::-1])) == expected
     assert settings_of(run(study(tmp_path / "c"), order=lambda batch: [*batch[2:], *batch[:2]])) == expected
-    assert settings_of(run(study(tmp_path / "d", seed=1))) != expected
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 4, 6, 13, 15])

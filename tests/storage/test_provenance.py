@@ -22,6 +22,7 @@ def test_what_a_reader_needs_is_there() -> None:
     for name in ("date", "command", "commit", "python", "processor", "cores"):
         assert known[name], name
     assert known["packages"]["torch"].startswith("2.")
+    assert "not installed" not in known["packages"].values() and {"mlflow", "onnx", "scipy"} <= known["packages"].keys()
 
 
 def test_the_command_can_be_given_to_a_shell_again(monkeypatch: pytest.MonkeyPatch) -> None:

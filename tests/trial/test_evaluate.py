@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, ItemScores, Metric, Plan, Predict, Split, Task
+from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Split, Task
 from bench.export.latency import Loaded
 from bench.export.model import OnnxModel, export_onnx, save_module
 from bench.results.points import COLUMNS
@@ -78,6 +78,19 @@ def test_eval_is_read_once_with_items(tmp_path: Path) -> None:
     assert Itemised.predicted == [1]
 
 
+class Endless(Plain):
+    """A task whose score is no number."""
+
+    def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
+        return {self.metric.column: float("nan")}
+
+
+def test_a_score_on_eval_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="not finite numbers"):
+        read_on_eval(Endless(), tmp_path)
+    assert TrialFolder(tmp_path).eval_scores() is None
+
+
 def test_timed_trials_have_all_columns_and_no_more(tmp_path: Path) -> None:
     setting = Setting("antispoof", "smoke")
     task = setting.build_task()
@@ -101,7 +114,7 @@ def test_eager_is_the_compressed_module_against_the_dense_one(tmp_path: Path) ->
     task, folder = Points(hidden=1024), TrialFolder(tmp_path)
     save_module(task.build_model(), task, tmp_path)
     folder.model_path.write_bytes(export_onnx(task.build_model(), task.example_input()).data)
-    dense = nn.Sequential(*(task.build_model() for _ in range(1)), nn.Linear(2, 4096), nn.Linear(4096, 2048))
+    dense = nn.Sequential(task.build_model(), nn.Linear(2, 4096), nn.Linear(4096, 2048))
     timed = latencies(task, folder, dense, Loaded(OnnxModel(folder.model_path.read_bytes())))
     assert set(timed) == {name for name in NAMES if "chunk" not in name and "utterance" not in name}
     assert timed["latency_eager_ratio"] < 0.7 < timed["latency_ratio"]

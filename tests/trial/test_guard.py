@@ -213,3 +213,14 @@ def test_files_are_read_for_training_batches_alone(tmp_path: Path) -> None:
         with pytest.raises(MethodError, match=r"touches .*frames while it trains"):
             file.unlink()
     assert file.read_text() == "data"
+
+
+def test_the_mode_of_a_file_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison may be started inside the results folder, where "r" would be a file of it."""
+    run, mine = trainer(3), tmp_path / "mine"
+    mine.write_text("mine")
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    monkeypatch.chdir(watched)
+    with sealed(run._task, run, [watched]):
+        assert mine.read_text() == "mine"

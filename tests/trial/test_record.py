@@ -22,7 +22,6 @@ COMPLETE = TrialRecord(
     method="magnitude_pruning",
     settings={"budget": 0.5, "norm": 2, "form": "literal"},
     seed=0,
-    asked_compute=0.5,
     budget=1,
     start={"eer_percent": 10.5},
     start_train_macs=2**70,
@@ -66,7 +65,7 @@ def test_what_is_not_known_is_left_out_but_for_what_has_no_value(folder: TrialFo
         "status": "failed", "reason": "its process died", "retry": True,
     }  # fmt: skip
     folder.write(TrialRecord("failed", "diverged", train_steps=3))
-    empty = dict.fromkeys(("asked_compute", "budget", "start", "start_train_macs", "start_cpu_s", "train_macs"))
+    empty = dict.fromkeys(("budget", "start", "start_train_macs", "start_cpu_s", "train_macs"))
     assert json.loads(folder.record_path.read_text()) == {
         "status": "failed", "reason": "diverged", "train_steps": 3, **empty,
     }  # fmt: skip
