@@ -79,6 +79,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="bf16 trains with automatic mixed precision.")
     ] = "fp32",
+    effort: Annotated[
+        Literal["steps", "macs"], typer.Option(help="Train every model for as many steps, or as many training MACs.")
+    ] = "steps",
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
@@ -111,6 +114,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             width_multiple=width_multiple,
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
+            effort=effort,
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),
         )

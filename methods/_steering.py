@@ -1,5 +1,6 @@
 """Steers a differentiable compute to a target while a network trains."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -113,3 +114,16 @@ def search(
     own = {"params": gates.parameters, "lr": rate / gated, "weight_decay": 0.0}
     with widths.gate(gates.gates(), live=gates.live()):
         trainer.fit(model, warm + gated, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
+
+
+def at_least(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The scores, but the best channels of each group, this share of them, stand above all others.
+
+    A ranking of the whole network can leave a layer with a channel or two, through which nothing passes.
+    """
+    above = max(float(s.max()) for s in scores.values()) - min(float(s.min()) for s in scores.values()) + 1
+    lifted = {}
+    for name, own in scores.items():
+        best = own.topk(math.ceil(share * len(own))).indices
+        lifted[name] = own.index_add(0, best, torch.full((len(best),), above).to(own))
+    return lifted

@@ -51,21 +51,16 @@ class WidthNoise:
         spread: standard deviation of the drawn centres, as a share of the group, never above half the width.
         gaussian: noise of the features' own standard deviation; else differences of other examples' features, which
             have the right mean, spectrum and scale without an estimate.
-        least: width that each group keeps; a channel, or 1/32 of them, unless given.
+        least: width that each group keeps, as a share of its channels; one channel stays in any case.
     """
 
     def __init__(
-        self,
-        sizes: Mapping[str, int],
-        window: float,
-        spread: float,
-        gaussian: bool,
-        least: Mapping[str, float] | None = None,
+        self, sizes: Mapping[str, int], window: float, spread: float, gaussian: bool, least: float = 1 / 32
     ) -> None:
         self.sizes, self.window, self.spread, self.gaussian = dict(sizes), window, spread, gaussian
         self._counts = torch.tensor([float(size) for size in sizes.values()])
         self._highest = self._counts + (window - 1) / 2
-        self._lowest = torch.tensor([max(1.0, size / 32, (least or {}).get(name, 0)) for name, size in sizes.items()])
+        self._lowest = torch.tensor([max(1.0, least * size) for size in sizes.values()])
         #: (groups,) centre of each group as a share of its highest, so that the start is exact for every size
         self.shares = nn.Parameter(torch.ones(len(sizes)))
         self._draws: dict[str, Draw] = {}

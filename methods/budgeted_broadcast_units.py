@@ -6,6 +6,7 @@ from torch import nn
 
 from bench import Method, Trainer, tune
 from methods._broadcast import Broadcast
+from methods._steering import at_least
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,13 @@ class BudgetedBroadcastUnits(Method):
     After ``search_share`` of the steps units are ranked by what they still broadcast, the norm of the masked
     weights, times the entropy of their on-rate: a unit that is always on or always off says nothing. The largest
     network within the budget is cut out and trained on; it is really smaller, so it may claim latency.
+    Each layer keeps at least ``kappa`` of its units, or the budget if that is less.
     """
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
-    search_share: float = tune(0.4, low=0.1, high=0.75)
+    search_share: float = tune(0.5, choices=(0.25, 0.5, 0.75))
+    kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     beta: float = tune(16.0, low=2.0, high=128.0, log=True)
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
@@ -39,6 +42,6 @@ class BudgetedBroadcastUnits(Method):
         broadcast.fold()
         entropy = {n: -(a.xlogy(a) + (1 - a).xlogy(1 - a)) for n, a in broadcast.on_rates.items()}
         scores = {name: norm * entropy[name] for name, norm in widths.norms().items()}
-        small = widths.keep(widths.strongest(scores, self.budget))
+        small = widths.keep(widths.strongest(at_least(scores, min(self.kappa, self.budget)), self.budget))
         trainer.fit(small)
         return small

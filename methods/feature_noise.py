@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench import BudgetError, Declined, Method, Trainer, Widths, tune
-from methods._steering import search
+from methods._steering import at_least, search
 from methods._width_noise import WidthNoise
 
 
@@ -16,27 +16,26 @@ class FeatureNoise(Method):
     The widths are searched during ``search_share`` of the steps, steered to the budget, at a learning rate of ``rate``
     over the steps of the search; then the network is made physically smaller and trained on. ``form="sampled"`` draws
     the widths anew for every example and uses differences of examples as noise; ``form="literal"`` is the published
-    equation: one noisy feature, Gaussian, nothing drawn. No width falls below ``least`` of what the uniformly narrower
-    network of this budget has: a width that is down to a channel or two seldom comes back.
+    equation: one noisy feature, Gaussian, nothing drawn. No width falls below ``kappa`` of its layer, or the budget if
+    that is less: a layer that is down to a channel or two seldom comes back.
     """
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
-    search_share: float = tune(0.25, low=0.1, high=0.6)
+    search_share: float = tune(0.25, choices=(0.25, 0.5, 0.75))
     rate: float = tune(5.0, low=3.0, high=10.0, log=True)
-    least: float = tune(0.0, low=0.0, high=0.9)
+    kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     form: str = tune("sampled", choices=("sampled", "literal"))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Search the widths, consolidate, train the smaller network."""
         widths = _outside_recurrences(trainer.widths(model), trainer, self.budget)
         sampled = self.form == "sampled"
-        uniform = widths.largest(widths.proportional(), self.budget)
-        least = {name: self.least * size for name, size in uniform.items()}
+        least = min(self.kappa, self.budget)
         noise = WidthNoise(widths.sizes, 2.0 if sampled else 1.0, 0.25 if sampled else 0.0, not sampled, least)
         search(model, trainer, widths, noise, budget=self.budget, share=self.search_share, rate=self.rate)
         found = {name: float(width.detach()) for name, width in noise.widths().items()}
-        small = widths.keep(widths.strongest(widths.proportional(found), self.budget))
+        small = widths.keep(widths.strongest(at_least(widths.proportional(found), least), self.budget))
         trainer.fit(small)
         return small
 

@@ -10,7 +10,7 @@ from bench import Method, Trainer, tune
 
 @dataclass(frozen=True)
 class RandomPruning(Method):
-    """Remove random channels, as many in each layer as magnitude pruning would, then fine-tune.
+    """Remove random channels, as many in each layer as magnitude pruning with these settings would, then fine-tune.
 
     What magnitude pruning gains over this is due to which channels it keeps, not to how many
     (control of Liu et al., arXiv 1810.05270).
@@ -19,11 +19,14 @@ class RandomPruning(Method):
     stage = "post_hoc"
     control = True
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    norm: int = tune(2, choices=(1, 2))
+    rounds: int = tune(1, choices=(1, 2, 4))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        """Prune at random and fine-tune."""
-        widths = trainer.widths(model)
-        sizes = widths.largest(widths.norms(), self.budget)
-        small = widths.keep({name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()})
-        trainer.fit(small)
-        return small
+        """Prune at random and fine-tune, ``rounds`` times."""
+        for done in range(1, self.rounds + 1):
+            widths = trainer.widths(model)
+            sizes = widths.largest(widths.norms(self.norm), self.budget ** (done / self.rounds))
+            model = widths.keep({name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()})
+            trainer.fit(model, steps=trainer.steps_left // (self.rounds - done + 1))
+        return model

@@ -6,7 +6,7 @@ from torch import nn
 
 from bench import Method, Trainer, tune
 from methods._gates import ChannelGates
-from methods._steering import search
+from methods._steering import at_least, search
 
 START = {"stg": 0.5, "hard_concrete": 2.0}
 
@@ -19,11 +19,13 @@ class StochasticGates(Method):
     During ``search_share`` of the steps the expected compute, from the probabilities that gates are not zero, is
     steered to the budget, with the gates' learning rate at ``rate`` over the steps of the search. Then the channels
     most likely open are kept, their gates folded into the weights that read them; the smaller network is trained on.
+    Each layer keeps at least ``kappa`` of its channels, or the budget if that is less.
     """
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
-    search_share: float = tune(0.25, low=0.1, high=0.6)
+    search_share: float = tune(0.25, choices=(0.25, 0.5, 0.75))
+    kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     rate: float = tune(15.0, low=5.0, high=60.0, log=True)
     form: str = tune("stg", choices=("stg", "hard_concrete"))
 
@@ -34,6 +36,6 @@ class StochasticGates(Method):
         search(model, trainer, widths, gates, budget=self.budget, share=self.search_share, rate=self.rate)
         widths.scale(gates.values())
         chances = {name: chance.detach() for name, chance in gates.chances().items()}
-        small = widths.keep(widths.strongest(chances, self.budget))
+        small = widths.keep(widths.strongest(at_least(chances, min(self.kappa, self.budget)), self.budget))
         trainer.fit(small)
         return small

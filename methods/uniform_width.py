@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench import Method, Trainer, tune
+from methods._fresh import evenly, initialised
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,10 @@ class UniformWidth(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Cut the widths of the fresh model, initialise it for its new fan-in, train it."""
         widths = trainer.widths(model)
-        scores = {name: evenly(score) if name == "input" else score for name, score in widths.proportional().items()}
-        narrow = widths.keep(widths.strongest(scores, self.budget))
-        narrow.apply(_initialise)  # children first: attention has the last word on the bias of its projection
+        scores = widths.proportional()
+        if "input" in scores:  # fewer mel bands, not lower ones
+            best_first = scores["input"].sort(descending=True).values
+            scores["input"] = best_first[evenly(len(best_first)).argsort()]
+        narrow = initialised(widths.keep(widths.strongest(scores, self.budget)))
         trainer.fit(narrow)
         return narrow
-
-
-def _initialise(module: nn.Module) -> None:
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()  # type: ignore[operator]
-
-
-def evenly(scores: Tensor) -> Tensor:
-    """The scores in an order whose every beginning is spread over the whole range: fewer mel bands, not lower ones."""
-    rank, order = torch.arange(len(scores)), torch.zeros(len(scores))
-    for bit in range(len(scores).bit_length()):  # van der Corput: the digits of the rank, mirrored
-        order += ((rank >> bit) & 1) * 0.5 ** (bit + 1)
-    return scores.sort(descending=True).values[order.argsort().argsort()]

@@ -22,7 +22,7 @@ from bench.export.latency import Loaded, measure_latency
 from bench.export.model import export_onnx
 from bench.plugins.registry import load_task
 from bench.plugins.task import Batch, Plan, Task
-from bench.trial.compress import fresh_model
+from bench.trial.dense import fresh_model
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 from methods._width_noise import WidthNoise

@@ -24,8 +24,9 @@ from rich.table import Table
 
 from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor
-from bench.trial.compress import Setting, TrialSpec, train
+from bench.trial.compress import train
 from bench.trial.record import TrialFolder
+from bench.trial.setting import Setting, TrialSpec
 from bench.trial.verify import audit
 from tests.jobs import Silent
 

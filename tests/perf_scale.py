@@ -21,8 +21,8 @@ from rich.table import Table
 from bench.execution.executor import Executor, Job
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
-from bench.trial.compress import TrialSpec
 from bench.trial.record import TRAINED, TrialFolder, TrialRecord
+from bench.trial.setting import TrialSpec
 from tests.perf_runs import adopt, cpu_s
 
 TASK, PRESET, METHOD = "synthetic", "smoke", "magnitude_pruning"

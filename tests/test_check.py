@@ -15,7 +15,6 @@ from bench import Batch, Method, Progress, Split
 from bench.check import ContractError, Probe, check_method, check_plugin, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
-from bench.runner.command import CHAINS
 from tests import misbehaving
 from tests.conftest import SmokeRun
 
@@ -24,7 +23,7 @@ def quiet(fraction: float, note: str) -> None:
     """Progress that nobody watches."""
 
 
-@pytest.mark.parametrize("name", [*names("methods"), *CHAINS, "feature_noise:form=literal"])
+@pytest.mark.parametrize("name", [*names("methods"), "magnitude_pruning+quantization", "feature_noise:form=literal"])
 def test_method_holds_to_the_contract(name: str) -> None:
     assert list(check_method(load_method_spec(name)))
 

@@ -69,7 +69,8 @@ class Written:
                 "status": "complete", "reason": "", "dense_macs": 1000, "macs": int(1000 * share), "macs_ratio": share,
                 "effective_macs": int(1000 * (effective or share)), "bops": 9, "params": 77, "size_bytes": 315_267,
                 "train_steps": 175, "total_steps": 700, "cpu_s": 12.5, "peak_memory_mb": 700.0,
-                "dev": {"eer_percent": dev}, "start": {"eer_percent": 12.8} if stage == "post_hoc" else None, **record,
+                "dev": {"eer_percent": dev}, "start": {"eer_percent": 12.8} if stage == "post_hoc" else None,
+                "dense_share": 0.75 if stage == "post_hoc" else None, **record,
             },
             "eval.json": {"eer_percent": evals, "eer_percent/A07": 3.0, "eer_percent/A08": evals} if evals else None,
             "latency.json": {

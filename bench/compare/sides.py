@@ -30,14 +30,14 @@ class Side:
         path: the comparison folder or the points.csv.
         table: one row for every trained model, in the columns of ``points.csv``, more or fewer.
         index: what the comparison wrote about itself; empty for a points.csv, which does not say how it was made.
-        checkpoints: dev score of the shared dense model, by seed, in the unit of the metric.
+        checkpoints: dev scores of the dense models that methods start from, by seed and share of the steps.
     """
 
     path: Path
     table: pd.DataFrame
     metric: Metric
     index: dict[str, Any] = field(default_factory=dict)
-    checkpoints: dict[int, float] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, float], float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

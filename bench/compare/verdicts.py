@@ -134,13 +134,18 @@ def _troubles(label: str, chosen: pd.DataFrame) -> list[str]:
 def _same_start(first: Side, second: Side, one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Whether a seed stands for the same data, weights at the start and batches on both sides, as far as is recorded.
 
-    A post-hoc method starts from the shared dense model, whose dev score must be the same.
+    The dense models that a post-hoc method starts from must have the same dev scores.
     """
     seeds = one.index.intersection(other.index)
     if seeds.empty or any(first.setting.get(name) != second.setting.get(name) for name in ("data", "plan", "fields")):
         return False
-    ours, theirs = first.checkpoints, second.checkpoints
-    return one["stage"].iloc[0] != "post_hoc" or all(s in ours and ours[s] == theirs.get(s) for s in seeds)
+    if one["stage"].iloc[0] != "post_hoc":
+        return True
+    ours, theirs = (
+        [side.checkpoints.get((seed, trials.loc[seed].get("dense_share"))) for seed in seeds]
+        for side, trials in ((first, one), (second, other))
+    )
+    return None not in ours and ours == theirs
 
 
 def verdicts(points: Sequence[Point], metric: Metric) -> pd.DataFrame:

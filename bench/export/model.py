@@ -182,6 +182,14 @@ def save_module(model: nn.Module, task: Task, folder: Path) -> None:
     write_whole(folder / RECIPE, json.dumps(recipe) + "\n")
 
 
+def kept_sizes(folder: Path) -> dict[str, int]:
+    """How many channels the recipe of a finished trial keeps of each width group that lost some; empty without one."""
+    if not (folder / RECIPE).exists():
+        return {}
+    steps: list[dict[str, list[int]]] = json.loads((folder / RECIPE).read_text())["kept_channels"]
+    return {name: len(channels) for step in steps for name, channels in step.items()}  # the last step counts
+
+
 def rebuilt_model(task: Task, folder: Path) -> nn.Module | None:
     """The PyTorch module of a finished trial, in eval mode, from the recipe and the weights in its folder.
 

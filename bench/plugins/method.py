@@ -21,6 +21,10 @@ Stage = Literal["in_training", "post_hoc"]
 
 #: a setting that every method has: the factor on the plan's learning rate, for all the steps that the method takes
 RATE = "learning_rate_factor"
+#: a setting that every post-hoc method has: the share of all steps after which it is given the dense model
+DENSE_SHARE = "dense_share"
+DENSE_SHARES = (0.25, 0.5, 0.75)
+DEFAULT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,15 @@ class Method(ABC):
 
     ``stage`` says what ``compress`` receives: ``in_training`` a freshly initialised dense model and the whole step
     budget; ``post_hoc`` a copy of the shared trained dense model and the fine-tune steps. A ``terminal`` method
-    returns a model in deployment format, after which nothing can follow. A ``control`` is run for comparison.
+    returns a model in deployment format, after which nothing can follow. A ``control`` is run for comparison. One that
+    ``follows`` runs after the search, seed by seed, with the fields ``budget`` and ``widths`` of the best in-training
+    model at each budget.
     """
 
     stage: ClassVar[Stage]
     terminal: ClassVar[bool] = False
     control: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
 
     @abstractmethod
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
@@ -182,6 +189,10 @@ class MethodSpec:
     def control(self) -> bool:
         return all(link.control for link in self.classes)
 
+    @property
+    def follows(self) -> bool:
+        return any(link.follows for link in self.classes)
+
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
         """The plan with the learning rate that these settings ask for; the rate of every method is tuned alike."""
         return dataclasses.replace(plan, learning_rate=plan.learning_rate * self._rate(settings))
@@ -193,6 +204,18 @@ class MethodSpec:
             raise BenchError(f"{said} is not a positive number; 1 keeps the plan's learning rate")
         return factor
 
+    def dense_share(self, settings: Mapping[str, Any]) -> float | None:
+        """The share of all steps that trains the dense model it starts from; None for a method that starts afresh."""
+        if self.stage == "in_training":
+            return None
+        share = {DENSE_SHARE: DEFAULT_SHARE, **self.fixed, **settings}[DENSE_SHARE]
+        if not isinstance(share, (int, float)) or not 0 < share < 1:
+            raise BenchError(
+                f"{self.name}: {DENSE_SHARE} {share!r} is outside (0, 1); it is the share of all training steps after "
+                "which the method is given the dense model, for instance 0.5"
+            )
+        return float(share)
+
     def _links(self) -> list[tuple[str, type[Method]]]:
         """The links, each behind what the names of its settings begin with."""
         return list(zip(["", *(f"{link}." for link in self.chain.split("+")[1:])], self.classes, strict=True))
@@ -201,12 +224,14 @@ class MethodSpec:
         """The ranges of the settings that can be searched."""
         ranges = {prefix + name: own for prefix, link in self._links() for name, own in search_space(link).items()}
         ranges[RATE] = Tunable(0.1, 3.0, log=True)
+        if self.stage == "post_hoc":
+            ranges[DENSE_SHARE] = Tunable(choices=DENSE_SHARES)
         return {name: own for name, own in ranges.items() if name not in self.fixed}
 
     def defaults(self) -> dict[str, Any]:
         """The defaults of the settings that can be searched."""
         values = {prefix + f.name: f.default for prefix, link in self._links() for f in dataclasses.fields(link)}
-        values[RATE] = 1.0
+        values |= {RATE: 1.0, DENSE_SHARE: DEFAULT_SHARE}
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
@@ -224,7 +249,9 @@ class MethodSpec:
         """The method with these settings."""
         self._rate(settings)
         links = []
-        rest = {name: value for name, value in {**self.fixed, **settings}.items() if name != RATE}
+        self.dense_share(settings)
+        general = (RATE, DENSE_SHARE) if self.stage == "post_hoc" else (RATE,)
+        rest = {name: value for name, value in {**self.fixed, **settings}.items() if name not in general}
         for prefix, link in reversed(self._links()):
             own = {n: rest.pop(n) for n in list(rest) if n.startswith(prefix) and (prefix or "." not in n)}
             links.append(configure(link, {n.removeprefix(prefix): value for n, value in own.items()}))

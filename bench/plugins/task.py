@@ -57,12 +57,18 @@ class Plan:
     trials: int = 4
     seeds: int = 1  # training runs of each chosen point; the first seed is the one that the search used
     budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)  # fractions of the dense compute that are tried first
+    left_out: tuple[str, ...] = ()  # methods that take part only if they are asked for
+    also: tuple[str, ...] = ("magnitude_pruning+quantization",)  # method specs that take part beside single methods
     fields: Mapping[str, Hashable] = field(default_factory=dict)  # values of the task's own fields (model, corpus size)
 
     @property
     def total_steps(self) -> int:
         """Steps that every compressed model has been trained for in the end, by any method."""
         return self.dense_steps + self.finetune_steps
+
+    def steps_of(self, share: float) -> int:
+        """A share of all steps, in whole steps, of which at least one is left before and after."""
+        return min(max(1, round(share * self.total_steps)), self.total_steps - 1)
 
 
 @dataclass(frozen=True)

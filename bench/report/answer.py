@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bench.report.cells import (
     METHOD,
     Field,
@@ -18,8 +16,8 @@ from bench.report.cells import (
     metric_name,
     percent,
     records,
-    score,
     short,
+    signed,
     table_of,
     title,
     unit,
@@ -28,71 +26,63 @@ from bench.report.cells import (
 from bench.report.data import ReportData
 from bench.report.document import Section, Table, Text
 from bench.report.quality import CAMPS
+from bench.report.verdict import Verdict
 from bench.stats.estimates import CONFIDENCE, Estimate
 from bench.stats.significance import TOO_FEW, seeds_needed
 
 WIDE = 128  # columns that the whole table of the terminal needs
 ONLY_WIDE = ("MACs", "params", "size")
-HARDLY = 0.01  # of the mean score: a difference below this is called none
 WHEN = {"in-training": "while it trains", "post-hoc": "afterwards"}
 #: what a report explains: below headings, of the controls, and how to read it all
 TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text(encoding="utf-8"))
 
 
 def answer(data: ReportData) -> str:
-    """One or two sentences: which camp is ahead at how many budgets, and how far this can be trusted."""
-    duels = data.duels.dropna(subset=["in_training_score", "post_hoc_score"])
-    if duels.empty:
+    """Which camp is better over all and at each budget, first word first; or why nobody can say."""
+    found = data.verdicts
+    if found.overall is None:
         return _no_answer(data)
-    where = f"{len(duels)} budget{'s' * (len(duels) > 1)}"
-    where += " that both camps reached" if len(duels) < len(data.duels) else ""
-    sentences = [_level(duels, where) or _verdict(data, duels["gap"], where), _trust(data, duels)]
+    seeds, missed = found.overall.gap.n, len(data.budgets) - len(found.budgets)
+    where = "over all budgets" if len(found.budgets) > 1 else f"at {percent(found.budgets[0].budget or 1)}"
+    where += " that both camps reached" if missed else ""
+    parts = [f"{_outcome(data, found.overall, where)}."]
+    if len(found.budgets) > 1:
+        each = [_outcome(data, verdict, f"at {percent(verdict.budget or 1)}") for verdict in found.budgets]
+        parts.append(f"Each budget by itself: {'; '.join(text[0].lower() + text[1:] for text in each)}.")
+    if seeds < (needed := seeds_needed(paired=True)):
+        parts.append(f"No verdict can come of {seeds} seed{'s' * (seeds > 1)}: {needed} are needed.")
     if data.index["preset"] == "smoke":
-        sentences.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
-    return " ".join(sentences)
+        parts.append("The smoke preset only checks that everything runs: it trains too briefly to answer anything.")
+    return " ".join(parts)
 
 
-def _level(duels: pd.DataFrame, where: str) -> str:
-    """Said instead of a verdict where the camps differ by next to nothing, whoever is ahead of whom."""
-    gaps, scores = duels["gap"], duels[["in_training_score", "post_hoc_score"]].astype(float).abs().to_numpy()
-    if not gaps.any() or gaps.abs().max() >= HARDLY * scores.mean():
-        return ""
-    return (
-        "Hardly a difference: the best methods of the two camps (chosen on dev) differ on eval by less than "
-        f"{HARDLY:.0%} of the mean score at {where}."
-    )
+def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
+    """One verdict in a clause: its first word is the answer."""
+    gap, winner = verdict.gap, verdict.winner
+    unit_of = f"{'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
+    span = "" if gap.low is None or gap.high is None else f", {percent(CONFIDENCE)} interval {signed(gap.low)} to "
+    span += "" if gap.low is None or gap.high is None else signed(gap.high)
+    seeds = f"{gap.n} seed{'s' * (gap.n > 1)}"
+    if winner is not None:
+        by = signed(abs(gap.value)).lstrip("+")
+        return f"{winner.capitalize()} better {where} by {by} {unit_of} (gap {signed(gap.value)}{span}, {seeds})"
+    more = verdict.seeds_to_decide
+    if verdict.p is None or more is None:
+        hope = "" if verdict.p is None else "; no number of seeds in sight would decide"
+    else:
+        hope = f"; about {max(more, gap.n + 1)} seeds would probably decide"
+    return f"Undecided {where} (in-training better by {signed(gap.value)} {unit_of}{span}, {seeds}{hope})"
 
 
-def _verdict(data: ReportData, gaps: pd.Series[float], where: str) -> str:
-    """Who is ahead; that takes most budgets and the mean, as one budget can outweigh all others."""
-    wins, losses, mean = int((gaps > 0).sum()), int((gaps < 0).sum()), float(gaps.mean())
-    by = f"{score(abs(mean))} {'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
-    edges = sorted(gaps if mean > 0 else 0 - gaps)  # -gaps would print -0.00
-    span = f" (from {score(edges[0])} to {score(edges[-1])})" if len(gaps) > 1 else ""
-    if not wins and not losses:
-        return f"No difference: the best method of each camp (chosen on dev) has the same eval score at {where}."
-    on_mean, rival = ("in-training", "post-hoc") if mean > 0 else ("post-hoc", "in-training")
-    on_count, most = ("in-training" if wins > losses else "post-hoc"), max(wins, losses)
-    if wins == losses or on_count != on_mean or abs(mean) < 1e-9:
-        count_of = f"each camp wins {wins}" if wins == losses else f"the best {on_count} method wins {most}"
-        level = "on average both score the same" if abs(mean) < 1e-9 else f"on average {on_mean} is {by} better"
-        return f"Neither is ahead: {count_of} of {where} on eval, and {level}."
-    return (
-        f"In this comparison the network is better compressed {WHEN[on_mean]}: the best {on_mean} method "
-        f"(chosen on dev) beats the best {rival} one on eval at {most} of {where}, by {by} on average{span}."
-    )
-
-
-def _trust(data: ReportData, duels: pd.DataFrame) -> str:
-    """Whether so many seeds can tell the camps apart, and if so whether they do."""
-    needed, seeds = seeds_needed(paired=True), int(duels[["in_training_seeds", "post_hoc_seeds"]].to_numpy().min())
-    if seeds < needed:
-        rests = "This rests on 1 seed, which is" if seeds == 1 else f"This rests on {seeds} seeds, which are"
-        return f"{rests} too few to tell whether the difference is more than chance ({needed} are needed)."
-    tested = dict(zip(data.chance["first"], data.chance["sentence"], strict=True)) if len(data.chance) else {}
-    if (camps := CAMPS["in-training"]) not in tested:
-        return f"This rests on {seeds} seeds; whether the difference is more than chance has not been tested."
-    return f"This rests on {seeds} seeds; for the hypervolumes of the two camps {tested[camps]}."
+def draws(data: ReportData) -> str:
+    """How many contenders each camp had, and what was done about it if one had more."""
+    sizes = data.verdicts.contenders
+    said = " and ".join(f"{count} {kind} method{'s' * (count != 1)}" for kind, count in sizes.items())
+    fewest = min(sizes.values(), default=0)
+    if not fewest or len({*sizes.values()}) == 1:
+        return f"{said} took part."
+    drawn = f"of the larger camp {fewest} at a time were drawn, in every way, so that both had equal luck"
+    return f"{said} took part; {drawn}."
 
 
 def _no_answer(data: ReportData) -> str:
@@ -102,7 +92,10 @@ def _no_answer(data: ReportData) -> str:
     if not contenders.empty and contenders["eval"].isna().all():
         return "No answer yet: no compressed model has been scored on eval."
     # a model within a budget is within every larger one, so a camp that reached any has met the other at the largest
-    camp = next(kind for kind in CAMPS if data.duels[f"{kind.replace('-', '_')}_score"].isna().all())
+    camps = [kind for kind in CAMPS if data.duels[f"{kind.replace('-', '_')}_score"].isna().all()]
+    if not camps:
+        return "No answer: the two camps have no seed in common that all their models were trained with."
+    camp = camps[0]
     if camp not in set(contenders["kind"]):
         trials = data.points.table
         own = ~trials["control"].astype(bool) & (trials["stage"] == camp.replace("-", "_"))
@@ -128,13 +121,11 @@ def limits(data: ReportData) -> list[str]:
 def rules(data: ReportData) -> list[str]:
     """How to read the report, one sentence or two a rule, with this comparison's own figures."""
     table, box, seeds = data.points.trained, data.reference, int(data.index["seeds"])
-    each, plan = table.groupby("method")["trial"].nunique(), data.index["setting"]["plan"]
+    each = table.groupby("method")["trial"].nunique()
     camps = data.chosen.groupby("kind")["method"].nunique()
     passed = int(table["status"].isin(["complete", "missed"]).sum())
     known: dict[str, Any] = {
         "steps": _steps(data),
-        "dense": plan["dense_steps"],
-        "tune": plan["finetune_steps"],
         "trials": " to ".join(map(str, sorted({each.min(), each.max()}))) if len(each) else "0",
         "in_training": camps.get("in-training", 0),
         "post_hoc": camps.get("post-hoc", 0),
@@ -157,6 +148,8 @@ def _steps(data: ReportData) -> str:
     """How many training steps the models have seen, those of the dense model they start from among them."""
     plan = data.index["setting"]["plan"]
     steps = int(plan["dense_steps"] + plan["finetune_steps"])
+    if data.index["setting"].get("effort") == "macs":
+        return f"every model was trained with as many multiply-accumulates as {steps:,} steps of the dense model take."
     finished = data.points.table["total_steps"].dropna()
     if not (fewer := int((finished < steps).sum())):
         return f"every finished model has seen {steps:,} training steps in the end."

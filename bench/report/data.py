@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ import pandas as pd
 
 from bench.plugins.task import Metric
 from bench.report import costs, quality
+from bench.report.attribution import attribution_table
+from bench.report.verdict import Verdicts, verdicts
 from bench.results.points import Points
 from bench.results.selection import chosen_models, chosen_points
 from bench.stats.estimates import Sign, sign_of
@@ -44,11 +47,12 @@ class ReportData:
         troubles: the trained models that failed or missed their budget.
         chosen: ``chosen_points``, with front (whether no other point beats it) and trials (for each seed: seed, key,
             run_id).
+        models: the trained models of the chosen points, with their scores as ``dev`` and ``eval``.
         trials: the trained models that are listed: with thousands of them the chosen ones, then the best on dev.
         links: of the trials that are listed, in trouble or chosen, by key.
         duels: by the MACs that are executed.
         duels_if_free: the same if zeros cost nothing.
-        hypervolumes, chance, bands: empty without a reference; bands by method.
+        hypervolumes, chance, bands, camp_bands: empty without a reference; bands by method, and by camp.
         items_missing: chosen models without usable item scores, where others have them.
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
@@ -59,15 +63,19 @@ class ReportData:
     reference: Reference | None
     troubles: pd.DataFrame
     chosen: pd.DataFrame
+    models: pd.DataFrame
     trials: pd.DataFrame
     links: Mapping[str, Links]
     duels: pd.DataFrame
     duels_if_free: pd.DataFrame
     best: pd.DataFrame
     undiminished: pd.DataFrame
+    verdicts: Verdicts
+    attribution: pd.DataFrame
     hypervolumes: pd.DataFrame
     chance: pd.DataFrame
     bands: Mapping[str, AttainmentBand]
+    camp_bands: Mapping[str, AttainmentBand]
     items_missing: int
     theory: pd.DataFrame
     excess: pd.DataFrame
@@ -92,6 +100,13 @@ class ReportData:
     @property
     def budgets(self) -> list[float]:
         return list(self.points.index["budgets"])
+
+    @property
+    def dense_starts(self) -> dict[float, float]:
+        """Mean dev score of the dense models that post-hoc methods start from, by share of the steps."""
+        starts = self.points.checkpoints
+        shares = sorted({share for _, share in starts})
+        return {share: fmean(dev for (_, own), dev in starts.items() if own == share) for share in shares}
 
     @property
     def declined(self) -> list[tuple[str, str]]:
@@ -124,15 +139,19 @@ def report_data(points: Points) -> ReportData:
         reference=reference,
         troubles=troubles,
         chosen=chosen,
+        models=trained,
         trials=trials,
         links={str(key): _links(points, str(key)) for key in keys},
         duels=quality.duel_table(chosen, budgets, sign, "macs_ratio"),
         duels_if_free=quality.duel_table(chosen, budgets, sign, "effective_macs_ratio"),
         best=quality.best_table(entries, budgets, sign),
         undiminished=quality.undiminished_table(counted, kinds, draws, sign),
+        verdicts=verdicts(counted, kinds, budgets, sign),
+        attribution=attribution_table(counted, kinds, budgets, sign),
         hypervolumes=quality.hypervolume_table(entries, chosen, reference, theory) if reference else pd.DataFrame(),
         chance=quality.chance_table(by_seed, kinds, reference) if reference else pd.DataFrame(),
         bands=quality.attainment_bands(by_seed, reference) if reference else {},
+        camp_bands=quality.attainment_bands(quality.camp_points(by_seed, kinds), reference) if reference else {},
         items_missing=len(scores) - len(draws.scores) if draws.scores else 0,
         theory=theory,
         excess=costs.excess_table(trained, kinds, budgets, sign),

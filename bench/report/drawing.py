@@ -45,8 +45,8 @@ _STYLE: Any = {  # matplotlib types every key on its own
 # a file of its own has no page to take the colour from
 _STANDALONE = "<style>svg{color:#1c2024}@media(prefers-color-scheme:dark){svg{color:#e4e7ea}}</style>"
 _MARKERS = "osD^vPX*<>hp"
-_DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
-_PALE = (6, 7, 8)  # of the palette: too close to a white page, or grey like the controls
+DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
+_FAMILIES = {"in-training": "flare", "post-hoc": "crest"}
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,21 @@ class Look:
 def looks_of(chosen: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
     """Each method of a table with its rows and how they are drawn, which is the same in all figures of a page.
 
-    Colour and marker tell the method among all that are chosen, dashes when it compresses.
+    Each camp has a family of colours; shade and marker tell the method among all that are chosen, dashes the camp.
     """
-    palette = [to_hex(c) for i, c in enumerate(sns.color_palette("colorblind")) if i not in _PALE]
-    taken = 0
-    for position, (method, rows) in enumerate(chosen.groupby("method", sort=False)):
-        kind = str(rows["kind"].iloc[0])
-        taken += kind != "control"
-        colour = FAINT if kind == "control" else palette[(taken - 1) % len(palette)]
-        line = {"color": colour, "marker": _MARKERS[position % len(_MARKERS)], "linestyle": _DASHES[kind]}
+    kinds = chosen.groupby("method", sort=False)["kind"].first()
+    shades = {kind: iter(camp_colours(kind, int((kinds == kind).sum()))) for kind in DASHES}
+    for position, (method, kind) in enumerate(kinds.items()):
+        line = {"color": next(shades[kind]), "marker": _MARKERS[position % len(_MARKERS)], "linestyle": DASHES[kind]}
         if len(own := table[table["method"] == method]):
             yield str(method), own, Look(line, f"{method} ({kind})")
+
+
+def camp_colours(kind: str, count: int) -> list[str]:
+    """Shades of the colour of a camp, from the darkest; controls are grey."""
+    if kind == "control":
+        return [FAINT] * count
+    return [to_hex(colour) for colour in sns.color_palette(_FAMILIES[kind], count + 1)[::-1][:count]]
 
 
 @contextmanager
@@ -115,15 +119,15 @@ def legend(figure: Figure, handles: list[Line2D]) -> None:
         text.set_text(label)
 
 
-def draw_band(ax: Axes, band: AttainmentBand, look: Look) -> None:
-    """The band and the median of one method, up to the dense model's cost; the axis is a share of that cost."""
-    colour, costs = look.line["color"], np.array(sorted({*band.best.costs, *band.worst.costs, 1.0}))
+def draw_band(ax: Axes, band: AttainmentBand, colour: str, dashes: Any, width: float = 1.6) -> None:
+    """A band and its median, up to the dense model's cost; the axis is a share of that cost."""
+    costs = np.array(sorted({*band.best.costs, *band.worst.costs, 1.0}))
     best, worst = ([steps.at(cost) for cost in costs] for steps in (band.best, band.worst))
     both = np.isfinite(best) & np.isfinite(worst)  # where no seed or not every seed attains anything, there is no band
     if both.any():
         low, high = (np.where(both, values, 0.0) for values in (best, worst))
         ax.fill_between(costs, low, high, where=both.tolist(), step="post", color=colour, alpha=0.18, linewidth=0)
-    draw_steps(ax, band.median, color=colour, linestyle=look.line["linestyle"], linewidth=1.6)
+    draw_steps(ax, band.median, color=colour, linestyle=dashes, linewidth=width)
 
 
 def draw_steps(ax: Axes, steps: Steps, **line: Any) -> None:

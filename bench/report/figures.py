@@ -9,16 +9,20 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator
 
+from bench.report.attribution import PARTS
 from bench.report.cells import in_bytes, percent, title, unit, written
 from bench.report.data import ReportData
 from bench.report.drawing import (
+    DASHES,
     FAINT,
     INK,
     Look,
     blank_figure,
+    camp_colours,
     draw_band,
     draw_steps,
     legend,
@@ -29,9 +33,12 @@ from bench.report.drawing import (
 )
 from bench.report.quality import CONTROL
 
-CROWDED = 6  # methods: the bands of more than these would hide one another, so each has a panel of its own
 _PANELS = 3  # in a row
+BEYOND = 2.5  # times the upper quartile of the scores: not drawn to scale
 _WORST: Any = {"color": INK, "marker": "x", "linestyle": "none", "markersize": 6}
+#: of one seed, and of a point beyond the upper end of the axis
+_FAINT_DOTS: Any = {"marker": ".", "linestyle": "none", "markersize": 3.5, "alpha": 0.45}
+_EDGE: Any = {"color": INK, "marker": "^", "linestyle": "none", "markersize": 7, "clip_on": False}
 _EMPTY: Any = {"linestyle": "none", "markerfacecolor": "none"}
 #: of published points: hollow, so that nobody takes them for points of the comparison
 _HOLLOW = "osDv^P"
@@ -60,7 +67,8 @@ AXES = (
 def draw_figures(data: ReportData) -> dict[str, str]:
     """The SVG of every figure that there is something to draw for, by name; the fronts by their cost."""
     drawn = {axis.column: front_figure(data, axis) for axis in AXES}
-    others = {"attainment": attainment_figure, "speedup": speedup_figure, "breakdown": breakdown_figure}
+    others = {"attribution": attribution_figure, "attainment": attainment_figure}
+    others |= {"speedup": speedup_figure, "breakdown": breakdown_figure}
     drawn |= {name: draw(data) for name, draw in others.items()}
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
@@ -70,7 +78,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
     table = data.chosen[data.chosen["eval"].notna() & (data.chosen[axis.column] > 0)]
     if table.empty:
         return None
-    bands = data.bands if axis.compute and not _crowded(data) else {}
+    seeds = data.models[data.models["eval"].notna() & data.models[axis.column].notna()]
     with style():
         figure = blank_figure(6.6, 4.1 + 0.11 * table["method"].nunique())
         ax: Axes = figure.add_subplot()
@@ -79,10 +87,15 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
             ax.set_yscale("log")
         handles = []
         for method, rows, look in looks_of(data.chosen, table):
-            _draw_method(ax, axis, rows, look, banded=method in bands)
-            if method in bands:
-                draw_band(ax, bands[method], look)
+            own = seeds[seeds["method"] == method]
+            ax.plot(own[axis.column], own["eval"], color=look.line["color"], **_FAINT_DOTS)
+            _draw_method(ax, axis, rows, look)
             handles.append(look.key())
+        for kind, band in data.camp_bands.items() if axis.compute else ():
+            colour = camp_colours(kind, 1)[0]
+            draw_band(ax, band, colour, DASHES[kind], width=2.4)
+            handles += ax.plot([], [], color=colour, linestyle=DASHES[kind], linewidth=2.4, label=f"all {kind}")
+        _clip(ax, axis, data, table)
         if not table["valid"].all():
             handles.append(Line2D([], [], **_WORST, label="a seed failed or missed the budget"))
         handles += _references(ax, data, axis, table)
@@ -92,22 +105,27 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
         return to_svg(figure, axis.column.replace("_", "-"), f"{title(data.metric)} on eval against {axis.label}")
 
 
-def _draw_method(ax: Axes, axis: CostAxis, rows: pd.DataFrame, look: Look, *, banded: bool) -> None:
-    """The points of one method, joined by a line unless steps are drawn; crosses are what counts as worst."""
+def _draw_method(ax: Axes, axis: CostAxis, rows: pd.DataFrame, look: Look) -> None:
+    """The points of one method, joined by a line; crosses are what counts as worst."""
     rows = rows.sort_values(axis.column)
     worst, rows = rows[~rows["valid"]], rows[rows["valid"]]
     ax.plot(worst[axis.column], worst["eval"], **_WORST)
     spared = rows[rows["unstructured"]]
-    line = look.points if banded or len(spared) else look.line
-    ax.plot(rows[axis.column], rows["eval"], **line, markersize=6, linewidth=1.6)
-    several, colour = rows[rows["scored"] > 1], look.line["color"]
-    if not banded:
-        ends = several["eval_min"], several["eval_max"]
-        ax.vlines(several[axis.column], *ends, color=colour, linewidth=1.2, alpha=0.7)
+    ax.plot(rows[axis.column], rows["eval"], **(look.points if len(spared) else look.line), markersize=6, linewidth=0.9)
     if axis.compute and len(spared):
-        ideal, level = spared["effective_macs_ratio"], spared["eval"]
+        ideal, level, colour = spared["effective_macs_ratio"], spared["eval"], look.line["color"]
         ax.hlines(level, ideal, spared[axis.column], color=colour, linewidth=1, linestyle=(0, (1, 3)))
         ax.plot(ideal, level, **look.points, markersize=6, markerfacecolor="none")
+
+
+def _clip(ax: Axes, axis: CostAxis, data: ReportData, table: pd.DataFrame) -> None:
+    """Let no collapsed point set the scale: what lies far beyond the others is marked at the edge of the axes."""
+    scores = table["eval"].astype(float)
+    limit = BEYOND * float(scores[table["valid"]].quantile(0.75)) if table["valid"].any() else math.inf
+    beyond = table[scores > limit]
+    if data.sign == 1 and limit > 0 and len(beyond):
+        ax.set_ylim(top=limit)
+        ax.plot(beyond[axis.column], [limit] * len(beyond), **_EDGE)
 
 
 def _references(ax: Axes, data: ReportData, axis: CostAxis, table: pd.DataFrame) -> list[Line2D]:
@@ -118,6 +136,8 @@ def _references(ax: Axes, data: ReportData, axis: CostAxis, table: pd.DataFrame)
     if len(dense := table.loc[table["method"] == "dense", "eval"]):
         label = "dense model's level"
         handles.append(ax.axhline(float(dense.iloc[0]), color=INK, linewidth=1, alpha=0.6, label=label))
+        ends = table.loc[table["method"] == "dense", ["eval_min", "eval_max"]].iloc[0]
+        ax.axhspan(float(ends["eval_min"]), float(ends["eval_max"]), color=INK, alpha=0.06, linewidth=0)
     if axis.compute:
         handles += [*_draw_published(ax, data.published_drawn), *_draw_theory(ax, data)]
     return handles
@@ -149,14 +169,10 @@ def _draw_theory(ax: Axes, data: ReportData) -> list[Line2D]:
 
 
 def _relative(data: ReportData) -> bool:
-    """Whether scores are drawn on a logarithmic axis: the same excess over the best possible is the same distance."""
+    """Whether scores are drawn on a logarithmic axis, where the same factor is the same distance: error rates are."""
     scores = data.points.table[data.points.eval_column].dropna().astype(float)
-    return len(data.theory) > 0 and bool((data.theory["score"] > 0).all() and (scores > 0).all())
-
-
-def _crowded(data: ReportData) -> bool:
-    """Whether there are too many methods to draw all bands into one figure."""
-    return data.chosen.loc[data.chosen["kind"] != "control", "method"].nunique() > CROWDED
+    known = len(data.theory) == 0 or bool((data.theory["score"] > 0).all())
+    return data.metric.unit == "percent" and data.sign == 1 and known and bool((scores > 0).all())
 
 
 def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
@@ -173,10 +189,10 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
 
 
 def attainment_figure(data: ReportData) -> str | None:
-    """One panel a method, where so many methods are compared that their bands would hide one another; else None."""
+    """One panel a method, whose bands would hide one another in one; None without bands."""
     banded = data.chosen[data.chosen["method"].isin([*data.bands]) & (data.chosen["kind"] != "control")]
     drawn = list(looks_of(data.chosen, banded))
-    if data.reference is None or not _crowded(data) or not drawn:
+    if data.reference is None or not drawn:
         return None
     rows_needed = math.ceil(len(drawn) / _PANELS)
     with style():
@@ -189,7 +205,7 @@ def attainment_figure(data: ReportData) -> str | None:
             ax.set_visible(False)
         for ax, (method, rows, look) in zip(axes.flat, drawn, strict=False):
             _panel(ax, data)
-            draw_band(ax, data.bands[method], look)
+            draw_band(ax, data.bands[method], look.line["color"], look.line["linestyle"])
             ax.plot(rows["macs_ratio"], rows["eval"], **look.points, markersize=3.5)
             ax.set_title(look.label, fontsize=9)
         # one scale for all panels: the budgets, and the scores that are attained
@@ -210,6 +226,33 @@ def _panel(ax: Axes, data: ReportData) -> None:
     if (control := data.bands.get(CONTROL)) is not None:
         draw_steps(ax, control.median, color=FAINT, linestyle=":", linewidth=1.4)
     sns.despine(ax=ax)
+
+
+def attribution_figure(data: ReportData) -> str | None:
+    """The parts of the gap between the camps as bars with their intervals; None where it could not be split."""
+    table = data.attribution[data.attribution["missing"] == ""]
+    if table.empty:
+        return None
+    colours, count = [to_hex(c) for c in sns.color_palette("colorblind", 5)], len(PARTS) + 1
+    with style():
+        figure = blank_figure(6.6, 3.9)
+        ax: Axes = figure.add_subplot()
+        handles = []
+        for place, (part, name) in enumerate({"gap": "the gap", **PARTS}.items()):
+            found = [row[part] for row in table.to_dict("records")]
+            at = [group + (place - (count - 1) / 2) * 0.16 for group in range(len(found))]
+            ax.bar(at, [e.value for e in found], width=0.14, color=INK if part == "gap" else colours[place], alpha=0.75)
+            for x, e in zip(at, found, strict=True):
+                ax.vlines(x, e.value if e.low is None else e.low, e.value if e.high is None else e.high, color=INK)
+            handles.append(Line2D([], [], color=INK if part == "gap" else colours[place], linewidth=6, label=name))
+        ax.axhline(0, color=INK, linewidth=0.8)
+        names = ["all budgets" if math.isnan(budget) else f"≤ {percent(budget)}" for budget in table["budget"]]
+        ax.set_xticks(range(len(names)), names)
+        worth = "points" if data.metric.unit == "percent" else data.metric.unit
+        ax.set_ylabel(f"{worth} of {title(data.metric)} (above 0: for in-training)")
+        sns.despine(ax=ax)
+        legend(figure, handles)
+        return to_svg(figure, "attribution", "what the gap between in-training and post-hoc is due to")
 
 
 def speedup_figure(data: ReportData) -> str | None:

@@ -119,13 +119,19 @@ def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws
     return [Contender(name, kind, methods, grid_of(counted, methods, draws)) for name, kind, methods in groups]
 
 
+def shared_seeds(counted: pd.DataFrame, methods: Collection[str]) -> list[int]:
+    """The seeds that all points of these methods have, in ascending order."""
+    table = counted[counted["method"].isin(list(methods))]
+    points = len(table[["method", "trial"]].drop_duplicates())
+    return sorted(int(str(seed)) for seed, own in table.groupby("seed") if len(own) == points)
+
+
 def grid_of(counted: pd.DataFrame, methods: Collection[str], draws: ItemDraws) -> Grid | None:
     """The points of these methods with the seeds that all points have; None if there is no such seed."""
-    table = counted[counted["method"].isin(list(methods))]
+    seeds, table = shared_seeds(counted, methods), counted[counted["method"].isin(list(methods))]
     table = table.assign(point=table.groupby(["method", "trial"], sort=False).ngroup())
     points = table["point"].nunique()
-    shared = [seed for seed, own in table.groupby("seed") if len(own) == points]
-    table = table[table["seed"].isin(shared)].sort_values(["point", "seed"])
+    table = table[table["seed"].isin(seeds)].sort_values(["point", "seed"])
     if table.empty:
         return None
 
@@ -266,6 +272,13 @@ def seed_points(counted: pd.DataFrame) -> dict[str, dict[int, fronts.SeedPoints]
     return found
 
 
+def camp_points(
+    by_seed: Mapping[str, Mapping[int, fronts.SeedPoints]], kinds: Mapping[str, str]
+) -> dict[str, dict[int, fronts.SeedPoints]]:
+    """For each camp the costs and scores of each seed that all of its methods have."""
+    return {kind: fronts.camp_by_seed([own for m, own in by_seed.items() if kinds[m] == kind]) for kind in CAMPS}
+
+
 def attainment_bands(
     by_seed: Mapping[str, Mapping[int, fronts.SeedPoints]], reference: fronts.Reference
 ) -> dict[str, fronts.AttainmentBand]:
@@ -285,9 +298,7 @@ def chance_table(
     Holm-corrected over the methods, or why there can be none).
     """
     methods = [method for method in by_seed if kinds[method] != "control"]
-    camps = [
-        fronts.camp_hypervolume_by_seed([by_seed[m] for m in methods if kinds[m] == kind], reference) for kind in CAMPS
-    ]
+    camps = [fronts.hypervolume_by_seed(own, reference) for own in camp_points(by_seed, kinds).values()]
     rows = [_against(CAMPS["in-training"], CAMPS["post-hoc"], camps[0], camps[1], 1)] if all(camps) else []
     if CONTROL in by_seed:
         control = fronts.hypervolume_by_seed(by_seed[CONTROL], reference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bench.report.answer import TEXTS, answer, how_drawn, limits, rules
@@ -22,7 +22,6 @@ from bench.report.cells import (
     score,
     short,
     signed,
-    table_of,
     tenths,
     title,
     whole,
@@ -44,6 +43,8 @@ from bench.report.document import (
     Table,
     Text,
 )
+from bench.report.findings import verdict_sections
+from bench.report.pieces import explained, listing, pictured
 from bench.report.quality import COSTS
 from bench.storage.provenance import without_password
 
@@ -57,8 +58,9 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
         data: what it is made from.
         drawn: SVG of the figures there are: by cost of a front, ``attainment``, ``speedup`` and ``breakdown``.
     """
-    breakdown = _section(data, "breakdown", *_figure(drawn, "breakdown", "parts"), page_only=True)
-    parts = [_head(data), _budgets(data), *_scores(data), *_fronts(data, drawn), _points(data), _speedup(data, drawn)]
+    breakdown = explained(data, "breakdown", *pictured(drawn, "breakdown", "parts"), page_only=True)
+    parts = [_head(data), *verdict_sections(data, drawn), _budgets(data), *_scores(data), *_fronts(data, drawn)]
+    parts += [_points(data), _speedup(data, drawn)]
     parts += [_training(data), *_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
     parts += [Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)]
     return [part for part in parts if part.pieces]
@@ -83,7 +85,7 @@ def _budgets(data: ReportData) -> Section:
     columns += [Column("compressed while training", "name", "in_training"), metric]
     columns += [Column("compressed afterwards", "name", "post_hoc"), metric]
     columns += [Column("in-training better by"), Column("uniform width (control)")]
-    return _section(data, "budgets", Table(columns, rows, sortable=False), *_if_free(data))
+    return explained(data, "budgets", Table(columns, rows, sortable=False), *_if_free(data))
 
 
 def _if_free(data: ReportData) -> list[Text]:
@@ -118,14 +120,14 @@ def _scores(data: ReportData) -> list[Section]:
     excess: list[Field] = [*METHOD, ("mean", "mean", extra), ("worst model", "worst", extra)]
     excess += [(*budget, extra) for budget in budgets]
     return [
-        _section(data, "best", *_table(best, scores), more=more),
-        _section(data, "undiminished", *_table(undiminished, smallest)),
-        _section(data, "excess", *_table(records(data.excess), excess)),
+        explained(data, "best", *listing(best, scores), more=more),
+        explained(data, "undiminished", *listing(undiminished, smallest)),
+        explained(data, "excess", *listing(records(data.excess), excess)),
     ]
 
 
 def _fronts(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
-    """The fronts, and the panels of those bands for which the front has no room."""
+    """The fronts, and the panels of the methods' bands."""
     said: Spans = ["Further up is better. " if data.metric.direction == "maximize" else "Further down is better. "]
     if len(data.excess):
         said.append(TEXTS["fronts"]["theory"])
@@ -137,16 +139,15 @@ def _fronts(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
             f"{min(band.n for band in bands)} seeds); band: from {share}. Both are cut at the frozen box and drawn "
             "over the chosen points."
         )
-    if banded and "attainment" not in drawn:
-        said.append(f"In the figure of compute: {banded} ")
+        said.append(f"Steps in the figure of compute: all methods of a camp together; band: from {share}. ")
     if len(data.published_drawn):
         said += ["Hollow grey points were published elsewhere, on the data named (", Span("table", "#published")]
         said.append("): they are drawn for comparison only.")
     fronts = [svg for name, svg in drawn.items() if name in data.chosen]
     nothing = Text("Nothing to draw: no chosen point has an eval score yet.")
     return [
-        _section(data, "fronts", Figures(fronts) if fronts else nothing, more=said, page_only=True),
-        _section(data, "attainment", *_figure(drawn, "attainment", "wide"), more=[banded], page_only=True),
+        explained(data, "fronts", Figures(fronts) if fronts else nothing, more=said, page_only=True),
+        explained(data, "attainment", *pictured(drawn, "attainment", "wide"), more=[banded], page_only=True),
     ]
 
 
@@ -169,8 +170,8 @@ def _points(data: ReportData) -> Section:
     fields += [("latency share (real)", "latency_ratio", whole), ("MACs", "macs", short)]
     fields += [("latency ms", "latency_ms", written(".3f")), ("params", "params", short)]
     fields += [("size", "size_bytes", in_bytes), ("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
-    table = _table(rows, [*fields, ("files", "files", None)])
-    return _section(data, "points", *(table or [Text("None.")]), *_below_points(data))
+    table = listing(rows, [*fields, ("files", "files", None)])
+    return explained(data, "points", *(table or [Text("None.")]), *_below_points(data))
 
 
 def _seed(data: ReportData, trial: Mapping[str, Any]) -> Spans:
@@ -181,11 +182,11 @@ def _seed(data: ReportData, trial: Mapping[str, Any]) -> Spans:
 
 
 def _below_points(data: ReportData) -> list[Piece]:
-    checkpoints = [f"{score(value)} (seed {seed})" for seed, value in sorted(data.points.checkpoints.items())]
+    each = [f"{score(dev)} after {percent(share)} of the steps" for share, dev in data.dense_starts.items()]
     dense = "No post-hoc method has started from a dense model yet."
-    if checkpoints:
-        head = f"The dense model that post-hoc methods start from has {title(data.metric)} on dev"
-        dense = f"{head}: {', '.join(checkpoints)}."
+    if each:
+        head = f"The dense models that post-hoc methods start from have {title(data.metric)} on dev"
+        dense = f"{head} (means over seeds): {', '.join(each)}."
     said = "CPU seconds are a trial's own; a post-hoc trial's share of training the dense model is not among them. "
     clicks: Spans = ["A click on a heading sorts; “run” opens the trial in MLflow while "]
     clicks += [Span("make ui", look="code"), " is running."]
@@ -199,9 +200,9 @@ def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
     fields += [(head, name, written(".2f", "x ")) for name, head in times.items() if name in data.speedup]
     fields.append(("realised", "realised", whole))
     fields += [(head, name, forms[name]) for name, head in LATENCIES.items() if name in data.speedup]
-    figure, table = _figure(drawn, "speedup", "narrow"), _table(records(data.speedup), fields)
+    figure, table = pictured(drawn, "speedup", "narrow"), listing(records(data.speedup), fields)
     details = [Details(f"All timed points ({len(data.speedup)})", table)] if table else []
-    return _section(data, "speedup", *figure, *details, page_only=True)
+    return explained(data, "speedup", *figure, *details, page_only=True)
 
 
 def _training(data: ReportData) -> Section:
@@ -209,7 +210,7 @@ def _training(data: ReportData) -> Section:
     fields: list[Field] = [*METHOD, ("models", "models", str)]
     for ledger, whom in LEDGERS.items():
         fields += [(f"{whom}: {name}", f"{ledger}_{effort}", forms[effort]) for effort, (name, *_) in EFFORTS.items()]
-    return _section(data, "training", *_table(records(data.training), fields))
+    return explained(data, "training", *listing(records(data.training), fields))
 
 
 def _covered(data: ReportData) -> list[Section]:
@@ -225,8 +226,8 @@ def _covered(data: ReportData) -> list[Section]:
     duel += [("advantage", "advantage", written("+.3f")), ("first is better with", "probability", whole)]
     duel += [("interval", "interval", None), ("test", "sentence", None)]
     return [
-        _section(data, "hypervolume", *_table(covered, volumes), more=more, page_only=True),
-        _section(data, "chance", *_table(chances, duel)),
+        explained(data, "hypervolume", *listing(covered, volumes), more=more, page_only=True),
+        explained(data, "chance", *listing(chances, duel)),
     ]
 
 
@@ -237,7 +238,7 @@ def _remarks(data: ReportData) -> list[Section]:
     return [
         Section("Controls", [Definitions(controls)] if controls else [], "controls", page_only=True),
         Section("Notes of the methods", [Definitions(notes)] if notes else [], "notes"),
-        _section(data, "declined", *([Definitions(declined)] if declined else [])),
+        explained(data, "declined", *([Definitions(declined)] if declined else [])),
     ]
 
 
@@ -261,10 +262,10 @@ def _published(data: ReportData) -> Section:
     fields += [(metric_name(data.metric), "score", written(".2f")), ("compute share", "share", measured)]
     fields += [("MFLOP for 1 s of audio", "mflops_per_second", written(",.4g")), ("params", "params", short)]
     fields += [(part, part, written(".2f")) for part in part_names(table)]
-    rows = _table(records(table), [*fields, ("data", "data", None), ("source", "source", None)])
+    rows = listing(records(table), [*fields, ("data", "data", None), ("source", "source", None)])
     origins = "; ".join(", ".join(dict.fromkeys(table[name])) for name in ("data", "source"))
     details = Details(f"{len(table)} published scores: {origins}", rows, unfolded=drawn)
-    return _section(data, "published", details, page_only=not drawn)
+    return explained(data, "published", details, page_only=not drawn)
 
 
 def _provenance(data: ReportData) -> Section:
@@ -303,23 +304,4 @@ def _trials(data: ReportData) -> Details:
     said = [Text(["All are in ", Span("points.csv", "points.csv"), "."])] if every > listed else []
     which = f"{count(listed)} of {count(every)} trained models: those that were chosen, then the best on dev"
     which = which if every > listed else f"Every trained model ({every})"
-    return Details(f"{which}, with its files and its MLflow run", [*said, *_table(rows, fields)])
-
-
-def _table(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> list[Piece]:
-    """A table; nothing where there are no rows."""
-    return [table_of(rows, fields)] if rows else []
-
-
-def _figure(drawn: Mapping[str, str], name: str, layout: str) -> list[Piece]:
-    return [Figures([drawn[name]], layout)] if name in drawn else []
-
-
-def _section(
-    data: ReportData, anchor: str, *pieces: Piece, more: Sequence[Span | str] = (), page_only: bool = False
-) -> Section:
-    """Pieces below what explains them; nothing where there are none."""
-    heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
-    names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
-    said = Text([text.format(**names), *more])
-    return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)
+    return Details(f"{which}, with its files and its MLflow run", [*said, *listing(rows, fields)])

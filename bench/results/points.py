@@ -17,7 +17,7 @@ from bench.storage.files import read_json, write_json
 from bench.trial.record import MISSING, Scores, TrialFolder, TrialRecord
 
 if TYPE_CHECKING:  # it imports PyTorch, which a report does without
-    from bench.trial.compress import Setting
+    from bench.trial.setting import Setting
 
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
@@ -30,7 +30,7 @@ COLUMNS = (
     *("latency_spread", "latency_wall_ms", "latency_p95_ms", "latency_chunk_ms", "latency_chunk_ratio"),
     *("latency_utterance_ms", "latency_utterance_ratio", "latency_eager_ms", "latency_eager_ratio", "train_steps"),
     *("total_steps", "macs_ratio", "effective_macs_ratio", "best_possible", "cpu_s", "peak_memory_mb"),
-    *("train_macs", "train_cpu_s", "start_train_macs", "start_cpu_s"),
+    *("train_macs", "train_cpu_s", "dense_share", "start_train_macs", "start_cpu_s"),
     *("control", "chosen", "reason", "settings", "run_id", "key"),
 )
 
@@ -46,7 +46,7 @@ class Points:
     index: dict[str, Any]  # what ``write_index`` has written
     eval_scores: dict[str, Scores]  # headline and breakdowns on eval, by key of the trial, in the unit of the metric
     dev_scores: dict[str, Scores]  # likewise on dev
-    checkpoints: dict[int, float]  # dev score of the shared dense model, by seed
+    checkpoints: dict[tuple[int, float], float]  # dev scores of the dense models started from, by seed and share
     notes: dict[str, list[str]]  # remarks of methods beside their results, by method, each once
 
     @property
@@ -183,8 +183,8 @@ def load_points(folder: Path) -> Points:
             devs[key] = record.dev or {}
             if record.has_model and (scores := files.eval_scores()):  # a failed trial has none, whoever wrote any
                 evals[key] = scores
-            if record.start and metric.column in record.start:
-                checkpoints[trial["seed"]] = record.start[metric.column]
+            if record.start and record.dense_share and metric.column in record.start:
+                checkpoints[trial["seed"], record.dense_share] = record.start[metric.column]
             if record.notes:
                 notes[method] = list(dict.fromkeys([*notes.get(method, []), *record.notes]))
             scored = {

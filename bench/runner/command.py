@@ -21,7 +21,7 @@ from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
 from bench.plugins.registry import load_method_spec, load_task, names
-from bench.plugins.task import Task
+from bench.plugins.task import Plan, Task
 from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
@@ -31,7 +31,6 @@ from bench.runner.progress import Screen
 from bench.storage.cache import WIDTH
 from bench.storage.files import sole_supervisor
 
-CHAINS = ("magnitude_pruning+quantization",)  # compared by default, beside every single method
 ENOUGH_BYTES = 500_000_000
 
 
@@ -81,7 +80,7 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             )
     fields = _typed(request.fields, task)
     task.at(request.preset, **fields).check()
-    methods, broken = _loadable(request.methods)
+    methods, broken = _loadable(request.methods, task.presets[request.preset])
     _require_room(request.results)
     return dataclasses.replace(request, methods=methods, fields=fields), broken
 
@@ -110,10 +109,11 @@ def present_device(wanted: str) -> str:
     return wanted
 
 
-def _loadable(wanted: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The methods that were asked for, or else all that can be loaded; and why others cannot be."""
+def _loadable(wanted: tuple[str, ...], plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The methods that were asked for, or else those of the preset that can be loaded; and why others cannot be."""
     loadable, broken = [], {}
-    for name in dict.fromkeys(wanted) or (*names("methods"), *CHAINS):
+    default = [*(name for name in names("methods") if name not in plan.left_out), *plan.also]
+    for name in dict.fromkeys(wanted or default):
         try:
             load_method_spec(name)
         except BenchError as error:  # an unfinished file stops the comparison only if it was asked for

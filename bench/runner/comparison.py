@@ -1,10 +1,10 @@
 """A comparison: which trials there are to run, in what order, and what is done with them when all have finished."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,26 @@ from rich.markup import escape
 from bench.check import ensure_repeats, known_to_repeat
 from bench.errors import BenchError
 from bench.execution.executor import Cluster, Executor, Job, Lost
-from bench.plugins.method import MethodSpec
+from bench.export.model import kept_sizes
+from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points, comparison_folder, write_index
+from bench.runner.controls import followers
 from bench.runner.progress import Pace, Screen
+from bench.runner.reach import check_reach
 from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, method_entry
 from bench.stats.fronts import best_possible_front
-from bench.storage.cache import CACHE, cached_folder, content_key
-from bench.storage.files import write_json
+from bench.stats.significance import seeds_needed
+from bench.storage.cache import CACHE, content_key
 from bench.storage.provenance import provenance
 from bench.tracking.sync import BackgroundTracker
-from bench.trial.compress import Setting, TrialSpec, train, train_dense
+from bench.trial.compress import train
+from bench.trial.dense import train_dense
 from bench.trial.evaluate import evaluate_model, time_models
 from bench.trial.record import TrialFolder, TrialRecord
-from bench.trial.trainer import CPU, Hardware
+from bench.trial.setting import Setting, TrialSpec
+from bench.trial.trainer import CPU, Effort, Hardware
 from bench.trial.verify import audit, changed_model
-from bench.widths.widths import Widths
-
-FOUND = "smallest.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Request:
     width_multiple: int = 1
     width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
+    effort: Effort = "steps"  # what every model is trained with the same of
     trial_timeout_s: float | None = None  # after which a trial that still trains is ended; None for never
     cluster: Cluster | None = None  # of Ray; None for this machine
 
@@ -58,32 +61,7 @@ class Request:
         return comparison_folder(self.results, self.task, self.preset)
 
 
-def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
-    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``."""
-    if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
-        return
-    smallest = _smallest_budget(setting)
-    if beyond := ", ".join(f"{budget:g}" for budget in budgets if budget < smallest):
-        raise BenchError(
-            f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
-            f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
-        )
-
-
-def _smallest_budget(setting: Setting) -> float:
-    """The least share of the dense compute; found once, as following a model through PyTorch takes seconds."""
-    task, groups, multiple = setting.build_task(), setting.width_groups, setting.width_multiple
-
-    def find(folder: Path) -> None:
-        axis = task.input_width_axis
-        widths = Widths(task.build_model(), task.example_input(), multiple=multiple, input_axis=axis)
-        write_json(folder / FOUND, {"smallest": (widths.only(groups) if groups else widths).smallest_budget})
-
-    named = {**setting.made_from, "groups": groups, "multiple": multiple}
-    found = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())
-    return float(found["smallest"])
-
-
+EFFORTS = {"steps": "", "macs": " of the dense model, or as many MACs,"}  # in words
 TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
 SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to MLflow
 
@@ -94,6 +72,7 @@ class Comparison:
     def __init__(self, request: Request, executor: Executor, screen: Screen) -> None:
         self.request, self.executor, self.screen = request, executor, screen
         self.method_specs = [load_method_spec(name) for name in request.methods]
+        self._searched = [spec for spec in self.method_specs if not spec.follows]
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted({*(request.budgets or self.plan.budgets)}, reverse=True))
@@ -106,6 +85,7 @@ class Comparison:
             width_multiple=request.width_multiple,
             width_groups=request.width_groups,
             hardware=request.hardware,
+            effort=request.effort,
         )
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
@@ -127,7 +107,7 @@ class Comparison:
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         check_reach(self.setting, self.method_specs, self.budgets)
         self.screen.prepared()
-        for method_spec in self.method_specs:
+        for method_spec in self._searched:
             asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
             widths = {"groups": self.setting.width_groups, "multiple": self.setting.width_multiple}
             name = content_key({**self.setting.made_from, **asked, **widths})
@@ -144,10 +124,14 @@ class Comparison:
     def search(self) -> None:
         """Run all studies side by side, then the chosen points with the other seeds."""
         trials = sum(study.trials for study in self._studies.values())
+        same = f"{self.plan.total_steps} training steps{EFFORTS[self.setting.effort]} for every model"
+        budgets = ", ".join(f"{b:g}" for b in self.budgets)
         self.screen.say(
-            f"{len(self.method_specs)} methods, {trials} trials; budgets {', '.join(f'{b:g}' for b in self.budgets)}; "
-            f"{self.plan.total_steps} training steps for every model; {self.seeds} seed{'s' * (self.seeds > 1)}"
+            f"{len(self.method_specs)} methods, {trials} trials; budgets {budgets}; {same}; "
+            f"{self.seeds} seed{'s' * (self.seeds > 1)}"
         )
+        if self.seeds < (needed := seeds_needed(paired=True)):
+            self.screen.say(f"[yellow]no verdict can come of so few seeds: {needed} are needed[/]")
         self.screen.expect(trials)
         self._check_methods()
         self._propose()
@@ -161,6 +145,11 @@ class Comparison:
         ]
         self.screen.expect(len(repeats))
         self._start(repeats)
+        self._drain()
+        following = [spec for spec in self.method_specs if spec.follows]
+        controls = followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes)
+        self.screen.expect(len(controls))
+        self._start(controls)
         self._drain()
 
     def finish(self) -> None:
@@ -231,6 +220,9 @@ class Comparison:
     def _frozen(self) -> list[PlannedTrial]:
         return [*self._chosen(), *(trial for trial in self.trials if trial.role == "repeat")]
 
+    def _sizes(self, trial: PlannedTrial) -> dict[str, int]:
+        return kept_sizes(self._files(trial).path)
+
     def _files(self, trial: PlannedTrial) -> TrialFolder:
         return TrialFolder.of(self.request.folder, trial.spec.key)
 
@@ -238,7 +230,7 @@ class Comparison:
         """Start what the studies propose, until each waits for trials under way; finished ones are told at once."""
         while fresh := [
             PlannedTrial(spec, proposal.number, TrialSpec(self.setting, spec.name, proposal.settings, 0), "search")
-            for spec in self.method_specs
+            for spec in self._searched
             for proposal in self._studies[spec.name].proposals()
         ]:
             # small models first, controls before others: they train fastest, so the first results appear soon
@@ -273,7 +265,7 @@ class Comparison:
         """Find the methods that give another model each time, while the dense model trains; they are not compared."""
         cache = Path(self.setting.cache)
         checks = {f"check {spec.name}": spec for spec in self.method_specs if not known_to_repeat(spec, cache)}
-        if checks and any(spec.stage == "post_hoc" for spec in self.method_specs):
+        if checks and self._dense_shares:
             self._dense(0)
         for key, spec in checks.items():
             label = f"does {spec.name} repeat to the bit?"
@@ -300,12 +292,24 @@ class Comparison:
             self._files(trial).write(record)
         return record
 
+    @cached_property
+    def _dense_shares(self) -> tuple[float, ...]:
+        """The shares of all steps after which any post-hoc method may be given the dense model of a seed."""
+        found: set[float] = set()
+        for spec in self._searched:
+            tuned = DENSE_SHARE in spec.space() and self._studies[spec.name].tunes
+            share = spec.dense_share({})
+            found |= set() if share is None else {*DENSE_SHARES} if tuned else {share}
+        return tuple(sorted(found))
+
     def _dense(self, seed: int) -> str:
-        """The key of the job that trains the dense model of a seed, which is submitted when it is first needed."""
+        """The key of the job that trains the dense models of a seed, which is submitted when it is first needed."""
         key = f"dense {seed}"
         if seed not in self._dense_seeds:
             self._dense_seeds.add(seed)
-            self.executor.submit(Job(key, f"shared dense model, seed {seed}", train_dense, (self.setting, seed)))
+            after = ", ".join(f"{share:.0%}" for share in self._dense_shares)
+            label = f"shared dense model, seed {seed}, after {after} of the steps"
+            self.executor.submit(Job(key, label, train_dense, (self.setting, seed, self._dense_shares)))
         return key
 
     def _drain(self) -> None:

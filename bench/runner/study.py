@@ -22,8 +22,8 @@ from bench.plugins.task import Metric
 from bench.results.points import MethodEntry, Role, TrialEntry
 from bench.results.selection import frozen_choices
 from bench.storage.files import write_whole
-from bench.trial.compress import TrialSpec
 from bench.trial.record import TrialRecord
+from bench.trial.setting import TrialSpec
 
 Direction = Literal["minimize", "maximize"]
 
@@ -133,6 +133,7 @@ class MethodStudy:
         steered = [method_spec.at_compute(budget) for budget in budgets]
         first = steered if method_spec.reaches_compute else [method_spec.defaults()]
         self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
+        self.tunes = self.trials > len(first)  # beyond the defaults
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
         self._study = open_study(journal, method_spec.name, directions, set(self.space)) if self.space else None

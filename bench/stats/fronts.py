@@ -121,8 +121,8 @@ def hypervolume_by_seed(seeds: Mapping[int, SeedPoints], reference: Reference) -
     return {seed: hypervolume(*_arrays(points), reference) for seed, points in sorted(seeds.items())}
 
 
-def camp_hypervolume_by_seed(methods: Iterable[Mapping[int, SeedPoints]], reference: Reference) -> dict[int, float]:
-    """The hypervolume of all methods of a camp together, for each seed.
+def camp_by_seed(methods: Iterable[Mapping[int, SeedPoints]]) -> dict[int, SeedPoints]:
+    """The points of all methods of a camp together, for each seed.
 
     A camp with more methods has more chances; the number of trials of each camp belongs beside this. A method without
     seeds (it declined the task) takes no part. Seeds that some other method lacks are left out, as they would look
@@ -134,10 +134,10 @@ def camp_hypervolume_by_seed(methods: Iterable[Mapping[int, SeedPoints]], refere
     taking_part = [seeds for seeds in methods if seeds]
     shared = set.intersection(*map(set, taking_part)) if taking_part else set()
     together: dict[int, SeedPoints] = {}
-    for seed in shared:
+    for seed in sorted(shared):
         costs, scores = zip(*(_arrays(seeds[seed]) for seeds in taking_part), strict=True)
         together[seed] = (np.concatenate(costs), np.concatenate(scores))
-    return hypervolume_by_seed(together, reference)
+    return together
 
 
 def hypervolume_of_means(

@@ -1,120 +1,25 @@
 """A trial up to the finished model: task -> model -> compress -> export. ``verify.py`` measures it."""
 
-import json
-import platform
 import resource
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
-from bench.export import WEIGHTS
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
-from bench.plugins.method import Stage
-from bench.plugins.registry import load_method_spec, load_task, source_digest
-from bench.plugins.task import Plan, Progress, Task
-from bench.storage.cache import cached_folder, content_key
+from bench.plugins.registry import load_method_spec
+from bench.plugins.task import Progress, Task
 from bench.storage.files import write_whole
+from bench.trial.dense import fresh_model, start_at
 from bench.trial.guard import sealed
 from bench.trial.record import TrialFolder, TrialRecord
-from bench.trial.trainer import CPU, Hardware, Trainer, seed_everything, stream_seed
+from bench.trial.setting import Setting, TrialSpec
+from bench.trial.trainer import Trainer, seed_everything, stream_seed
 from bench.widths.cost import count_macs
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all trials of a comparison have in common."""
-
-    task: str
-    preset: str
-    fields: Mapping[str, Any] = field(default_factory=dict)  # of the task, as the user chose
-    cache: str = "results/cache"  # folder of prepared data and dense models
-    data_digest: str = ""  # of the prepared data, from ``Task.prepare``
-    width_multiple: int = 1  # of which all widths are multiples
-    width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
-    hardware: Hardware = CPU
-
-    def build_task(self) -> Task:
-        return load_task(self.task).at(self.preset, cache=Path(self.cache), **self.fields)
-
-    @property
-    def plan(self) -> Plan:
-        return load_task(self.task).presets[self.preset]
-
-    @cached_property
-    def made_from(self) -> dict[str, Any]:
-        """What decides the weights of the dense model, apart from the seed; JSON-serialisable."""
-        task = self.build_task()
-        return {
-            "task": self.task,
-            "fields": {name: str(value) for name, value in task.identity().items()},
-            "data": self.data_digest,
-            "plan": {k: v for k, v in asdict(self.plan).items() if k not in ("fields", "trials", "seeds", "budgets")},
-            "code": source_digest((type(task),)),
-            "torch": torch.__version__,
-            "processor": platform.machine(),
-            "hardware": asdict(self.hardware),
-        }
-
-
-@dataclass(frozen=True)
-class TrialSpec:
-    """What decides a trial: its setting, a method (or chain) with settings of its own, and a seed."""
-
-    setting: Setting
-    method: str
-    settings: Mapping[str, Any]
-    seed: int
-
-    @cached_property
-    def key(self) -> str:
-        """Names the trial by everything that decides its result: 16 hexadecimal digits."""
-        method_spec = load_method_spec(self.method)
-        return content_key(
-            {
-                **self.setting.made_from,
-                "method": method_spec.chain,
-                "settings": {**method_spec.fixed, **self.settings},
-                "seed": self.seed,
-                "width_multiple": self.setting.width_multiple,
-                "width_groups": self.setting.width_groups,
-                "method_code": source_digest(method_spec.classes),
-            }
-        )
-
-
-def fresh_model(task: Task, seed: int) -> nn.Module:
-    """The task's dense model, initialised from the seed."""
-    torch.manual_seed(stream_seed(seed, "init"))
-    return task.build_model()
-
-
-def train_dense(setting: Setting, seed: int, report: Progress) -> Path:
-    """Job: the cached folder of a seed's dense model, trained for ``plan.dense_steps`` unless it is there already."""
-    task = setting.build_task()
-
-    def build(folder: Path) -> None:
-        model, plan = fresh_model(task, seed), setting.plan
-        macs, hardware = count_macs(model, task.example_input()), setting.hardware
-        trainer = Trainer(
-            task, plan, steps=plan.dense_steps, seed=seed, dense_macs=macs, hardware=hardware, report=report
-        )
-        started = time.process_time()
-        trainer.fit(model)
-        spent = {"train_macs": trainer.macs_done, "train_cpu_s": time.process_time() - started}
-        write_whole(folder / WEIGHTS, save(model.state_dict()))
-        dev = task.evaluate(Predictor(export_onnx(model, task.example_input())), "dev")
-        (folder / "dense.json").write_text(json.dumps({"dev": dev, **spent}))
-
-    return cached_folder(task.cache, "dense", {**setting.made_from, "seed": seed}, build)
 
 
 def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
@@ -153,7 +58,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     task, plan = spec.setting.build_task(), spec.setting.plan
     method_spec = load_method_spec(spec.method)
     method = method_spec.build(spec.settings)
-    model, steps = _beginning(spec, task, method.stage, report, record)
+    model, steps = _beginning(spec, task, method_spec.dense_share(spec.settings), report, record)
     trainer = Trainer(
         task,
         method_spec.tuned(plan, spec.settings),
@@ -163,6 +68,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_multiple=spec.setting.width_multiple,
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
+        effort=spec.setting.effort,
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
@@ -173,7 +79,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
             result = method.compress(model, trainer)
     finally:
         record.train_steps, record.train_macs = trainer.steps_done, trainer.macs_done
-        record.total_steps = trainer.steps_done + (plan.dense_steps if record.start is not None else 0)
+        record.total_steps = trainer.steps_done + plan.total_steps - steps  # those of the dense model it started from
         record.train_cpu_s = time.process_time() - training_started
         record.curve, record.notes = trainer.curve, trainer.notes
     _save(result, task, spec.seed, folder)
@@ -181,18 +87,16 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
 
 
 def _beginning(
-    spec: TrialSpec, task: Task, stage: Stage, report: Progress, record: TrialRecord
+    spec: TrialSpec, task: Task, share: float | None, report: Progress, record: TrialRecord
 ) -> tuple[nn.Module, int]:
-    """The model that a method of this stage is given, and the steps it may spend; a dense model enters the record."""
+    """The model that a method is given, fresh or after a share of all steps, and the steps that it may spend."""
     plan = spec.setting.plan
-    if stage == "in_training":
+    if share is None:
         return fresh_model(task, spec.seed), plan.total_steps
-    folder = train_dense(spec.setting, spec.seed, report)
-    dense = json.loads((folder / "dense.json").read_text())
-    record.start, record.start_train_macs, record.start_cpu_s = dense["dev"], dense["train_macs"], dense["train_cpu_s"]
-    model = task.build_model()
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    return model, plan.finetune_steps
+    start = start_at(spec.setting, spec.seed, share, report)
+    record.dense_share, record.start = share, start.dev
+    record.start_train_macs, record.start_cpu_s = start.train_macs, start.train_cpu_s
+    return start.model, plan.total_steps - start.steps
 
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:

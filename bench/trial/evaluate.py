@@ -10,8 +10,8 @@ from bench.errors import BenchError
 from bench.export.latency import AGREED, BRIEF, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
-from bench.trial.compress import Setting
 from bench.trial.record import TrialFolder
+from bench.trial.setting import Setting
 
 
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:

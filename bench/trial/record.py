@@ -47,6 +47,7 @@ class TrialRecord:
     settings: dict[str, Any] | None = None  # of the method, as searched
     seed: int | None = None  # of the training
     budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
+    dense_share: Number | None = None  # of all steps, that trained the dense model a post-hoc method starts from
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
     start_cpu_s: Number | None = None  # CPU time that it took, s
@@ -102,7 +103,7 @@ class TrialRecord:
         return content
 
 
-_VALUELESS = ("budget", "start", "start_train_macs", "start_cpu_s", "train_macs")
+_VALUELESS = ("budget", "dense_share", "start", "start_train_macs", "start_cpu_s", "train_macs")
 
 #: stands for the record of a trial that a comparison names and whose folder has none
 MISSING = TrialRecord("failed", "its record is missing or damaged", retry=True)

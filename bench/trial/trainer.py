@@ -26,8 +26,9 @@ from bench.widths.widths import Widths
 PASSES = 3
 
 Loss = Callable[[nn.Module, Batch], Tensor]
-Schedule = Literal["one_cycle", "cosine", "constant"]
+Schedule = Literal["one_cycle", "constant", "warm_up", "decay"]
 Report = Callable[[int, float], None]  # of the steps done and the loss
+Effort = Literal["steps", "macs"]  # what every model of a comparison is trained with the same of
 
 
 @dataclass
@@ -99,7 +100,7 @@ def step_macs(model: nn.Module, inputs: Tensor) -> float:
 
 
 #: independent random streams that all follow from the one seed of a trial
-_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3}
+_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3, "decay": 4}
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -142,6 +143,9 @@ CPU = Hardware()
 class Trainer:
     """Trains a model on the train split of a task, within a number of optimiser steps.
 
+    With ``effort="macs"`` a step is what one of the dense model costs: a model of a quarter of its compute takes four
+    optimiser steps for it. Steps that a method asks for, and those that are left, are such steps.
+
     Args:
         task: where batches and loss come from.
         plan: batch size and learning rate.
@@ -150,6 +154,7 @@ class Trainer:
         dense_macs: compute of the task's dense model, which budgets are fractions of.
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
+        effort: what is equal for all, optimiser steps or multiply-accumulates of training.
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
     Attributes:
@@ -168,13 +173,15 @@ class Trainer:
         width_multiple: int = 1,
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
+        effort: Effort = "steps",
         report: Progress = lambda fraction, note: None,
     ) -> None:
+        self._effort: Effort = effort
         self.plan, self._steps_left = plan, steps
         self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
-        self._report: Report = lambda done, loss: report(done / max(1, steps), f"loss {loss:.3f}")
+        self._report: Report = lambda done, loss: report(min(1.0, done / max(1, steps)), f"loss {loss:.3f}")
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
@@ -248,22 +255,24 @@ class Trainer:
 
         Args:
             model: left in eval mode, and on the CPU.
-            steps: all that are left unless given.
+            steps: all that are left unless given; see the class for what a step is.
             loss: replaces the task's loss (add a penalty to ``trainer.loss``).
             after_step: called with the number of steps done in this call, after each optimiser step.
             extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
-            schedule: of all learning rates: up over a fifth and down to nothing, a cosine down, or constant.
+            schedule: of all learning rates: up over a fifth and down to nothing, constant, constant after a rise over
+                a twentieth of the plan's steps, or straight down to nothing.
 
         Raises:
             MethodError: more steps than are left, or a loss that is not finite.
         """
         steps = self.steps_left if steps is None else steps
         self._spend(steps)
+        steps = self._optimiser_steps(steps, model)
         loss, plan, device = loss or self.loss, self.plan, self._hardware.device
         groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-        scheduler = LambdaLR(optimizer, _schedule(schedule, steps))
+        scheduler = LambdaLR(optimizer, _schedule(schedule, steps, plan))
         meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
@@ -284,6 +293,13 @@ class Trainer:
         model.cpu().eval()
         _move([p for group in groups[1:] for p in group["params"]], "cpu")
 
+    def _optimiser_steps(self, steps: int, model: nn.Module) -> int:
+        """How many steps of this model are as much effort."""
+        if self._effort == "steps":
+            return steps
+        share = step_macs(model, self._task.example_input()) / (PASSES * self._dense_macs)
+        return steps if math.isnan(share) else round(steps / share)
+
     def _check(self, steps: int) -> None:
         if not 0 <= steps <= self.steps_left:
             raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
@@ -302,7 +318,7 @@ def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
         parameter.data = parameter.data.to(device)
 
 
-def _schedule(name: Schedule, steps: int) -> Callable[[int], float]:
+def _schedule(name: Schedule, steps: int, plan: Plan) -> Callable[[int], float]:
     rise = max(1, steps // 5)
 
     def one_cycle(step: int) -> float:
@@ -310,7 +326,9 @@ def _schedule(name: Schedule, steps: int) -> Callable[[int], float]:
             return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
         return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
 
-    def cosine(step: int) -> float:
-        return (1 + math.cos(math.pi * step / max(1, steps))) / 2
-
-    return {"one_cycle": one_cycle, "cosine": cosine, "constant": lambda step: 1.0}[name]
+    return {
+        "one_cycle": one_cycle,
+        "constant": lambda step: 1.0,
+        "warm_up": lambda step: min(1.0, (step + 1) * 20 / plan.total_steps),
+        "decay": lambda step: 1 - step / max(1, steps),
+    }[name]

@@ -15,8 +15,9 @@ from bench.export import WEIGHTS
 from bench.export.costs import Costs, file_costs
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
 from bench.plugins.task import Predict, Progress, Task
-from bench.trial.compress import TrialSpec, probe_inputs, require_machine
+from bench.trial.compress import probe_inputs, require_machine
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
+from bench.trial.setting import TrialSpec
 from bench.widths.cost import count_macs
 
 #: exported and trained model may differ by this share of the largest output: other kernels, other order of sums

@@ -27,12 +27,14 @@ from bench import (
 )
 from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
+from tasks.antispoof.cnn_tdnn import CnnTdnn
 from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus
 from tasks.antispoof.features import FeatureSettings, FeatureSplit, prepare_features
 from tasks.antispoof.presets import PRESETS
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 
 EMBEDDED = "embedded"
+MODELS = ("cnn_tdnn", *LAYOUTS)
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Antispoof(Task):
 
     Attributes:
         data: ``embedded`` (generated speech; says nothing about real corpora), or a folder with ASVspoof 2019 LA.
-        model: layout of the residual network.
-        width: channels of its first stage.
-        stem_stride: stride of its first convolution.
+        model: ``cnn_tdnn``, or the layout of a residual network.
+        width: channels of the first convolution.
+        stem_stride: stride of the first convolution of a residual network over frequency; over time it is 2 at most.
         crop_frames: frames of a training crop (10 ms each).
         scored_frames: frames of an utterance that are scored; shorter ones are repeated, as is usual.
         corpus_seed: of the embedded corpus.
@@ -57,10 +59,10 @@ class Antispoof(Task):
     presets: ClassVar[dict[str, Plan]] = PRESETS
 
     data: str = EMBEDDED
-    model: str = "resnet10"
-    width: int = 8
-    stem_stride: int = 2
-    crop_frames: int = 125
+    model: str = "cnn_tdnn"
+    width: int = 16
+    stem_stride: int = 4
+    crop_frames: int = 64
     scored_frames: int = 200
     corpus_seed: int = 0
     utterances: tuple[int, int, int] = (2400, 900, 1400)
@@ -69,8 +71,8 @@ class Antispoof(Task):
 
     def check(self) -> None:
         """The data folder must hold ASVspoof 2019 LA."""
-        if self.model not in LAYOUTS:
-            raise BenchError(f"antispoof has no model {self.model!r}; there are: {', '.join(LAYOUTS)}")
+        if self.model not in MODELS:
+            raise BenchError(f"antispoof has no model {self.model!r}; there are: {', '.join(MODELS)}")
         if self.data != EMBEDDED:
             corpus_root(Path(self.data))
 
@@ -97,7 +99,9 @@ class Antispoof(Task):
         return content_key(digests)
 
     def build_model(self) -> nn.Module:
-        """A residual network over (B, bands, T) features, two logits: spoof, bona fide."""
+        """A network over (B, bands, T) features, two logits: spoof, bona fide."""
+        if self.model == "cnn_tdnn":
+            return CnnTdnn(FeatureSettings().bands, self.width)
         return ResNet(LAYOUTS[self.model], self.width, self.stem_stride)
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:

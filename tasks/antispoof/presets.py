@@ -1,6 +1,7 @@
 """How long, and on how much, anti-spoofing models train."""
 
 from bench import Plan
+from tasks._presets import full_plan, quick_plan
 
 PRESETS = {
     "smoke": Plan(
@@ -10,18 +11,10 @@ PRESETS = {
         learning_rate=3e-3,
         trials=2,
         budgets=(0.25, 0.0625),
-        fields={"utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
+        fields={"width": 8, "utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
     ),
-    "quick": Plan(dense_steps=525, finetune_steps=175, batch_size=32, learning_rate=3e-3),
-    "full": Plan(
-        dense_steps=1200,
-        finetune_steps=450,
-        batch_size=32,
-        learning_rate=3e-3,
-        trials=16,
-        seeds=3,
-        fields={"width": 16, "crop_frames": 150, "utterances": (4800, 1200, 2200), "speakers": (120, 40, 60)},
-    ),
+    "quick": quick_plan(dense_steps=1050, finetune_steps=350, batch_size=32, learning_rate=3e-3),
+    "full": full_plan(dense_steps=1500, finetune_steps=500, batch_size=32, learning_rate=3e-3),
     "paper": Plan(
         dense_steps=20_000,
         finetune_steps=7_500,

@@ -1,19 +1,14 @@
 """Residual networks over time-frequency maps, from a tenth of the usual width up to ResNet34."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.antispoof.pooling import StatisticsPooling
 
-class Layout(NamedTuple):
-    """Blocks in each of the four stages; every stage has twice the channels of the one before."""
-
-    blocks: tuple[int, int, int, int]
-
-
-LAYOUTS = {"resnet10": Layout((1, 1, 1, 1)), "resnet18": Layout((2, 2, 2, 2)), "resnet34": Layout((3, 4, 6, 3))}
+#: blocks in each of the four stages; every stage has twice the channels of the one before
+LAYOUTS = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 
 
 class Block(nn.Module):
@@ -43,26 +38,23 @@ class ResNet(nn.Module):
     Args:
         layout: blocks per stage.
         width: channels of the first stage; the last one has eight times as many.
-        stem_stride: stride of the first convolution over frequency and time.
-        classes: number of outputs.
+        stem_stride: stride of the first convolution over frequency; over time it is 2 at most.
     """
 
-    def __init__(self, layout: Layout, width: int, stem_stride: int = 2, classes: int = 2) -> None:
+    def __init__(self, layout: Sequence[int], width: int, stem_stride: int = 2) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, width, 5, stem_stride, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        strides = (stem_stride, min(stem_stride, 2))
+        self.stem = nn.Sequential(nn.Conv2d(1, width, 5, strides, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         stages, inputs = [], width
-        for stage, count in enumerate(layout.blocks):
+        for stage, count in enumerate(layout):
             outputs = width * 2**stage
             first = Block(inputs, outputs, stride=2 if stage > 0 else 1)
             stages.append(nn.Sequential(first, *(Block(outputs, outputs, stride=1) for _ in range(count - 1))))
             inputs = outputs
         self.stages = nn.Sequential(*stages)  # named by stage, so that methods can be held to some of them
-        self.head = nn.Linear(2 * inputs, classes)
+        self.pooling = StatisticsPooling()
+        self.head = nn.Linear(2 * inputs, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, bands, T) -> (B, classes)."""
-        y = self.stages(self.stem(features.unsqueeze(1))).mean(2)
-        mean = y.mean(2)
-        # the variance as a mean of squares: every runtime has it, also on an axis whose length is free
-        deviation = ((y - mean.unsqueeze(2)).square().mean(2) + 1e-5).sqrt()
-        return self.head(torch.cat([mean, deviation], 1))  # type: ignore[no-any-return]
+        """(B, bands, T) -> (B, 2)."""
+        return self.head(self.pooling(self.stages(self.stem(features.unsqueeze(1))).mean(2)))  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key
+from tasks._presets import full_plan, quick_plan
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
 
@@ -62,27 +63,24 @@ class Synthetic(Task):
             budgets=(0.5, 0.125),
             fields={"scored": 1024},
         ),
-        "quick": Plan(
+        "quick": quick_plan(
             dense_steps=1500,
             finetune_steps=500,
             batch_size=256,
             learning_rate=2e-2,
             weight_decay=0.0,  # it would pull away from the optimum that is known
-            budgets=(0.75, 0.5, 0.25, 0.125),
         ),
-        "full": Plan(
+        "full": full_plan(
             dense_steps=4500,
             finetune_steps=1500,
             batch_size=256,
             learning_rate=2e-2,
             weight_decay=0.0,
-            trials=12,
-            seeds=5,
             budgets=(0.75, 0.5, 0.25, 0.125),
         ),
     }
 
-    problem: str = "linear"
+    problem: str = "allocation"
     problem_seed: int = 0
     scored: int = 8192
 

@@ -1,6 +1,7 @@
 """The training effort of each preset, and the size of what is trained on."""
 
 from bench import Plan
+from tasks._presets import full_plan, quick_plan
 
 BUDGETS = (0.75, 0.5, 0.25, 0.125, 0.0625)
 
@@ -21,24 +22,8 @@ SMOKE = Plan(
         "noises": 1,
     },
 )
-QUICK = Plan(dense_steps=150, finetune_steps=50, batch_size=32, learning_rate=1e-2, budgets=BUDGETS)
-FULL = Plan(
-    dense_steps=1200,
-    finetune_steps=450,
-    batch_size=32,
-    learning_rate=5e-3,
-    trials=16,
-    seeds=3,
-    budgets=BUDGETS,
-    fields={
-        "size": "medium",
-        "crop_frames": 200,
-        "mixtures": (3000, 400, 800),
-        "speakers": 110,
-        "utterances": 20,
-        "noises": 40,
-    },
-)
+QUICK = quick_plan(dense_steps=150, finetune_steps=50, batch_size=32, learning_rate=1e-2)
+FULL = full_plan(dense_steps=300, finetune_steps=100, batch_size=32, learning_rate=1e-2)
 PAPER = Plan(
     dense_steps=20_000,
     finetune_steps=7_500,

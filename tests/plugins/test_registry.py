@@ -12,8 +12,9 @@ import bench
 from bench import BenchError
 from bench.plugins import registry
 from bench.plugins.method import MethodSpec
-from bench.plugins.registry import Summary, load_method, source_digest
+from bench.plugins.registry import Summary, load_method, names, source_digest
 from bench.runner import command
+from tasks.antispoof import Antispoof
 
 REAL_FILES = registry.files
 
@@ -78,11 +79,18 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
         return real(name)
 
     monkeypatch.setattr(command, "load_method_spec", loaded)
-    usable, broken = command._loadable(())
+    usable, broken = command._loadable((), Antispoof.presets["full"])
     assert "dense" in usable and "quantization" not in usable
     assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}
     with pytest.raises(BenchError, match="SyntaxError"):  # what was asked for is not left out
-        command._loadable(("dense", "quantization"))
+        command._loadable(("dense", "quantization"), Antispoof.presets["full"])
+
+
+def test_a_preset_leaves_out_what_it_names_and_nothing_that_is_new() -> None:
+    quick = Antispoof.presets["quick"]
+    usable, _ = command._loadable((), quick)
+    assert not {*quick.left_out} & {*usable} and {*quick.also} <= {*usable}
+    assert {*names("methods")} - {*quick.left_out} <= {*usable}
 
 
 def test_digest_follows_the_source(folder: Path) -> None:

@@ -4,34 +4,46 @@ import re
 from pathlib import Path
 
 from bench.report import write_report
-from bench.report.drawing import blank_figure, style, to_svg
+from bench.report.drawing import blank_figure, camp_colours, style, to_svg
 from bench.report.figures import attainment_figure, draw_figures
 from tests.report.cases import read
 from tests.written import Written
 
+FIGURES = {"macs_ratio", "latency_ratio", "size_bytes", "attainment", "speedup", "breakdown"}
 
-def test_bands_stand_in_the_front_until_there_are_too_many_methods(written: Written) -> None:
-    for number in range(7):
-        assert number < 6 or attainment_figure(read(written.save())) is None
+
+def test_every_method_with_seeds_has_a_panel_and_every_camp_a_band(written: Written) -> None:
+    for number in range(3):
         for seed in range(2):
             written.add(f"method_{number}", 0.5, 12.0, 12.0 + number + seed, seed=seed)
     data = write_report(written.save())
     assert attainment_figure(data) is not None
     band = data.bands["method_0"]
     assert (band.best.scores, band.median.scores, band.worst.scores) == ((12.0,), (12.0,), (13.0,))
+    assert list(data.camp_bands) == ["in-training"] and data.camp_bands["in-training"].best.scores == (12.0,)
+    assert "all in-training" in draw_figures(data)["macs_ratio"]
     assert 'id="attainment"' in (written.folder / "report.html").read_text()
 
 
-def test_a_method_looks_the_same_in_every_figure(written: Written) -> None:
+def test_a_method_looks_the_same_in_every_figure_and_a_camp_has_its_colours(written: Written) -> None:
     written.add("first", 0.5, 12.0, 13.0, latency=False)
     written.add("second", 0.5, 12.0, 14.0)
-    drawn = draw_figures(read(written.save()))
-    colours = [set(re.findall("#0173b2|#de8f05", drawn[name])) for name in ("macs_ratio", "latency_ratio", "speedup")]
-    assert colours == [{"#0173b2", "#de8f05"}, {"#de8f05"}, {"#de8f05"}]
+    written.add("third", 0.5, 12.0, 14.0, stage="post_hoc")
+    drawn, shades = draw_figures(read(written.save())), camp_colours("in-training", 2)
+    assert len({*shades, *camp_colours("post-hoc", 2)}) == 4
+    found = [set(re.findall("|".join(shades), drawn[name])) for name in ("macs_ratio", "latency_ratio", "speedup")]
+    assert found == [{*shades}, {shades[1]}, {shades[1]}]
+
+
+def test_a_collapsed_point_does_not_set_the_scale(written: Written) -> None:
+    for number, score in enumerate((10.0, 11.0, 12.0, 13.0, 49.0)):
+        written.add(f"method_{number}", 0.5, score, score)
+    collapsed = draw_figures(read(written.save()))["macs_ratio"]
+    assert ">20<" in collapsed and ">50<" not in collapsed
 
 
 def test_figures_are_drawn_only_where_there_is_something_to_draw(built: Path, written: Written) -> None:
-    assert set(draw_figures(read(built))) == {"macs_ratio", "latency_ratio", "size_bytes", "speedup", "breakdown"}
+    assert set(draw_figures(read(built))) == FIGURES
     assert draw_figures(read(written.save())) == {}
 
 

@@ -12,8 +12,8 @@ from bench.plugins.task import Progress
 from bench.runner.comparison import Comparison, Request
 from bench.runner.progress import Screen
 from bench.trial import evaluate
-from bench.trial.compress import Setting
 from bench.trial.record import EVAL, EVAL_ITEMS, LATENCY, TrialFolder
+from bench.trial.setting import Setting
 from tests.conftest import SmokeRun
 
 RUNNER = "bench.runner.comparison"

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from bench import Method, Trainer, tune
-from bench.plugins.method import RATE, MethodSpec
+from bench.plugins.method import DEFAULT_SHARE, DENSE_SHARE, RATE, MethodSpec
 from bench.runner.study import BATCH, MethodStudy, Proposal
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
@@ -48,7 +48,8 @@ class Rate(Method):
 
 
 def method_spec(method: type[Method] = Tuned, **fixed: object) -> MethodSpec:
-    return MethodSpec("tuned", "tuned", (method,), {RATE: 1.0, **fixed})  # the one setting that every method has
+    general = {RATE: 1.0, DENSE_SHARE: DEFAULT_SHARE}  # the settings that every post-hoc method has
+    return MethodSpec("tuned", "tuned", (method,), {**general, **fixed})
 
 
 def study(folder: Path, trials: int = 18, budgets: tuple[float, ...] = BUDGETS) -> MethodStudy:
@@ -214,13 +215,13 @@ def test_failed_trials_count_and_the_search_goes_on(tmp_path: Path) -> None:
     assert count == 12
 
 
-def test_a_method_without_settings_of_its_own_tunes_its_learning_rate(tmp_path: Path) -> None:
+def test_a_method_without_settings_of_its_own_tunes_its_learning_rate_and_when_it_begins(tmp_path: Path) -> None:
     untouched = MethodSpec("fixed", "fixed", (Fixed,), {})
     search = MethodStudy(
         untouched, directions=("minimize", "minimize"), budgets=BUDGETS, trials=9, journal=tmp_path / "j"
     )
     assert search.trials == 1 + (9 - len(BUDGETS))
-    assert settings_of(search.proposals()[:1]) == [{RATE: 1.0}]
+    assert settings_of(search.proposals()[:1]) == [{RATE: 1.0, DENSE_SHARE: DEFAULT_SHARE}]
 
 
 def test_a_method_whose_settings_are_all_decided_runs_once_and_keeps_no_file(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Split, T
 from bench.export.latency import Loaded
 from bench.export.model import OnnxModel, export_onnx, save_module
 from bench.results.points import COLUMNS
-from bench.trial.compress import Setting
 from bench.trial.evaluate import evaluate_model, latencies, time_models
 from bench.trial.record import TrialFolder
+from bench.trial.setting import Setting
 from tasks.antispoof import Antispoof
 from tests.models import Points
 

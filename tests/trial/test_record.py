@@ -65,7 +65,7 @@ def test_what_is_not_known_is_left_out_but_for_what_has_no_value(folder: TrialFo
         "status": "failed", "reason": "its process died", "retry": True,
     }  # fmt: skip
     folder.write(TrialRecord("failed", "diverged", train_steps=3))
-    empty = dict.fromkeys(("budget", "start", "start_train_macs", "start_cpu_s", "train_macs"))
+    empty = dict.fromkeys(("budget", "dense_share", "start", "start_train_macs", "start_cpu_s", "train_macs"))
     assert json.loads(folder.record_path.read_text()) == {
         "status": "failed", "reason": "diverged", "train_steps": 3, **empty,
     }  # fmt: skip

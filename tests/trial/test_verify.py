@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from bench.errors import BenchError
 from bench.export.model import RECIPE, WEIGHTS, rebuilt_model
 from bench.storage.files import file_digest
-from bench.trial.compress import Setting, TrialSpec, probe_inputs, train
+from bench.trial.compress import probe_inputs, train
 from bench.trial.record import MODEL, TRAINED, TrialFolder, TrialRecord
+from bench.trial.setting import Setting, TrialSpec
 from bench.trial.verify import audit, changed_model
 from bench.widths.cost import count_macs
 

@@ -110,7 +110,7 @@ def test_a_residual_block() -> None:
     ("name", "width", "bands", "frames"), [("resnet10", 8, 60, 101), ("resnet18", 5, 33, 64), ("resnet34", 4, 60, 50)]
 )
 def test_a_resnet(name: str, width: int, bands: int, frames: int) -> None:
-    expected = resnet_macs(LAYOUTS[name].blocks, width, bands, frames)
+    expected = resnet_macs(LAYOUTS[name], width, bands, frames)
     assert count_macs(ResNet(LAYOUTS[name], width), torch.zeros(1, bands, frames)) == expected
 
 

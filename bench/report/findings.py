@@ -1,0 +1,69 @@
+"""The sections that answer the question: the verdicts, and what the gap between the camps is due to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.report.answer import draws
+from bench.report.attribution import PARTS
+from bench.report.cells import known, percent, records, signed
+from bench.report.data import ReportData
+from bench.report.document import Cell, Column, Row, Section, Table, Text
+from bench.report.pieces import explained, pictured
+from bench.report.quality import CAMPS
+from bench.report.verdict import MARGIN
+from bench.stats.estimates import Estimate
+
+
+def verdict_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
+    """Which camp is better, and what that is due to."""
+    return [_verdicts(data), _attribution(data, drawn)]
+
+
+def _verdicts(data: ReportData) -> Section:
+    """What the seeds say of the camps, and of each camp against the dense model."""
+    found, rows = data.verdicts, []
+    for verdict in [*found.budgets, *([found.overall] if found.overall and len(found.budgets) > 1 else [])]:
+        at = "all, on average" if verdict.budget is None else f"≤ {percent(verdict.budget)}"
+        won = f"{verdict.winner} better" if verdict.winner else "undecided"
+        style = f"win {verdict.winner.replace('-', '_')}" if verdict.winner else ""
+        p = "" if verdict.p is None else f"{verdict.p:.2g}"
+        row: list[Cell | str] = [at, Cell(won, style=style), _with_interval(verdict.gap), p]
+        rows.append(Row([*row, *(_against_dense(data, kind, verdict.budget) for kind in CAMPS)]))
+    columns = [Column("budget"), Column("verdict", "text"), Column("in-training better by"), Column("p")]
+    columns += [Column(f"{kind} against dense", "text", kind.replace("-", "_")) for kind in CAMPS]
+    table = [Table(columns, rows, sortable=False)] if rows else []
+    return explained(data, "verdicts", *table, more=[draws(data)])
+
+
+def _against_dense(data: ReportData, kind: str, budget: float | None) -> str:
+    """Whether the best of a camp is no worse than dense by more than the margin, in words."""
+    if budget is None or (worse := data.verdicts.dense.get((kind, budget))) is None:
+        return ""
+    if worse.low is None or worse.high is None or worse.low <= MARGIN < worse.high:
+        said = "undecided"
+    else:
+        said = f"worse by more than {MARGIN:g}" if worse.low > MARGIN else f"no worse by more than {MARGIN:g}"
+    return f"{said}: {_with_interval(worse)}"
+
+
+def _with_interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return signed(estimate.value)
+    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
+
+
+def _attribution(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    """What the gap is due to, or which controls would have to run."""
+    rows, said = [], []
+    for row in records(data.attribution):
+        at = f"≤ {percent(row['budget'])}" if known(row["budget"]) else "all, on average"
+        if row["missing"]:
+            said.append(Text(f"At {at} the gap cannot be split without {row['missing']}.", "soft"))
+            continue
+        names = [row[side] or "" for side in ("in_training", "post_hoc")]
+        rows.append(Row([at, *names, *(_with_interval(row[part]) for part in ("gap", *PARTS))]))
+    columns = [Column("budget"), Column("best in-training", "name"), Column("best post-hoc", "name")]
+    columns += [Column(name) for name in ("gap", *PARTS.values())]
+    table = [Table(columns, rows, sortable=False)] if rows else []
+    return explained(data, "attribution", *table, *pictured(drawn, "attribution", "narrow"), *said)

@@ -1,0 +1,25 @@
+"""What the presets of all tasks have in common."""
+
+from functools import partial
+
+from bench import Plan
+
+#: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:
+#: two in-training methods, one criterion that cuts in the middle and late, and the controls that tell the causes apart.
+quick_plan = partial(
+    Plan,
+    trials=2,
+    seeds=6,
+    budgets=(0.25, 0.125),
+    left_out=("budgeted_broadcast", "budgeted_broadcast_units", "quantization", "quantization_aware"),
+    also=("magnitude_pruning:dense_share=0.75", "random_pruning:dense_share=0.25"),
+)
+
+#: Every method, tuned, down to a thirty-second of the compute: the comparisons that are kept.
+full_plan = partial(
+    Plan,
+    trials=8,
+    seeds=6,
+    budgets=(0.5, 0.25, 0.125, 0.0625, 0.03125),
+    also=("magnitude_pruning+quantization", "random_pruning:dense_share=0.25", "random_pruning:dense_share=0.75"),
+)

@@ -1,0 +1,75 @@
+"""The gap between the camps, split by the controls: the parts are what they say, and add up."""
+
+import json
+
+import pytest
+
+from bench.report.attribution import PARTS
+from tests.report.cases import read
+from tests.written import Written
+
+GAPS = (0.3, -0.2, 0.1)  # between seeds
+#: of the best in-training and post-hoc methods, of random channels cut early and late, of uniform and of given widths
+SCORES = {"a": 9.0, "p": 12.0, "early": 11.0, "late": 14.0, "uniform": 13.0, "given": 12.5}
+
+
+def write(written: Written, *left_out: str, budgets: tuple[float, ...] = (0.5,)) -> Written:
+    written.index["budgets"] = [*budgets]
+    after, control = {"stage": "post_hoc"}, {"control": True}
+    methods = {
+        "a": ("feature_noise", {}),
+        "p": ("magnitude_pruning", {**after, "dense_share": 0.75}),
+        "early": ("random_pruning:dense_share=0.25", {**after, **control, "dense_share": 0.25}),
+        "late": ("random_pruning", {**after, **control, "dense_share": 0.75}),
+        "uniform": ("uniform_width", control),
+        "given": ("given_widths", control),
+    }
+    for number, budget in enumerate(budgets):
+        for name, (method, more) in methods.items():
+            for seed, gap in enumerate(GAPS) if name not in left_out else ():
+                score = SCORES[name] + (number + 1) * gap * (name in ("a", "early"))
+                written.add(method, budget, score, score, seed=seed, **more)  # type: ignore[arg-type]
+    for trial in written.index["methods"].get("feature_noise", {"trials": []})["trials"]:
+        trial["settings"]["search_share"] = 0.25
+    return written
+
+
+def test_every_part_is_a_difference_of_two_controls(written: Written) -> None:
+    (row,) = read(write(written).save()).attribution.to_dict("records")
+    assert (row["in_training"], row["post_hoc"], row["missing"]) == ("feature_noise", "magnitude_pruning", "")
+    parts = {name: row[name].value for name in ("gap", *PARTS)}
+    mean = sum(GAPS) / 3
+    expected = {"gap": 3 - mean, "time": 3 - mean, "channels": -2.0, "widths": 0.5, "left": 1.5}
+    assert parts == pytest.approx(expected)
+
+
+def test_the_parts_add_up_to_the_gap(written: Written) -> None:
+    table = read(write(written, budgets=(0.5, 0.25)).save()).attribution
+    assert len(table) == 3 and table["budget"].isna().sum() == 1  # two budgets, and their mean
+    for row in table.to_dict("records"):
+        assert sum(row[name].value for name in PARTS) == pytest.approx(row["gap"].value)
+        assert row["gap"].low < row["gap"].value < row["gap"].high
+
+
+@pytest.mark.parametrize(
+    ("left_out", "named"),
+    [
+        ("early", "random_pruning:dense_share=0.25"),
+        ("late", "random_pruning:dense_share=0.75"),
+        ("uniform", "uniform_width"),
+        ("given", "given_widths"),
+        ("p", "a camp with a finished model"),
+    ],
+)
+def test_what_is_missing_is_named(written: Written, left_out: str, named: str) -> None:
+    (row,) = read(write(written, left_out).save()).attribution.to_dict("records")
+    assert row["missing"] == named
+
+
+def test_a_method_that_says_nothing_of_its_cut_cannot_be_compared_by_it(written: Written) -> None:
+    write(written)
+    for trial in written.index["methods"]["feature_noise"]["trials"]:
+        del trial["settings"]["search_share"]
+    (row,) = read(written.save()).attribution.to_dict("records")
+    assert row["missing"] == "a share of the steps after which the in-training method cuts"
+    assert json.dumps(written.index)  # and the report is written all the same
