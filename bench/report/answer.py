@@ -16,8 +16,8 @@ from bench.report.cells import (
     metric_name,
     percent,
     records,
+    score,
     short,
-    signed,
     table_of,
     title,
     unit,
@@ -58,20 +58,24 @@ def answer(data: ReportData) -> str:
 
 def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
     """One verdict in a clause: its first word is the answer."""
-    gap, winner = verdict.gap, verdict.winner
-    unit_of = f"{'points' if data.metric.unit == 'percent' else data.metric.unit} of {title(data.metric)}"
-    span = "" if gap.low is None or gap.high is None else f", {percent(CONFIDENCE)} interval {signed(gap.low)} to "
-    span += "" if gap.low is None or gap.high is None else signed(gap.high)
-    seeds = f"{gap.n} seed{'s' * (gap.n > 1)}"
-    if winner is not None:
-        by = signed(abs(gap.value)).lstrip("+")
-        return f"{winner.capitalize()} better {where} by {by} {unit_of} (gap {signed(gap.value)}{span}, {seeds})"
-    more = verdict.seeds_to_decide
-    if verdict.p is None or more is None:
-        hope = "" if verdict.p is None else "; no number of seeds in sight would decide"
-    else:
-        hope = f"; about {max(more, gap.n + 1)} seeds would probably decide"
-    return f"Undecided {where} (in-training better by {signed(gap.value)} {unit_of}{span}, {seeds}{hope})"
+    ahead = "in-training" if verdict.gap.value > 0 else "post-hoc"
+    by = f"{score(abs(verdict.gap.value))} {'points' if data.metric.unit == 'percent' else data.metric.unit}"
+    by += f" of {title(data.metric)}"
+    known = [f"{verdict.gap.n} seed{'s' * (verdict.gap.n > 1)}"]
+    if verdict.gap.low is not None and verdict.gap.high is not None:
+        low, high = sorted(end if verdict.gap.value > 0 else 0 - end for end in (verdict.gap.low, verdict.gap.high))
+        known.insert(0, f"{percent(CONFIDENCE)} interval {score(low)} to {score(high)}")
+    if verdict.winner is not None:
+        return f"{verdict.winner.capitalize()} better {where} by {by} ({', '.join(known)})"
+    if verdict.p is not None:
+        more = verdict.seeds_to_decide
+        known.append(
+            f"about {max(more, verdict.gap.n + 1)} seeds would probably decide"
+            if more
+            else "no number of seeds in sight would decide"
+        )
+    lead = f"{ahead} is ahead by {by}" if verdict.gap.value else f"both have the same {title(data.metric)}"
+    return f"Undecided {where}: {lead} ({', '.join(known)})"
 
 
 def draws(data: ReportData) -> str:

@@ -46,7 +46,7 @@ _STYLE: Any = {  # matplotlib types every key on its own
 _STANDALONE = "<style>svg{color:#1c2024}@media(prefers-color-scheme:dark){svg{color:#e4e7ea}}</style>"
 _MARKERS = "osD^vPX*<>hp"
 DASHES = {"in-training": "-", "post-hoc": "--", "control": ":"}
-_FAMILIES = {"in-training": "flare", "post-hoc": "crest"}
+_FAMILIES = {"in-training": "crest", "post-hoc": "flare"}  # blue and red-brown, as on the page
 
 
 @dataclass(frozen=True)

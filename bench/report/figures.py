@@ -184,7 +184,7 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
     ax.set_xlim(low, high)
     ax.set(xlabel=axis.label, ylabel=f"{title(data.metric)} on eval, {unit(data.metric)} ({better} is better)")
     if _relative(data):
-        ticks(ax.yaxis, LogLocator(base=10, subs=(1, 2, 5)), written("g"))
+        ticks(ax.yaxis, LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7)), written("g"))
     sns.despine(ax=ax)
 
 

@@ -65,6 +65,7 @@ def test_a_worker_that_dies_is_tried_again_and_then_lost(cluster: Any, tmp_path:
     runner.close()
 
 
+@pytest.mark.slow
 def test_24_of_24_jobs_survive_a_node_that_goes(cluster: Any, tmp_path: Path) -> None:
     runner = executor(cluster, tmp_path)
     for number in range(24):

@@ -124,7 +124,7 @@ def test_a_metric_that_grows_and_has_no_scale(written: Written) -> None:
         (files / "trial.json").write_text(json.dumps({**record, "dev": {"si_sdr_db": value}}))
         (files / "eval.json").write_text(json.dumps({"si_sdr_db": value}))
     data = write_report(written.save())
-    assert "in-training better by +1.0 db of SI SDR" in answer(data)
+    assert "in-training is ahead by 1.0 db of SI SDR" in answer(data)
     page = (written.folder / "report.html").read_text()
     assert "Further up is better" in page
     assert 'id="hypervolume"' not in page

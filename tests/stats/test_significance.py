@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.stats.estimates import LARGE_IS_GOOD
-from bench.stats.fronts import Reference, camp_hypervolume_by_seed
+from bench.stats.fronts import Reference, camp_by_seed, hypervolume_by_seed
 from bench.stats.significance import TOO_FEW, holm, permutation_test, probability_better, seeds_needed, smallest_p
 from tests.stats.cases import INF, SCORES
 
@@ -253,6 +253,6 @@ def test_camps_are_compared_by_what_they_cover() -> None:
         [{seed: ([0.25, 0.5], random.uniform(level, level + 5, 2)) for seed in range(6)} for _ in range(2)]
         for level in (5, 15)
     ]
-    first, second = (camp_hypervolume_by_seed(camp, Reference()) for camp in camps)
+    first, second = (hypervolume_by_seed(camp_by_seed(camp), Reference()) for camp in camps)
     assert probability_better(first, second, sign=LARGE_IS_GOOD).value == 1.0
     assert permutation_test(first, second, sign=LARGE_IS_GOOD).p == pytest.approx(1 / 32)
