@@ -32,6 +32,9 @@ class Payer(Protocol):
     def steps_done(self) -> int: ...
 
     @property
+    def effort_done(self) -> int: ...
+
+    @property
     def steps_left(self) -> int: ...
 
     def charge(self) -> None: ...
@@ -179,14 +182,15 @@ def _charged(trainer: Payer) -> Iterator[None]:
             depth -= 1
 
     handle = register_optimizer_step_post_hook(stepped)
-    before, allowed = trainer.steps_done, trainer.steps_left
+    before, spent, allowed = trainer.steps_done, trainer.effort_done, trainer.steps_left
     try:
         with patch.object(torch.autograd, _GRADIENT, charged):
             yield
     finally:
         handle.remove()
-    if (paid := trainer.steps_done - before) > allowed:
-        raise MethodError(f"the method spent {paid} training steps, it had {allowed}")
+    paid = trainer.steps_done - before
+    if (spent := trainer.effort_done - spent) > allowed:
+        raise MethodError(f"the method spent {spent} training steps, it had {allowed}")
     if max(taken, gradients) > paid:
         raise MethodError(
             f"the method took {taken} optimiser steps and {gradients} gradients, but paid for {paid} steps"

@@ -36,6 +36,7 @@ class Ledger:
     """Steps and MACs of a training; a trainer shares it with the limited views of it."""
 
     steps: int = 0
+    asked: int = 0  # of steps, as a method counts them
     macs: float = 0.0
     fitting: bool = False
 
@@ -201,6 +202,11 @@ class Trainer:
     def steps_done(self) -> int:
         return self._ledger.steps
 
+    @property
+    def effort_done(self) -> int:
+        """What counts against ``steps``: optimiser steps, or those of the dense model that cost as much."""
+        return self._ledger.steps if self._effort == "steps" else self._ledger.asked
+
     def note(self, text: str) -> None:
         """Keep a remark, such as a width that the method cannot act on."""
         if text not in self.notes:
@@ -306,6 +312,7 @@ class Trainer:
 
     def _spend(self, steps: int) -> None:
         self._check(steps)
+        self._ledger.asked += steps
         payer: Trainer | None = self
         while payer is not None:
             payer._steps_left -= steps

@@ -17,6 +17,7 @@ from bench.trial import guard
 from bench.trial import trainer as trainer_module
 from bench.trial.guard import sealed
 from bench.trial.trainer import Ledger, Meter, Trainer
+from bench.widths.cost import count_macs
 
 
 def trainer(steps: int = 10) -> Trainer:
@@ -47,6 +48,26 @@ def test_a_gradient_that_cannot_be_paid_is_refused() -> None:
     with pytest.raises(MethodError, match="asked for 1 training steps with 0 left"), sealed(run._task, run, ()):
         run.fit(model)
         torch.autograd.grad(run.loss(model, next(run.batches())), list(model.parameters()))
+
+
+def by_macs(steps: int) -> Trainer:
+    """A trainer whose dense model costs four times what the model costs."""
+    macs = 4 * count_macs(fresh(), Probe().example_input())
+    return Trainer(Probe(batch_size=16), Probe.presets["smoke"], steps=steps, seed=0, dense_macs=macs, effort="macs")
+
+
+def test_more_steps_for_the_same_macs_are_within_the_allowance() -> None:
+    run = by_macs(5)
+    with sealed(run._task, run, ()):
+        run.fit(fresh())
+    assert (run.steps_done, run.effort_done, run.steps_left) == (20, 5, 0)
+
+
+def test_an_allowance_of_macs_that_was_raised_is_not_believed() -> None:
+    run = by_macs(5)
+    with pytest.raises(MethodError, match="the method spent 8 training steps, it had 5"), sealed(run._task, run, ()):
+        run._steps_left = 8
+        run.fit(fresh())
 
 
 def test_after_the_seal_everything_is_as_before() -> None:
