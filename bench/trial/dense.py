@@ -3,9 +3,9 @@
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from bench.widths.cost import count_macs
 
 #: of the steps of a starting point, how many bring the learning rate down (Hu et al. 2024, arXiv 2404.06395)
 DECAY = 0.2
+KNOWN = "dense.json"  # beside the weights: the other fields of ``Start``
 
 
 @dataclass(frozen=True)
@@ -43,37 +44,34 @@ def fresh_model(task: Task, seed: int) -> nn.Module:
     return task.build_model()
 
 
-def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Progress) -> None:
+def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Progress) -> list[Path]:
     """Job: the cached folders of a seed's dense models after these shares of all steps, made unless they are there.
 
     One trunk is trained at a constant rate, after a warm-up. Where the last ``DECAY`` of a share would begin, its
     branch leaves the trunk and brings the rate down to nothing. So each share is a finished training of its own
     length, and all of them cost little more than the longest. A branch does not depend on the other shares.
     """
-    trunk: list[_Trunk] = []
+
+    @cache
+    def trunk() -> _Trunk:
+        return _Trunk(setting, seed, shares, report)
 
     def build(folder: Path, share: float) -> None:
-        missing = [own for own in shares if own >= share]
-        trunk[:] = trunk or [_Trunk(setting, seed, missing, report)]
-        model, known = trunk[0].branch(share)
+        model, known = trunk().branch(share)
         write_whole(folder / WEIGHTS, save(model.state_dict()))
-        write_json(folder / "dense.json", known)
+        write_json(folder / KNOWN, known)
 
-    for share in sorted(shares):
-        _folder(setting, seed, share, partial(build, share=share))
+    named = {**setting.made_from, "seed": seed}
+    root = Path(setting.cache)
+    return [cached_folder(root, "dense", {**named, "share": share}, partial(build, share=share)) for share in shares]
 
 
 def start_at(setting: Setting, seed: int, share: float, report: Progress) -> Start:
     """The dense model of a seed after this share of all steps."""
-    train_dense(setting, seed, (share,), report)
-    folder = _folder(setting, seed, share, lambda folder: None)
+    (folder,) = train_dense(setting, seed, (share,), report)
     model = setting.build_task().build_model()
     model.load_state_dict(load_file(folder / WEIGHTS))
-    return Start(model, **json.loads((folder / "dense.json").read_text()))
-
-
-def _folder(setting: Setting, seed: int, share: float, build: Callable[[Path], None]) -> Path:
-    return cached_folder(Path(setting.cache), "dense", {**setting.made_from, "seed": seed, "share": share}, build)
+    return Start(model, **json.loads((folder / KNOWN).read_text()))
 
 
 class _Trunk:
@@ -98,7 +96,8 @@ class _Trunk:
     def branch(self, share: float) -> tuple[nn.Module, dict[str, object]]:
         """The model after this share of the steps, with the learning rate brought down, and the fields of ``Start``."""
         steps, leaves = self._plan.steps_of(share), self._leaves(share)
-        model, macs, cpu_s = self._left[leaves]
+        left, macs, cpu_s = self._left[leaves]
+        model = copy.deepcopy(left)  # in a short plan two shares may leave at the same step
         seed_everything(stream_seed(self._seed, "decay"))
         trainer, started = self._trainer(steps - leaves, stream_seed(self._seed, "decay")), time.process_time()
         trainer.fit(model, schedule="decay")
@@ -111,5 +110,5 @@ class _Trunk:
         return max(1, round((1 - DECAY) * self._plan.steps_of(share)))
 
     def _trainer(self, steps: int, seed: int, report: Progress = lambda fraction, note: None) -> Trainer:
-        known = {"dense_macs": self._macs, "hardware": self._hardware, "report": report}
-        return Trainer(self._task, self._plan, steps=steps, seed=seed, **known)  # type: ignore[arg-type]
+        plan, macs, hardware = self._plan, self._macs, self._hardware
+        return Trainer(self._task, plan, steps=steps, seed=seed, dense_macs=macs, hardware=hardware, report=report)

@@ -26,9 +26,10 @@ def setting(tmp_path: Path) -> Setting:
     return Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
 
 
-def test_a_branch_does_not_depend_on_the_other_shares(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [DENSE_SHARES, (0.495, 0.5, 0.505)], ids=["of the search", "that leave together"])
+def test_a_branch_does_not_depend_on_the_other_shares(tmp_path: Path, others: tuple[float, ...]) -> None:
     settings = [Setting("synthetic", "smoke", cache=str(tmp_path / name)) for name in ("alone", "together")]
-    train_dense(settings[1], 0, DENSE_SHARES, quiet)
+    train_dense(settings[1], 0, others, quiet)
     alone, together = (start_at(setting, 0, 0.5, quiet).model.state_dict() for setting in settings)
     assert alone.keys() == together.keys() and len(alone) > 0
     assert all(torch.equal(alone[name], together[name]) for name in alone)
