@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
-from bench import Method, Trainer, tune
+from bench import Method, Trainer, Widths, tune
+from methods._rounds import pruned_in_rounds
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class MagnitudePruning(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Prune and fine-tune, ``rounds`` times."""
-        for done in range(1, self.rounds + 1):
-            widths = trainer.widths(model)
-            model = widths.keep(widths.strongest(widths.norms(self.norm), self.budget ** (done / self.rounds)))
-            trainer.fit(model, steps=trainer.steps_left // (self.rounds - done + 1))
-        return model
+        return pruned_in_rounds(model, trainer, self.budget, self.rounds, self._strongest)
+
+    def _strongest(self, widths: Widths, budget: float) -> dict[str, Tensor]:
+        return widths.strongest(widths.norms(self.norm), budget)

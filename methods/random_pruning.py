@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench import Method, Trainer, tune
+from bench import Method, Trainer, Widths, tune
+from methods._rounds import pruned_in_rounds
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,8 @@ class RandomPruning(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Prune at random and fine-tune, ``rounds`` times."""
-        for done in range(1, self.rounds + 1):
-            widths = trainer.widths(model)
-            sizes = widths.largest(widths.norms(self.norm), self.budget ** (done / self.rounds))
-            model = widths.keep({name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()})
-            trainer.fit(model, steps=trainer.steps_left // (self.rounds - done + 1))
-        return model
+        return pruned_in_rounds(model, trainer, self.budget, self.rounds, self._drawn)
+
+    def _drawn(self, widths: Widths, budget: float) -> dict[str, Tensor]:
+        sizes = widths.largest(widths.norms(self.norm), budget)
+        return {name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()}

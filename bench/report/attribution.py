@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from bench.report.quality import best_first
 from bench.report.verdict import mean_of
-from bench.results.selection import budget_class
-from bench.stats.estimates import Array, Sign
+from bench.results.selection import ROUNDING
+from bench.stats.estimates import Sign
 
 RANDOM, UNIFORM, GIVEN = "random_pruning", "uniform_width", "given_widths"
 #: by column: what the part is called
@@ -34,88 +34,83 @@ PARTS = {
     "widths": "the widths that in-training found",
     "left": "what is left",
 }
-_SHARE = re.compile(r"search_share=([0-9.]+)")
 
 
-def attribution_table(
-    counted: pd.DataFrame, kinds: Mapping[str, str], budgets: Sequence[float], sign: Sign
-) -> pd.DataFrame:
+def attribution_table(chosen: pd.DataFrame, models: pd.DataFrame, budgets: Sequence[float], sign: Sign) -> pd.DataFrame:
     """One row for each budget, and one for their mean where all have their controls.
 
     Args:
-        counted: the trials that count, with ``settings`` (JSON) and ``dense_share`` beside what ``contenders`` takes.
-        kinds: in-training, post-hoc or control, by method.
+        chosen: the chosen points.
+        models: their trained models, with ``settings`` (JSON) and ``dense_share``.
 
     Columns: budget (NaN for the mean), in_training, post_hoc (methods), gap and each of ``PARTS`` (an ``Estimate``, or
-    None), seeds, missing (controls without which the gap cannot be split; empty if it was).
+    None), missing (controls without which the gap cannot be split; empty if it was).
     """
-    shares = map(_share, counted["method"], counted["settings"], counted["dense_share"])
-    table = counted.assign(
-        kind=counted["method"].map(kinds),
-        edge=pd.Series([budget_class(b, budgets) for b in counted["budget"]], counted.index, dtype=float),
-        base=[str(method).partition(":")[0] for method in counted["method"]],
-        share=pd.Series([*shares], counted.index, dtype=float),
-    )
+    usable = best_first(chosen, sign)
     rows: list[dict[str, object]] = []
     split = []
     for budget in budgets:
-        row, parts = _row(table[table["edge"] == budget], sign)
+        row, parts = _row(usable[usable["macs_ratio"] <= budget * (1 + ROUNDING)], models, sign)
         rows.append({"budget": budget, **row})
         split.append(parts)
     whole = [parts for parts in split if parts is not None]
-    if len(whole) == len(budgets) > 1 and len({len(parts["gap"]) for parts in whole}) == 1:
-        means = {name: np.mean([parts[name] for parts in whole], axis=0) for name in whole[0]}
-        rows.append({"budget": math.nan, **_summed(means)})
-    columns = ["budget", "in_training", "post_hoc", "gap", *PARTS, "seeds", "missing"]
+    if len(whole) == len(budgets) > 1 and len(mean := (sum(whole[1:], whole[0]) / len(whole)).dropna()):
+        rows.append({"budget": math.nan, **_summed(mean)})
+    columns = ["budget", "in_training", "post_hoc", "gap", *PARTS, "missing"]
     return pd.DataFrame(rows, columns=columns).astype({"budget": float})
 
 
-def _share(method: str, settings: str, dense_share: float | None) -> float:
-    """The share of all steps before the cut; NaN for a method that makes none."""
-    if dense_share is not None and not math.isnan(dense_share):
-        return dense_share
-    named = _SHARE.search(method)
-    return float(named[1] if named else json.loads(settings or "{}").get("search_share", math.nan))
-
-
-def _row(table: pd.DataFrame, sign: Sign) -> tuple[dict[str, object], Mapping[str, Array] | None]:
+def _row(usable: pd.DataFrame, models: pd.DataFrame, sign: Sign) -> tuple[dict[str, object], pd.DataFrame | None]:
     """What is said of one budget, and the parts by seed; None if they are not all known."""
-    one, other = (_best(table[table["kind"] == kind], sign) for kind in ("in-training", "post-hoc"))
+    one, other = (_best(usable, models, kind=kind) for kind in ("in-training", "post-hoc"))
     if one is None or other is None:
         return {"missing": "a camp with a finished model"}, None
     named: dict[str, object] = {"in_training": one["method"].iloc[0], "post_hoc": other["method"].iloc[0]}
-    early, late = (own["share"].iloc[0] for own in (one, other))
-    if math.isnan(early):
+    early, late = _share(one), _share(other)
+    if early is None:
         return {**named, "missing": "a share of the steps after which the in-training method cuts"}, None
     controls = {
-        f"{RANDOM}:dense_share={late:g}": _best(table[(table["base"] == RANDOM) & (table["share"] == late)], sign),
-        f"{RANDOM}:dense_share={early:g}": _best(table[(table["base"] == RANDOM) & (table["share"] == early)], sign),
-        UNIFORM: _best(table[table["base"] == UNIFORM], sign),
-        GIVEN: _best(table[table["base"] == GIVEN], sign),
+        f"{RANDOM}:dense_share={late:g}": _best(usable, models, base=RANDOM, share=late),
+        f"{RANDOM}:dense_share={early:g}": _best(usable, models, base=RANDOM, share=early),
+        UNIFORM: _best(usable, models, base=UNIFORM),
+        GIVEN: _best(usable, models, base=GIVEN),
     }
     if missing := [name for name, found in controls.items() if found is None]:
         return {**named, "missing": ", ".join(missing)}, None
-    if (parts := _parts(one, other, *controls.values(), sign=sign)) is None:
+    parts = _parts(one, other, *controls.values(), sign=sign)
+    if parts.empty:
         return {**named, "missing": "finished models of the same seeds"}, None
     return named | _summed(parts), parts
 
 
-def _parts(*models: pd.DataFrame | None, sign: Sign) -> dict[str, Array] | None:
-    """The gap and its parts, each (seeds,), of A, P, R late and early, U and W; None without a seed of all."""
+def _best(
+    usable: pd.DataFrame, models: pd.DataFrame, *, kind: str = "", base: str = "", share: float | None = None
+) -> pd.DataFrame | None:
+    """The models, one a seed, of the best point of a camp, or of a control that cuts after a share of the steps."""
+    for point in usable.itertuples():
+        own = models[(models["method"] == point.method) & (models["trial"] == point.trial)]
+        named = point.kind == kind if kind else str(point.method).partition(":")[0] == base
+        if named and (share is None or _share(own) == share):
+            return own
+    return None
+
+
+def _share(own: pd.DataFrame) -> float | None:
+    """The share of all steps before the cut, of the models of one point; None for a method that makes none."""
+    given, settings = own["dense_share"].iloc[0], json.loads(own["settings"].iloc[0])
+    share = settings.get("search_share") if given is None or math.isnan(given) else given
+    return None if share is None else float(share)
+
+
+def _parts(*models: pd.DataFrame | None, sign: Sign) -> pd.DataFrame:
+    """The gap and its parts by seed, of A, P, R late and early, U and W; the seeds that all of them have."""
     errors = pd.DataFrame({n: sign * own.set_index("seed")["eval"] for n, own in enumerate(models) if own is not None})
-    errors = errors.dropna()
-    if errors.empty or not np.isfinite(errors.to_numpy()).all():
-        return None
-    a, p, late, early, uniform, given = errors.to_numpy(dtype=np.float64).T
+    a, p, late, early, uniform, given = (errors.dropna()[column] for column in errors)
     widths = uniform - given
-    return {"gap": p - a, "time": late - early, "channels": p - late, "widths": widths, "left": early - a - widths}
+    parts = {"gap": p - a, "time": late - early, "channels": p - late, "widths": widths, "left": early - a - widths}
+    return pd.DataFrame(parts)
 
 
-def _summed(parts: Mapping[str, Array]) -> dict[str, object]:
-    return {"missing": "", "seeds": len(parts["gap"]), **{name: mean_of(part) for name, part in parts.items()}}
-
-
-def _best(table: pd.DataFrame, sign: Sign) -> pd.DataFrame | None:
-    """The trials, one a seed, of the point with the best mean on dev; None if there is no finished one."""
-    groups = [own for _, own in table.groupby(["method", "trial"]) if np.isfinite(own["dev"]).all()]
-    return min(groups, key=lambda own: float(sign * own["dev"].mean()), default=None)
+def _summed(parts: pd.DataFrame) -> dict[str, object]:
+    means = {str(name): mean_of(part.to_numpy(dtype=np.float64)) for name, part in parts.items()}
+    return {"missing": "", **means}

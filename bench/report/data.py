@@ -147,7 +147,7 @@ def report_data(points: Points) -> ReportData:
         best=quality.best_table(entries, budgets, sign),
         undiminished=quality.undiminished_table(counted, kinds, draws, sign),
         verdicts=verdicts(counted, kinds, budgets, sign),
-        attribution=attribution_table(counted, kinds, budgets, sign),
+        attribution=attribution_table(chosen, trained, budgets, sign),
         hypervolumes=quality.hypervolume_table(entries, chosen, reference, theory) if reference else pd.DataFrame(),
         chance=quality.chance_table(by_seed, kinds, reference) if reference else pd.DataFrame(),
         bands=quality.attainment_bands(by_seed, reference) if reference else {},

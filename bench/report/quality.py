@@ -81,9 +81,9 @@ class Grid:
     evals: Array
     redrawn: RedrawnScores | None
 
-    def of(self, method: str) -> Grid:
-        """The points of one method."""
-        at = self.methods == method
+    def of(self, *methods: str) -> Grid:
+        """The points of these methods."""
+        at = np.isin(self.methods, methods)
         redrawn = None if self.redrawn is None else RedrawnScores(self.redrawn.scores[:, :, at], self.redrawn.units)
         costs = self.macs_ratio[:, at], self.effective_macs_ratio[:, at]
         return Grid(self.methods[at], *costs, self.dev[:, at], self.evals[:, at], redrawn)
@@ -119,19 +119,13 @@ def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws
     return [Contender(name, kind, methods, grid_of(counted, methods, draws)) for name, kind, methods in groups]
 
 
-def shared_seeds(counted: pd.DataFrame, methods: Collection[str]) -> list[int]:
-    """The seeds that all points of these methods have, in ascending order."""
-    table = counted[counted["method"].isin(list(methods))]
-    points = len(table[["method", "trial"]].drop_duplicates())
-    return sorted(int(str(seed)) for seed, own in table.groupby("seed") if len(own) == points)
-
-
 def grid_of(counted: pd.DataFrame, methods: Collection[str], draws: ItemDraws) -> Grid | None:
     """The points of these methods with the seeds that all points have; None if there is no such seed."""
-    seeds, table = shared_seeds(counted, methods), counted[counted["method"].isin(list(methods))]
+    table = counted[counted["method"].isin(list(methods))]
     table = table.assign(point=table.groupby(["method", "trial"], sort=False).ngroup())
     points = table["point"].nunique()
-    table = table[table["seed"].isin(seeds)].sort_values(["point", "seed"])
+    shared = [seed for seed, own in table.groupby("seed") if len(own) == points]
+    table = table[table["seed"].isin(shared)].sort_values(["point", "seed"])
     if table.empty:
         return None
 
@@ -152,6 +146,12 @@ def _redrawn(keys: NDArray[Any], evals: Array, draws: ItemDraws) -> RedrawnScore
     return RedrawnScores(np.moveaxis(np.array(each), -1, 0), draws.units)
 
 
+def best_first(chosen: pd.DataFrame, sign: Sign) -> pd.DataFrame:
+    """The chosen points that may represent their method: finished with every seed and scored, the best on dev first."""
+    usable = chosen[chosen["valid"] & chosen["eval"].notna()]
+    return usable.sort_values("dev", ascending=sign == 1, kind="stable")
+
+
 def duel_table(chosen: pd.DataFrame, budgets: Sequence[float], sign: Sign, cost: str) -> pd.DataFrame:
     """For every budget the best method of each camp: chosen on dev, read on eval.
 
@@ -161,7 +161,7 @@ def duel_table(chosen: pd.DataFrame, budgets: Sequence[float], sign: Sign, cost:
     Columns: budget; for in_training, post_hoc and uniform (the control) the method, its ``_score``, its ``_std`` and
     its ``_seeds``; gap (by how much in-training is better, in the unit of the metric).
     """
-    usable = chosen[chosen["valid"] & chosen["eval"].notna()].sort_values("dev", ascending=sign == 1, kind="stable")
+    usable = best_first(chosen, sign)
     sides = {kind.replace("-", "_"): usable["kind"] == kind for kind in CAMPS}
     rows = []
     for budget in budgets:

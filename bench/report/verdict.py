@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.quality import CAMPS, Grid, ItemDraws, grid_of, shared_seeds
+from bench.report.quality import CAMPS, Grid, ItemDraws, grid_of
 from bench.results.selection import ROUNDING
 from bench.stats.estimates import SMALL_IS_GOOD, Array, Draw, Estimate, Sign, estimate
-from bench.stats.significance import LEVEL, permutation_test, seeds_needed
+from bench.stats.significance import LEVEL, permutation_test, seeds_to_tell
 
 #: no worse than dense by more than this, in the unit of the metric
 MARGIN = 0.5
 DRAWS = 200  # of methods from the larger camp, where there are more ways than that to draw them
-POWER = 1.96 + 0.84  # normal quantiles of the level and of a power of 80 %
 OUT_OF_SIGHT = 1000  # seeds
 
 
@@ -48,11 +47,8 @@ class Verdict:
     @property
     def seeds_to_decide(self) -> int | None:
         """How many seeds would decide with a probability of 80 % if the truth is what was seen; None: out of sight."""
-        if not self.gap.value:
-            return None
-        asked = (POWER * self.spread / self.gap.value) ** 2
-        needed = max(seeds_needed(paired=True), math.ceil(asked)) if math.isfinite(asked) else OUT_OF_SIGHT
-        return needed if needed < OUT_OF_SIGHT else None
+        needed = seeds_to_tell(self.gap.value, self.spread)
+        return int(needed) if needed < OUT_OF_SIGHT else None
 
 
 @dataclass(frozen=True)
@@ -83,38 +79,20 @@ def verdicts(counted: pd.DataFrame, kinds: Mapping[str, str], budgets: Sequence[
         counted: the trials that count, as ``contenders`` takes them.
         kinds: in-training, post-hoc or control, by method.
     """
-    camps = {kind: _camp(counted, [m for m, own in kinds.items() if own == kind]) for kind in CAMPS}
-    sizes = {kind: 0 if camp is None else len(_able(camp.grid, math.inf)) for kind, camp in camps.items()}
-    one, other = camps.values()
-    if one is None or other is None or not (shared := sorted({*one.seeds} & {*other.seeds})):
-        return Verdicts(None, [], sizes, {})
-    during, after = one.at(shared), other.at(shared)
+    camps = {kind: [method for method, own in kinds.items() if own == kind] for kind in CAMPS}
+    grid = grid_of(counted, [*itertools.chain(*camps.values())], ItemDraws())
+    if grid is None:
+        return Verdicts(None, [], dict.fromkeys(CAMPS, 0), {})
+    sides = {kind: grid.of(*methods) for kind, methods in camps.items()}
+    during, after = sides.values()
     found, gaps = [], []
     for budget in budgets:
-        if drawn := min(len(_able(grid, budget)) for grid in (during, after)):
+        if drawn := min(len(_able(side, budget)) for side in sides.values()):
             gaps.append(sign * (_best(after, budget, drawn, sign) - _best(during, budget, drawn, sign)))
-            found.append(_verdict(budget, gaps[-1], shared))
-    overall = _verdict(None, np.mean(gaps, axis=0), shared) if gaps else None
+            found.append(_verdict(budget, gaps[-1]))
+    overall = _verdict(None, np.mean(gaps, axis=0)) if gaps else None
+    sizes = {kind: len(_able(side, math.inf)) for kind, side in sides.items()}
     return Verdicts(overall, found, sizes, _against_dense(counted, camps, budgets, sign))
-
-
-@dataclass(frozen=True)
-class _Camp:
-    """The points of a camp with the seeds that all of them have."""
-
-    grid: Grid
-    seeds: list[int]
-
-    def at(self, seeds: Sequence[int]) -> Grid:
-        rows = [self.seeds.index(seed) for seed in seeds]
-        grid = self.grid
-        costs = grid.macs_ratio[rows], grid.effective_macs_ratio[rows]
-        return Grid(grid.methods, *costs, grid.dev[rows], grid.evals[rows], None)
-
-
-def _camp(counted: pd.DataFrame, methods: Sequence[str]) -> _Camp | None:
-    grid = grid_of(counted, methods, ItemDraws())
-    return None if grid is None else _Camp(grid, shared_seeds(counted, methods))
 
 
 def _usable(grid: Grid, budget: float) -> NDArray[np.bool_]:
@@ -140,9 +118,9 @@ def _best(grid: Grid, budget: float, drawn: int, sign: Sign) -> Array:
     return np.asarray(grid.evals[:, best].mean(axis=1))
 
 
-def _verdict(budget: float | None, gaps: Array, seeds: Sequence[int]) -> Verdict:
-    by_seed = dict(zip(seeds, gaps.tolist(), strict=True))
-    test = permutation_test(dict.fromkeys(seeds, 0.0), by_seed, sign=SMALL_IS_GOOD, paired=True)
+def _verdict(budget: float | None, gaps: Array) -> Verdict:
+    by_seed = dict(enumerate(gaps.tolist()))
+    test = permutation_test(dict.fromkeys(by_seed, 0.0), by_seed, sign=SMALL_IS_GOOD, paired=True)
     spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.inf
     return Verdict(budget, mean_of(gaps), test.p, spread)
 
@@ -157,16 +135,15 @@ def mean_of(values: Array) -> Estimate:
 
 
 def _against_dense(
-    counted: pd.DataFrame, camps: Mapping[str, _Camp | None], budgets: Sequence[float], sign: Sign
+    counted: pd.DataFrame, camps: Mapping[str, Sequence[str]], budgets: Sequence[float], sign: Sign
 ) -> dict[tuple[str, float], Estimate]:
-    dense = counted[counted["method"] == "dense"].drop_duplicates("seed").set_index("seed")["eval"]
     found = {}
-    for kind, camp in camps.items():
-        shared = [] if camp is None else [seed for seed in camp.seeds if seed in dense.index]
-        if camp is None or not shared or not np.isfinite(level := dense.loc[shared].to_numpy(dtype=np.float64)).all():
+    for kind, methods in camps.items():
+        grid = grid_of(counted, [*methods, "dense"], ItemDraws())
+        if grid is None or not _able(level := grid.of("dense"), math.inf):
             continue
-        own = camp.at(shared)
+        own = grid.of(*methods)
         for budget in budgets:
             if able := len(_able(own, budget)):
-                found[kind, budget] = mean_of(sign * (_best(own, budget, able, sign) - level))
+                found[kind, budget] = mean_of(sign * (_best(own, budget, able, sign) - level.evals[:, 0]))
     return found

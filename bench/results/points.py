@@ -86,7 +86,7 @@ class TrialEntry:
     seed: int
     role: Role
     budget: float | None  # share of the dense compute that was asked for; None if the method takes no budget
-    settings: dict[str, Any]  # of the method, as searched
+    settings: dict[str, Any]  # of the method: those that its name fixes, and those that were searched
     chosen: bool  # whether it is read on eval
 
 

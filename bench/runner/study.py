@@ -245,6 +245,6 @@ def method_entry(
     for trial in trials:
         if trial.method_spec is method_spec and trial.record is not None:
             spec, asked = trial.spec, trial.asked_compute
-            settings, is_chosen = dict(spec.settings), id(trial) in chosen
+            settings, is_chosen = {**method_spec.fixed, **spec.settings}, id(trial) in chosen
             entries.append(TrialEntry(spec.key, trial.number, spec.seed, trial.role, asked, settings, is_chosen))
     return MethodEntry(method_spec.stage, method_spec.control, entries)

@@ -12,6 +12,8 @@ from bench.stats.estimates import CONFIDENCE, Array, Draw, Estimate, Sign, inter
 
 #: of significance
 LEVEL = 0.05
+#: probability that a test finds a difference that is there
+POWER = 0.8
 #: drawn where there are more than this; else all are counted
 PERMUTATIONS = 19_999
 TOO_FEW = "too few seeds to tell"
@@ -78,6 +80,23 @@ def seeds_needed(*, paired: bool, family: int = 1) -> int:
     while smallest_p(n, None if paired else n) >= LEVEL / family:
         n += 1
     return n
+
+
+def seeds_to_tell(gap: float, spread: float) -> float:
+    """About how many paired seeds tell a gap from chance with a probability of ``POWER``, if it is what was seen.
+
+    Normal approximation of a two-sided test at ``LEVEL``, never fewer than ``seeds_needed``; infinite without a gap.
+
+    Args:
+        gap: mean difference between two methods.
+        spread: standard deviation of the difference between seeds.
+
+    >>> seeds_to_tell(1.0, 1.0), seeds_to_tell(1.0, 0.1), seeds_to_tell(0.0, 1.0)
+    (8.0, 6.0, inf)
+    """
+    quantiles = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+    asked = (quantiles * spread / gap) ** 2 if gap else math.inf
+    return float(max(seeds_needed(paired=True), np.ceil(asked)))
 
 
 def permutation_test(

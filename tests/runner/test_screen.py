@@ -23,41 +23,38 @@ class Shown:
         return self.file.getvalue().splitlines()
 
 
-def test_making_data_says_every_ten_seconds_how_far_it_is() -> None:
+def preparing(*reports: tuple[float, float, str]) -> list[str]:
+    """What is said of data that is made: at these seconds these shares were done of what a note names."""
     shown = Shown()
-    for second in range(31):
-        shown.screen.preparing(second / 60, "generating the embedded corpus")
-        shown.now_s += 1
-    assert shown.lines() == [
-        "generating the embedded corpus …",
-        "generating the embedded corpus: 17 %, about 50 s left",
-        "generating the embedded corpus: 33 %, about 40 s left",
-        "generating the embedded corpus: 50 %, about 30 s left",
+    for at_s, share, note in reports:
+        shown.now_s = 1000 + at_s
+        shown.screen.preparing(share, note)
+    return shown.lines()
+
+
+def test_making_data_says_every_ten_seconds_how_far_it_is() -> None:
+    note = "generating the embedded corpus"
+    assert preparing(*((second, second / 60, note) for second in range(31))) == [
+        f"{note} …",
+        f"{note}: 17 %, about 50 s left",
+        f"{note}: 33 %, about 40 s left",
+        f"{note}: 50 %, about 30 s left",
     ]
 
 
 def test_the_line_names_what_is_done_by_then_and_its_estimate_grows_with_the_time() -> None:
-    shown = Shown()
-    shown.screen.preparing(0.0, "generating the embedded corpus")
-    shown.now_s += 60
-    shown.screen.preparing(0.42, "mixing speech and noise")
-    shown.now_s += 6000
-    shown.screen.preparing(0.43, "mixing speech and noise")
-    assert shown.lines()[1:] == [
-        "mixing speech and noise: 42 %, about 1 min left",
-        "mixing speech and noise: 43 %, about 2.2 h left",
-    ]
+    note = "mixing speech and noise"
+    said = preparing((0, 0.0, "generating the embedded corpus"), (60, 0.42, note), (6060, 0.43, note))
+    assert said[1:] == [f"{note}: 42 %, about 1 min left", f"{note}: 43 %, about 2.2 h left"]
 
 
 def test_what_was_there_before_counts_for_no_speed() -> None:
     """Half of the data lies in the cache: the other half is no quicker for that."""
-    shown = Shown()
-    shown.screen.preparing(0.5, "computing features")
-    shown.now_s += 10
-    shown.screen.preparing(0.5, "computing features")
-    shown.now_s += 290
-    shown.screen.preparing(0.75, "computing features")
-    assert shown.lines()[1:] == ["computing features: 50 %", "computing features: 75 %, about 5 min left"]
+    note = "computing features"
+    assert preparing((0, 0.5, note), (10, 0.5, note), (300, 0.75, note))[1:] == [
+        f"{note}: 50 %",
+        f"{note}: 75 %, about 5 min left",
+    ]
 
 
 def test_no_time_is_foretold_from_next_to_nothing() -> None:
