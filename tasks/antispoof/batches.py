@@ -1,6 +1,7 @@
 """Batches of features: random crops to train on, whole utterances in order to score."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,9 @@ def training_batches(
         order = rng.permutation(len(features))
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
-            crops = np.stack([_crop(_normalised(features, int(i), scale), crop_frames, rng) for i in chosen])
+            crops = np.stack([_crop(features.frames(int(i)), crop_frames, rng) for i in chosen]).astype(np.float32)
+            crops -= np.stack([features.mean(int(i)) for i in chosen])[:, None]
+            crops *= scale
             band = rng.integers(crops.shape[2] - MASKED_BANDS)
             crops[:, :, band : band + rng.integers(1, MASKED_BANDS + 1)] = 0
             yield Batch(_bands_first(crops), torch.from_numpy(features.labels[chosen]))
@@ -51,20 +54,18 @@ def band_scale(train: FeatureSplit) -> Frames:
 
 
 def _centred(features: FeatureSplit, index: int) -> Frames:
-    values = features.frames(index).astype(np.float32)
-    values -= values.mean(0)
-    return values
+    return features.frames(index).astype(np.float32) - features.mean(index)
 
 
 def _normalised(features: FeatureSplit, index: int, scale: Frames) -> Frames:
     return _centred(features, index) * scale
 
 
-def _repeated(frames: Frames, length: int) -> Frames:
+def _repeated(frames: NDArray[Any], length: int) -> NDArray[Any]:
     return frames if len(frames) >= length else np.tile(frames, (-(-length // len(frames)), 1))
 
 
-def _crop(frames: Frames, length: int, rng: np.random.Generator) -> Frames:
+def _crop(frames: NDArray[Any], length: int, rng: np.random.Generator) -> NDArray[Any]:
     frames = _repeated(frames, length)
     start = rng.integers(len(frames) - length + 1)
     return frames[start : start + length]

@@ -60,6 +60,7 @@ class FeatureSplit:
         self.digest = folder_digest(folder)
         self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS)
         self._frames: Half = np.load(folder / FRAMES, mmap_mode="r")
+        self._means: dict[int, NDArray[np.float32]] = {}  # each utterance is read many times in a training
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,6 +68,12 @@ class FeatureSplit:
     def frames(self, index: int) -> Half:
         """A view of the features of one utterance: (frames, bands), float16."""
         return self._frames[self._offsets[index] : self._offsets[index + 1]]
+
+    def mean(self, index: int) -> NDArray[np.float32]:
+        """Of each band over the frames of one utterance: (bands,)."""
+        if index not in self._means:
+            self._means[index] = self.frames(index).astype(np.float32).mean(0)
+        return self._means[index]
 
 
 def prepare_features(

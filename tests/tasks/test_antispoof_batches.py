@@ -30,6 +30,9 @@ class Features:
     def frames(self, index: int) -> NDArray[np.float16]:
         return self.values[index]
 
+    def mean(self, index: int) -> NDArray[np.float32]:
+        return np.asarray(self.values[index].astype(np.float32).mean(0))
+
 
 def whole(features: Features, index: int) -> NDArray[np.float32]:
     """An utterance as the network should see it, (bands, frames)."""

@@ -50,6 +50,7 @@ def test_each_utterance_keeps_its_frames(corpus: Path) -> None:
         assert frames.dtype == np.float16
         assert np.isfinite(frames).all()
         assert (frames != 0).any(axis=1).all()
+        np.testing.assert_array_equal(split.mean(i), frames.astype(np.float32).mean(0))
 
 
 def test_features_are_those_of_the_filterbank(corpus: Path) -> None:
