@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
+from bench.report.verdict import mean_of
 from bench.results.selection import budget_class
 from bench.stats.estimates import Sign
 
+#: dev scores of the dense models that methods start from, by seed and share of the steps
+Starts = Mapping[tuple[int, float], float]
 #: lies beside the package in the source tree; an installed package has none, which is no mistake
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reference"
 #: speed-ups by what was timed; a column is left out where nothing has been timed so
@@ -76,6 +81,39 @@ def training_table(trials: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFra
         rows.append(row)
     names = [f"{ledger}_{effort}" for ledger in LEDGERS for effort in EFFORTS]
     return pd.DataFrame(rows, columns=["method", "kind", "models", *names])
+
+
+def handed_table(chosen: pd.DataFrame, models: pd.DataFrame, starts: Starts, sign: Sign) -> pd.DataFrame:
+    """One row for each chosen point: what somebody gets who is handed a trained model, by the steps after it.
+
+    Columns: budget, method, kind, ``trained`` (share of all steps that the model handed over has seen; NaN for methods
+    that start anew), ``start`` (its dev score), ``steps`` (of the method itself), dev, eval, ``worse`` (than the dense
+    model of the same seed on eval, an ``Estimate``; None without one). The points of each budget stand together, fewest
+    steps first. Empty if no method starts from a trained model.
+
+    Args:
+        chosen: the chosen points.
+        models: their trained models.
+        starts: dev scores of the dense models that methods start from, by seed and share of the steps.
+    """
+    dense = models[models["method"] == "dense"].set_index("seed")["eval"]
+    rows = []
+    for point in chosen[chosen["valid"] & chosen["budget"].notna()].to_dict("records"):
+        own = models[(models["method"] == point["method"]) & (models["trial"] == point["trial"])].set_index("seed")
+        trained = own["dense_share"].astype(float).iloc[0]
+        begun = [starts[seed, trained] for seed in own.index if (seed, trained) in starts]
+        gaps = (sign * (own["eval"] - dense)).dropna().to_numpy(dtype=float)
+        row = {name: point[name] for name in ("budget", "method", "kind", "dev", "eval")}
+        row |= {"trained": trained, "start": fmean(begun) if begun else math.nan}
+        row |= {"steps": own["train_steps"].astype(float).mean(), "worse": mean_of(gaps) if len(gaps) else None}
+        rows.append(row)
+    table = pd.DataFrame(
+        rows, columns=["budget", "method", "kind", "trained", "start", "steps", "dev", "eval", "worse"]
+    )
+    if table["trained"].isna().all():
+        return table[:0]
+    ordered = table.sort_values(["budget", "steps"], ascending=[False, True], kind="stable")
+    return ordered.reset_index(drop=True)
 
 
 def _efforts(trials: pd.DataFrame) -> pd.DataFrame:

@@ -81,6 +81,7 @@ class ReportData:
     excess: pd.DataFrame
     speedup: pd.DataFrame
     training: pd.DataFrame
+    handed: pd.DataFrame
     published: pd.DataFrame
     published_drawn: pd.DataFrame
     breakdown: pd.DataFrame
@@ -157,6 +158,7 @@ def report_data(points: Points) -> ReportData:
         excess=costs.excess_table(trained, kinds, budgets, sign),
         speedup=costs.speedup_table(chosen),
         training=costs.training_table(points.trained, kinds),
+        handed=costs.handed_table(chosen, trained, points.checkpoints, sign),
         published=published,
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),

@@ -1,4 +1,4 @@
-"""The sections that answer the question: the verdicts, and what the gap between the camps is due to."""
+"""The sections that answer the question: the verdicts, what the gap is due to, and what a trained model is good for."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from bench.report.answer import draws
 from bench.report.attribution import PARTS
-from bench.report.cells import known, percent, records, signed
+from bench.report.cells import METHOD, Field, count, known, metric_name, percent, records, score, signed
 from bench.report.data import ReportData
 from bench.report.document import Cell, Column, Row, Section, Table, Text
-from bench.report.pieces import explained, pictured
+from bench.report.pieces import explained, listing, pictured
 from bench.report.quality import CAMPS
 from bench.report.verdict import MARGIN
 from bench.stats.estimates import Estimate
 
 
 def verdict_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
-    """Which camp is better, and what that is due to."""
-    return [_verdicts(data), _attribution(data, drawn)]
+    """Which camp is better, what that is due to, and the second question."""
+    return [_verdicts(data), _attribution(data, drawn), _handed(data)]
 
 
 def _verdicts(data: ReportData) -> Section:
@@ -67,3 +67,15 @@ def _attribution(data: ReportData, drawn: Mapping[str, str]) -> Section:
     columns += [Column(name) for name in ("gap", *PARTS.values())]
     table = [Table(columns, rows, sortable=False)] if rows else []
     return explained(data, "attribution", *table, *pictured(drawn, "attribution", "narrow"), *said)
+
+
+def _handed(data: ReportData) -> Section:
+    """What somebody gets who is handed a trained model, by the steps after it."""
+    rows = records(data.handed)
+    for row in rows:
+        row["worse"] = Cell(_with_interval(row["worse"]), row["worse"].value) if row["worse"] else ""
+    metric = metric_name(data.metric)
+    fields: list[Field] = [("budget", "budget", percent), ("steps after it", "steps", count), *METHOD]
+    fields += [("checkpoint trained for", "trained", percent), (f"checkpoint dev {metric}", "start", score)]
+    fields += [(f"dev {metric}", "dev", score), (f"eval {metric}", "eval", score)]
+    return explained(data, "handed", *listing(rows, [*fields, ("worse than dense by", "worse", None)]))

@@ -44,6 +44,24 @@ def test_three_ledgers_of_training_by_hand(written: Written) -> None:
     assert {name: table.loc["pruning", name] for name in expected} == expected
 
 
+def test_what_a_trained_model_is_good_for_by_hand(written: Written) -> None:
+    for seed in (0, 1):
+        written.add("dense", None, 10.0, 11.0 + seed, seed=seed, control=True)
+        written.add("noise", 0.5, 11.0, 12.0, seed=seed, train_steps=700)
+        written.add("pruning", 0.5, 12.0, 13.0, seed=seed, stage="post_hoc")
+    table = read(written.save()).handed
+    assert table["method"].tolist() == ["pruning", "noise"]  # the fewest steps first
+    pruning, noise = table.to_dict("records")
+    assert (pruning["steps"], pruning["trained"], pruning["start"], pruning["eval"]) == (175, 0.75, 12.8, 13.0)
+    assert (noise["steps"], noise["worse"].value, pruning["worse"].value) == (700, 0.5, 1.5)
+    assert math.isnan(noise["trained"])
+
+
+def test_nothing_is_said_of_trained_models_where_no_method_starts_from_one(written: Written) -> None:
+    written.add("noise", 0.5, 11.0, 12.0)
+    assert read(written.save()).handed.empty
+
+
 def test_results_of_older_runs_have_no_costs_but_steps(written: Written) -> None:
     written.add("pruning", 0.5, 1.0, 2.0, stage="post_hoc")
     table = read(written.save()).training.set_index("method")

@@ -16,7 +16,7 @@ from tests.report.test_costs import comparison
 from tests.report.test_quality import compared
 from tests.written import Written
 
-ANCHORS = "verdicts attribution budgets best undiminished excess fronts attainment points speedup training"
+ANCHORS = "verdicts attribution handed budgets best undiminished excess fronts attainment points speedup training"
 ANCHORS += " hypervolume chance controls notes declined troubles breakdown published reading provenance"
 LABEL = "published on ASVspoof 2019 LA: feature noise"
 
