@@ -13,7 +13,7 @@ from tests import misbehaving
 from tests.conftest import Finished, SmokeRun, bench
 from tests.installed import installed
 
-TIMEOUT_S = 20
+TIMEOUT_S = 40
 CHEATS = {
     "reads_dev": "asks for the dev split",
     "reads_eval_files": r"touches .*antispoof-eval-.*frames\.npy",
