@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from bench import Batch, Trainer, Widths
 
-WARM_UP = 0.02  # share of the steps before anything is gated
-
 
 class BudgetSteering:
     """An augmented Lagrangian on log(compute / target), whose target falls geometrically from 1 to the budget.
@@ -74,7 +72,15 @@ class Gates(Protocol):
 
 
 def search(
-    model: nn.Module, trainer: Trainer, widths: Widths, gates: Gates, *, budget: float, share: float, rate: float
+    model: nn.Module,
+    trainer: Trainer,
+    widths: Widths,
+    gates: Gates,
+    *,
+    budget: float,
+    shares: tuple[float, float],
+    rate: float,
+    begin: Callable[[], None] = lambda: None,
 ) -> None:
     """Train a model, in place, together with gates whose compute is steered to a budget.
 
@@ -84,15 +90,18 @@ def search(
         widths: the groups to gate.
         gates: what is learned.
         budget: the fraction of the dense compute to arrive at.
-        share: of the steps left, how many to spend.
+        shares: of the steps left, how many to spend; and of these, how many go by before anything is gated: a network
+            has to know something before it can tell what it needs.
         rate: learning rate of the gates times the number of gated steps.
+        begin: called when the warm-up has passed, before the first draw.
 
     Raises:
         BudgetError: no choice of these widths reaches the budget; said before anything is trained.
     """
     widths.largest(widths.proportional(), budget)
-    warm = round(WARM_UP * trainer.steps_left)
-    gated = max(1, round(share * trainer.steps_left) - warm)
+    searched = max(1, round(shares[0] * trainer.steps_left))
+    warm = min(searched - 1, round(shares[1] * searched))
+    gated = searched - warm
     steering = BudgetSteering(budget, round(0.6 * gated))
     step = 0
 
@@ -101,6 +110,8 @@ def search(
             task_loss = trainer.loss(network, batch)
             steering.scaled_by(task_loss)
             return task_loss
+        if step == warm:
+            begin()
         gates.draw(len(batch.inputs), annealing=1 - (step - warm) / gated)
         task_loss = trainer.loss(network, batch)
         compute = widths.macs(gates.widths()) / widths.reference_macs
@@ -113,7 +124,7 @@ def search(
 
     own = {"params": gates.parameters, "lr": rate / gated, "weight_decay": 0.0}
     with widths.gate(gates.gates(), live=gates.live()):
-        trainer.fit(model, warm + gated, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
+        trainer.fit(model, searched, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
 
 
 def at_least(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

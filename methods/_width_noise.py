@@ -40,10 +40,10 @@ class Draw(NamedTuple):
 class WidthNoise:
     """Noise on the features of every width group of a model, with one trainable width a group.
 
-    Feature i of N gets the noise share lambda_i = clamp((i + 1/2 - m) / w + 1/2, 0, 1), where m is the group's centre
-    and w the window: it passes as sqrt(1 - lambda) x + sqrt(lambda) n, which keeps its variance; at lambda = 1 it is
-    zero. The effective width is K = sum(1 - lambda_i). While ``spread`` is above zero, m is drawn anew for every
-    example around its value, which puts the features in order of importance.
+    Feature i of N (in the order of its channels, or of scores) gets the noise share lambda_i = clamp((i + 1/2 - m) / w
+    + 1/2, 0, 1), where m is the group's centre and w the window: it passes as sqrt(1 - lambda) x + sqrt(lambda) n,
+    which keeps its variance; at lambda = 1 it is zero. The effective width is K = sum(1 - lambda_i). While ``spread``
+    is above zero, m is drawn anew for every example around its value, which puts the features in order of importance.
 
     Args:
         sizes: channels of each group.
@@ -63,6 +63,7 @@ class WidthNoise:
         self._lowest = torch.tensor([max(1.0, least * size) for size in sizes.values()])
         #: (groups,) centre of each group as a share of its highest, so that the start is exact for every size
         self.shares = nn.Parameter(torch.ones(len(sizes)))
+        self.ranks = {name: torch.arange(size) for name, size in sizes.items()}  # (N,): place of each channel
         self._draws: dict[str, Draw] = {}
         self._shifts = (0, 0)
         self._latest: dict[str, tuple[Tensor, int, Tensor]] = {}
@@ -75,6 +76,10 @@ class WidthNoise:
     def widths(self) -> dict[str, Tensor]:
         """The effective width K of each group, differentiable, shape ()."""
         return dict(zip(self.sizes, self._effective().unbind(), strict=True))
+
+    def order(self, scores: Mapping[str, Tensor]) -> None:
+        """Put the features of each group in the order of these scores (N,), the highest first."""
+        self.ranks = {n: scores[n].cpu().argsort(descending=True, stable=True).argsort() for n in self.sizes}
 
     def draw(self, examples: int, annealing: float) -> None:
         """Draw this step's centres and noise; ``annealing`` scales the spread of the centres from 1 to 0."""
@@ -144,7 +149,7 @@ class WidthNoise:
                 seen, version, noisy = self._latest[name]
                 if _same_values(features, seen) and seen._version == version:
                     return noisy
-            noisy = self._noisy(features, self._draws[name].at(channels))
+            noisy = self._noisy(features, self._draws[name].at(self.ranks[name][channels.cpu()]))
             self._latest[name] = (features, features._version, noisy)
             return noisy
 
@@ -156,7 +161,7 @@ class WidthNoise:
                 return torch.ones(1, len(channels))
             draw = self._draws[name]
             alive = draw.keep.scatter(1, draw.columns, (draw.feature.detach() > 0).float())
-            return alive[:, channels.cpu()]
+            return alive[:, self.ranks[name][channels.cpu()]]
 
         return live
 

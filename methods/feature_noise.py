@@ -1,6 +1,7 @@
 """Feature-noise reparameterization: widths learned by gradient descent while the network trains."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -13,8 +14,9 @@ from methods._width_noise import WidthNoise
 class FeatureNoise(Method):
     """Learn each width by replacing features beyond it with noise (Gómez and Bäckström 2026, arXiv 2601.13704).
 
-    The widths are searched during ``search_share`` of the steps, steered to the budget, at a learning rate of ``rate``
-    over the steps of the search; then the network is made physically smaller and trained on. ``form="sampled"`` draws
+    The network is made physically smaller after ``search_share`` of the steps, and trained on. Without noise for the
+    first ``warm_up_share`` of these, it then searches the widths, steered to the budget, at a learning rate of ``rate``
+    over the steps of the search: noise from the beginning costs more than it finds. ``form="sampled"`` draws
     the widths anew for every example and uses differences of examples as noise; ``form="literal"`` is the published
     equation: one noisy feature, Gaussian, nothing drawn. No width falls below ``kappa`` of its layer, or the budget if
     that is less: a layer that is down to a channel or two seldom comes back.
@@ -22,7 +24,8 @@ class FeatureNoise(Method):
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
-    search_share: float = tune(0.25, choices=(0.25, 0.5, 0.75))
+    search_share: float = tune(0.75, choices=(0.25, 0.5, 0.75))
+    warm_up_share: float = tune(0.65, low=0.02, high=0.8)
     rate: float = tune(5.0, low=3.0, high=10.0, log=True)
     kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     form: str = tune("sampled", choices=("sampled", "literal"))
@@ -33,11 +36,19 @@ class FeatureNoise(Method):
         sampled = self.form == "sampled"
         least = min(self.kappa, self.budget)
         noise = WidthNoise(widths.sizes, 2.0 if sampled else 1.0, 0.25 if sampled else 0.0, not sampled, least)
-        search(model, trainer, widths, noise, budget=self.budget, share=self.search_share, rate=self.rate)
-        found = {name: float(width.detach()) for name, width in noise.widths().items()}
-        small = widths.keep(widths.strongest(at_least(widths.proportional(found), least), self.budget))
+        shares = self.search_share, self.warm_up_share
+        begin = partial(_order, noise, widths)
+        search(model, trainer, widths, noise, budget=self.budget, rate=self.rate, shares=shares, begin=begin)
+        found = widths.proportional({name: float(width.detach()) for name, width in noise.widths().items()})
+        ranked = {name: scores[noise.ranks[name]] for name, scores in found.items()}
+        small = widths.keep(widths.strongest(at_least(ranked, least), self.budget))
         trainer.fit(small)
         return small
+
+
+def _order(noise: WidthNoise, widths: Widths) -> None:
+    """Features that the network has learned to lean on are the last to go."""
+    noise.order(widths.norms())
 
 
 def _outside_recurrences(widths: Widths, trainer: Trainer, budget: float) -> Widths:

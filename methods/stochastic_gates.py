@@ -16,15 +16,17 @@ class StochasticGates(Method):
     """Gate every channel at random and learn the chance that it is open (arXiv 1810.04247, arXiv 1712.01312).
 
     ``form="stg"`` are the normal gates of Yamada et al. 2020, ``form="hard_concrete"`` those of Louizos et al. 2018.
-    During ``search_share`` of the steps the expected compute, from the probabilities that gates are not zero, is
-    steered to the budget, with the gates' learning rate at ``rate`` over the steps of the search. Then the channels
-    most likely open are kept, their gates folded into the weights that read them; the smaller network is trained on.
+    For ``search_share`` of the steps the network is whole, and for the first ``warm_up_share`` of these without gates.
+    Then the expected compute, from the probabilities that gates are not zero, is steered to the budget, with the gates'
+    learning rate at ``rate`` over the steps of the search. At its end the channels most likely open are kept, their
+    gates folded into the weights that read them; the smaller network is trained on.
     Each layer keeps at least ``kappa`` of its channels, or the budget if that is less.
     """
 
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
-    search_share: float = tune(0.25, choices=(0.25, 0.5, 0.75))
+    search_share: float = tune(0.75, choices=(0.25, 0.5, 0.75))
+    warm_up_share: float = tune(0.65, low=0.02, high=0.8)
     kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     rate: float = tune(15.0, low=5.0, high=60.0, log=True)
     form: str = tune("stg", choices=("stg", "hard_concrete"))
@@ -33,7 +35,8 @@ class StochasticGates(Method):
         """Learn the gates, keep the channels that are open, train the smaller network."""
         widths = trainer.widths(model)
         gates = ChannelGates(widths.sizes, self.form, START[self.form])
-        search(model, trainer, widths, gates, budget=self.budget, share=self.search_share, rate=self.rate)
+        shares = self.search_share, self.warm_up_share
+        search(model, trainer, widths, gates, budget=self.budget, rate=self.rate, shares=shares)
         widths.scale(gates.values())
         chances = {name: chance.detach() for name, chance in gates.chances().items()}
         small = widths.keep(widths.strongest(at_least(chances, min(self.kappa, self.budget)), self.budget))

@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from methods._steering import BudgetSteering
+from bench import Trainer
+from bench.trial.trainer import seed_everything
+from methods._steering import BudgetSteering, search
+from methods._width_noise import WidthNoise
+from tests.models import Points
 
 
 def penalties(scale: float, computes: list[float], budget: float = 0.25, ramp: int = 4) -> list[float]:
@@ -65,3 +69,33 @@ def test_a_loss_before_the_first_penalty_sets_the_scale() -> None:
     assert first == pytest.approx(2 * second)
     assert first > 0
     assert early.scaled_by(torch.tensor(7.0)) == 4.0
+
+
+def test_nothing_is_gated_before_the_warm_up_has_passed() -> None:
+    seed_everything(0)
+    task = Points(hidden=32, batch_size=16)
+    model = task.build_model()
+    trainer = Trainer(task, task.presets["quick"], steps=100, seed=0, dense_macs=1280)
+    widths = trainer.widths(model)
+    noise, drawn_at, annealed = WidthNoise(widths.sizes, 2.0, 0.25, False), list[int](), list[float]()
+
+    def draw(examples: int, annealing: float) -> None:
+        drawn_at.append(trainer.steps_done)
+        annealed.append(annealing)
+        WidthNoise.draw(noise, examples, annealing)
+
+    noise.draw = draw  # type: ignore[method-assign]
+    search(model, trainer, widths, noise, budget=0.5, shares=(0.75, 0.6), rate=5.0)
+    assert drawn_at == list(range(45, 75))
+    assert annealed == pytest.approx([1 - step / 30 for step in range(30)])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_search_has_at_least_one_step(share: float) -> None:
+    task = Points(hidden=32, batch_size=16)
+    model = task.build_model()
+    trainer = Trainer(task, task.presets["quick"], steps=2, seed=0, dense_macs=1280)
+    widths = trainer.widths(model)
+    noise = WidthNoise(widths.sizes, 2.0, 0.25, False)
+    search(model, trainer, widths, noise, budget=0.5, shares=(0.75, share), rate=5.0)
+    assert float(noise.shares.detach().min()) < 1

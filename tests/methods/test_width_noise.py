@@ -195,3 +195,14 @@ def test_a_flattened_map_reads_the_coefficients_of_its_channels() -> None:
 def test_gates_pass_features_on_before_the_first_draw() -> None:
     features = torch.randn(5, 8)
     assert torch.equal(noise_at(2.0).gates()["g"](features, torch.arange(8)), features)
+
+
+def test_features_go_in_the_order_of_their_scores_the_lowest_first() -> None:
+    noise = noise_at(3.0, size=6, window=1.0)
+    noise.order({"g": torch.tensor([0.1, 5.0, 0.3, 4.0, 0.2, 3.0])})
+    out = through(noise, torch.ones(4, 6))
+    assert out.any(0).tolist() == [False, True, False, True, False, True]
+    assert noise.live()["g"](torch.arange(6))[0].tolist() == [0, 1, 0, 1, 0, 1]
+    assert noise.gates()["g"](torch.ones(4, 6), torch.tensor([1, 1, 0, 0, 3, 5])).any(0).tolist() == [
+        *(True, True, False, False, True, True)
+    ]
