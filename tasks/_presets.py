@@ -12,7 +12,7 @@ quick_plan = partial(
     seeds=6,
     budgets=(0.25, 0.125),
     left_out=("budgeted_broadcast", "budgeted_broadcast_units", "quantization", "quantization_aware"),
-    also=("magnitude_pruning:dense_share=0.75", "random_pruning:dense_share=0.25", "random_pruning:dense_share=0.75"),
+    also=("magnitude_pruning:dense_share=0.75", "random_pruning:dense_share=0.75"),
 )
 
 #: Every method, tuned, down to a thirty-second of the compute: the comparisons that are kept.
