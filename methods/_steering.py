@@ -34,18 +34,13 @@ class BudgetSteering:
             compute: fraction of the dense compute, differentiable, shape ().
             task_loss: the loss of this step, shape ().
         """
-        scale = self.scaled_by(task_loss)
+        if self._scale is None:
+            self._scale = float(task_loss.detach().abs())
         target = self.budget ** min(1.0, self._step / self.ramp_steps)
         self._step += 1
         gap = torch.log(compute / target)
         self._multiplier = max(0.0, self._multiplier + 0.1 * float(gap.detach()))
-        return scale * (self._multiplier * gap + 5 * torch.relu(gap) ** 2)
-
-    def scaled_by(self, task_loss: Tensor) -> float:
-        """The scale of the penalty: the first task loss that was shown, here or in a step without a penalty."""
-        if self._scale is None:
-            self._scale = float(task_loss.detach().abs())
-        return self._scale
+        return self._scale * (self._multiplier * gap + 5 * torch.relu(gap) ** 2)
 
 
 class Gates(Protocol):
@@ -103,16 +98,12 @@ def search(
     warm = min(searched - 1, round(shares[1] * searched))
     gated = searched - warm
     steering = BudgetSteering(budget, round(0.6 * gated))
+    trainer.begin(model, warm)
+    begin()
     step = 0
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        if step < warm:
-            task_loss = trainer.loss(network, batch)
-            steering.scaled_by(task_loss)
-            return task_loss
-        if step == warm:
-            begin()
-        gates.draw(len(batch.inputs), annealing=1 - (step - warm) / gated)
+        gates.draw(len(batch.inputs), annealing=1 - step / gated)
         task_loss = trainer.loss(network, batch)
         compute = widths.macs(gates.widths()) / widths.reference_macs
         return task_loss + steering.penalty(compute, task_loss)
@@ -124,7 +115,7 @@ def search(
 
     own = {"params": gates.parameters, "lr": rate / gated, "weight_decay": 0.0}
     with widths.gate(gates.gates(), live=gates.live()):
-        trainer.fit(model, searched, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
+        trainer.fit(model, gated, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
 
 
 def at_least(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ class FeatureNoise(Method):
     stage = "in_training"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     search_share: float = tune(0.75, choices=(0.25, 0.5, 0.75))
-    warm_up_share: float = tune(0.65, low=0.02, high=0.8)
+    warm_up_share: float = tune(0.65, choices=(0.05, 0.35, 0.65))
     rate: float = tune(5.0, low=3.0, high=10.0, log=True)
     kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
     form: str = tune("sampled", choices=("sampled", "literal"))

@@ -24,7 +24,7 @@ RATE = "learning_rate_factor"
 #: a setting that every post-hoc method has: the share of all steps after which it is given the dense model
 DENSE_SHARE = "dense_share"
 DENSE_SHARES = (0.25, 0.5, 0.75)
-DEFAULT_SHARE = 0.5
+DEFAULT_SHARE = 0.75
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
 from bench.plugins.registry import load_method_spec
-from bench.plugins.task import Progress, Task
+from bench.plugins.task import Plan, Progress, Task
 from bench.storage.files import write_whole
+from bench.trial.beginning import SharedBeginning
 from bench.trial.dense import fresh_model, start_at
 from bench.trial.guard import sealed
 from bench.trial.record import TrialFolder, TrialRecord
@@ -59,9 +60,10 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     method_spec = load_method_spec(spec.method)
     method = method_spec.build(spec.settings)
     model, steps = _beginning(spec, task, method_spec.dense_share(spec.settings), report, record)
+    tuned = method_spec.tuned(plan, spec.settings)
     trainer = Trainer(
         task,
-        method_spec.tuned(plan, spec.settings),
+        tuned,
         steps=steps,
         seed=spec.seed,
         dense_macs=count_macs(model, task.example_input()),
@@ -69,6 +71,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
         effort=spec.setting.effort,
+        beginning=_shared(spec, tuned, model) if method_spec.stage == "in_training" else None,
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
@@ -80,7 +83,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     finally:
         record.train_steps, record.train_macs = trainer.steps_done, trainer.macs_done
         record.total_steps = trainer.steps_done + plan.total_steps - steps  # those of the dense model it started from
-        record.train_cpu_s = time.process_time() - training_started
+        record.train_cpu_s = time.process_time() - training_started + trainer.shared_cpu_s
         record.curve, record.notes = trainer.curve, trainer.notes
     _save(result, task, spec.seed, folder)
     record.files = folder.model_digests()
@@ -97,6 +100,12 @@ def _beginning(
     record.dense_share, record.start = share, start.dev
     record.start_train_macs, record.start_cpu_s = start.train_macs, start.train_cpu_s
     return start.model, plan.total_steps - start.steps
+
+
+def _shared(spec: TrialSpec, tuned: Plan, fresh: nn.Module) -> SharedBeginning:
+    """The beginnings of all trials that train this model with this seed and plan."""
+    named = {**spec.setting.made_from, "seed": spec.seed, "learning_rate": tuned.learning_rate}
+    return SharedBeginning(Path(spec.setting.cache), named, fresh)
 
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:

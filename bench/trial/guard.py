@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bench.errors import MethodError
 from bench.plugins.task import Batch, Plan, Split, Task
+from bench.trial import ledger
 
 _STARTING = ("subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system")
 _CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink", "os.chmod")
@@ -82,16 +83,23 @@ def watching(roots: Sequence[Path]) -> Iterator[None]:
         _watch.roots = ()
 
 
+@contextmanager
+def own_files() -> Iterator[None]:
+    """While this lasts, the engine itself reads and writes in the watched folders."""
+    before, _watch.reading = _watch.reading, True
+    try:
+        yield
+    finally:
+        _watch.reading = before
+
+
 def reading(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches, which may be read from the watched folders."""
     while True:
-        _watch.reading = True
-        try:
-            batch = next(batches)
-        except StopIteration:
+        with own_files():
+            batch = next(batches, None)
+        if batch is None:
             return
-        finally:
-            _watch.reading = False
         yield batch
 
 
@@ -135,9 +143,11 @@ def _state(task: Task, plan: Plan) -> dict[str, Any]:
 
 
 def _counting(trainer: Payer) -> dict[str, Any]:
-    """The functions and classes of the trainer's module, with the methods of these classes, by name."""
-    module: Any = sys.modules[type(trainer).__module__]
-    owners = [module, *(c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__)]
+    """The functions and classes of the modules that train and count, with the methods of these classes, by name."""
+    modules: list[Any] = [sys.modules[type(trainer).__module__], ledger]
+    own = {module.__name__ for module in modules}
+    classes = (c for module in modules for c in vars(module).values() if isinstance(c, type) and c.__module__ in own)
+    owners = [*modules, *classes]
     found = {f"{owner.__name__}.{name}": thing for owner in owners for name, thing in vars(owner).items()}
     return {name: thing for name, thing in found.items() if callable(thing) or isinstance(thing, property)}
 

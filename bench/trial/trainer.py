@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,93 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bench.errors import BenchError, MethodError
+from bench.errors import MethodError
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.task import Batch, Plan, Progress, Task
-from bench.trial.guard import reading
+from bench.trial.beginning import SharedBeginning, Spent
+from bench.trial.guard import own_files, reading
+from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
 
-#: MACs of a training step in those of a forward pass: one for the outputs, one each for two kinds of gradients
-PASSES = 3
-
 Loss = Callable[[nn.Module, Batch], Tensor]
 Schedule = Literal["one_cycle", "constant", "warm_up", "decay"]
-Report = Callable[[int, float], None]  # of the steps done and the loss
 Effort = Literal["steps", "macs"]  # what every model of a comparison is trained with the same of
 
 
-@dataclass
-class Ledger:
-    """Steps and MACs of a training; a trainer shares it with the limited views of it."""
-
-    steps: int = 0
-    asked: int = 0  # of steps, as a method counts them
-    macs: float = 0.0
-    fitting: bool = False
-
-    @contextmanager
-    def own_step(self, macs: float) -> Iterator[None]:
-        """Around the gradient of a step that is paid for already."""
-        self.fitting = True
-        try:
-            yield
-        finally:
-            self.fitting = False
-        self.macs += macs
-
-
-class Meter:
-    """Collects the learning curve, reports progress, and stops a training whose loss is no longer finite."""
-
-    def __init__(self, ledger: Ledger, curve: list[dict[str, float]], every: int, report: Report) -> None:
-        self._ledger, self._curve, self._every, self._report = ledger, curve, every, report
-        self._losses: list[Tensor] = []
-        self._rate, self._reported = 0.0, time.monotonic()
-
-    def update(self, loss: Tensor, rate: float) -> None:
-        """A step was taken: its loss, shape (), and its learning rate."""
-        self._ledger.steps += 1
-        self._losses.append(loss)
-        self._rate = rate
-        if len(self._losses) == self._every:
-            self.flush()
-
-    def flush(self) -> None:
-        """End a point of the curve; a mean loss that is not finite is a ``MethodError``."""
-        if not self._losses:
-            return
-        mean = float(torch.stack(self._losses).mean())
-        self._losses.clear()
-        if not math.isfinite(mean):
-            raise MethodError(f"the training loss became {mean} by step {self._ledger.steps}")
-        self._curve.append({"step": self._ledger.steps, "loss": mean, "learning_rate": self._rate})
-        if time.monotonic() - self._reported >= 1:
-            self._reported = time.monotonic()
-            self._report(self._ledger.steps, mean)
-
-
-def step_macs(model: nn.Module, inputs: Tensor) -> float:
-    """MACs of a training step on these inputs; NaN if the model runs an operator (of a method) whose cost is unknown.
-
-    Hooks are not called, and no random numbers are used up.
-    """
-    kinds = ("_forward_hooks", "_forward_pre_hooks")
-    hooks = [(vars(module)[kind], dict(vars(module)[kind])) for module in model.modules() for kind in kinds]
-    for registered, _ in hooks:
-        registered.clear()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return PASSES * len(inputs) * count_macs(model, inputs[:1])
-    except BenchError:
-        return math.nan
-    finally:
-        for registered, content in hooks:
-            registered.update(content)
-
-
 #: independent random streams that all follow from the one seed of a trial
-_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3, "decay": 4}
+_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3, "decay": 4, "beginning": 5}
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -156,11 +84,13 @@ class Trainer:
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
         effort: what is equal for all, optimiser steps or multiply-accumulates of training.
+        beginning: where ``begin`` finds what others with this seed have trained.
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
     Attributes:
         curve: points of the learning curve: step, mean loss since the point before, learning rate.
         notes: remarks of the method for the reader of the result.
+        shared_cpu_s: CPU seconds of what another trial has trained for this one.
     """
 
     def __init__(
@@ -175,6 +105,7 @@ class Trainer:
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
         effort: Effort = "steps",
+        beginning: SharedBeginning | None = None,
         report: Progress = lambda fraction, note: None,
     ) -> None:
         self._effort: Effort = effort
@@ -186,6 +117,7 @@ class Trainer:
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
+        self._beginning, self.shared_cpu_s = beginning, 0.0
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
 
@@ -298,6 +230,42 @@ class Trainer:
         meter.flush()
         model.cpu().eval()
         _move([p for group in groups[1:] for p in group["params"]], "cpu")
+
+    def begin(self, model: nn.Module, steps: int) -> None:
+        """Train the fresh model as dense models begin: with the task's loss, at a constant rate after a rise.
+
+        It is the same for all methods that begin so with the same seed: the first one trains it, all are charged.
+
+        Args:
+            model: left in eval mode, and on the CPU.
+            steps: see the class.
+
+        Raises:
+            MethodError: as ``fit``.
+        """
+        seed_everything(stream_seed(self._seed, "beginning"))
+        if self._beginning is None or self._ledger.steps or not self._beginning.fits(model):
+            self.fit(model, steps, schedule="warm_up")
+        else:
+            with own_files():
+                spent = self._beginning.train(model, steps, lambda: self._spent(model, steps))
+            if spent is not None:
+                self._charge_for(spent, steps)
+        seed_everything(stream_seed(self._seed, "method"))
+
+    def _spent(self, model: nn.Module, steps: int) -> Spent:
+        started = time.process_time()
+        self.fit(model, steps, schedule="warm_up")
+        return Spent(self._ledger.steps, self._ledger.macs, time.process_time() - started, list(self.curve))
+
+    def _charge_for(self, spent: Spent, steps: int) -> None:
+        """Leave everything as if it had been trained here."""
+        self._spend(steps)
+        self._ledger.steps, self._ledger.macs = spent.steps, spent.macs
+        self.curve.extend(spent.curve)
+        self.shared_cpu_s += spent.cpu_s
+        for _ in range(spent.steps):
+            next(self._order)
 
     def _optimiser_steps(self, steps: int, model: nn.Module) -> int:
         """How many steps of this model are as much effort."""

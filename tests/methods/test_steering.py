@@ -60,17 +60,6 @@ def test_it_arrives_at_the_budget_whatever_the_scale_of_the_loss(budget: float) 
     assert arrived == pytest.approx([arrived[1]] * 3, rel=1e-3)
 
 
-def test_a_loss_before_the_first_penalty_sets_the_scale() -> None:
-    compute = torch.tensor(1.5, dtype=torch.float64)
-    early, late = BudgetSteering(0.25, 0), BudgetSteering(0.25, 0)
-    early.scaled_by(torch.tensor(4.0))
-    first, second = (float(s.penalty(compute, torch.tensor(2.0))) for s in (early, late))
-    early.scaled_by(torch.tensor(100.0))
-    assert first == pytest.approx(2 * second)
-    assert first > 0
-    assert early.scaled_by(torch.tensor(7.0)) == 4.0
-
-
 def test_nothing_is_gated_before_the_warm_up_has_passed() -> None:
     seed_everything(0)
     task = Points(hidden=32, batch_size=16)

@@ -16,7 +16,8 @@ from bench.errors import MethodError
 from bench.trial import guard
 from bench.trial import trainer as trainer_module
 from bench.trial.guard import sealed
-from bench.trial.trainer import Ledger, Meter, Trainer
+from bench.trial.ledger import Ledger, Meter
+from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 
 

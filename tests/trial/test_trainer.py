@@ -13,7 +13,8 @@ from torch.nn.utils import parametrize
 
 from bench import Batch, BenchError, MethodError, Plan, Trainer
 from bench.check import Probe, ProbeNet
-from bench.trial.trainer import PASSES, Hardware, stream_seed
+from bench.trial.ledger import PASSES
+from bench.trial.trainer import Hardware, stream_seed
 from bench.widths.cost import count_macs
 from tests.models import Points, mlp, randomise_norms
 
@@ -253,7 +254,7 @@ def test_the_curve_holds_the_mean_loss_between_its_points() -> None:
 
 def test_progress_is_reported_as_the_share_of_the_steps_done(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 0.7)
-    monkeypatch.setattr("bench.trial.trainer.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("bench.trial.ledger.time.monotonic", lambda: next(clock))
     told: list[tuple[float, str]] = []
     run = trainer(9, report=lambda fraction, note: told.append((fraction, note)))
     run.fit(fresh())
