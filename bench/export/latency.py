@@ -32,6 +32,7 @@ BLOCK_MS = 0.1  # timed at once: reading the clock takes half a microsecond, a c
 WARMUP_CALLS = 5
 LEAST_ROUNDS = 3
 AGREED = 0.01  # spread at which repeats are believed
+DOUBTED = 0.03  # spread beyond which a model is timed once more, after all others
 COPIES = 8  # of each file in memory: one copy's speed differs from another's by one to two percent
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError
-from bench.export.latency import AGREED, BRIEF, Call, Loaded, compare_cpu_time, eager_call, measure_latency
+from bench.export.latency import BRIEF, DOUBTED, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
 from bench.trial.record import TrialFolder
@@ -29,7 +29,7 @@ def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> N
 def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) -> dict[str, str]:
     """Job: time the models of trials against the dense model, one after the other; the latencies stay beside them.
 
-    A machine has bad moments: a model whose repeats do not agree is timed once more, after all others, and the timing
+    A machine has bad moments: a model whose repeats are far apart is timed once more, after all others, and the timing
     that agrees better stays. Which one stays depends on the spread alone, never on the ratio. What is returned says, by
     key, why a model could not be timed.
     """
@@ -48,7 +48,7 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
         folder.write_latencies(measured)
         spreads[folder] = measured["latency_spread"]
     for folder, spread in spreads.items():
-        if spread > AGREED and (again := latencies(task, folder, dense, dense_file))["latency_spread"] < spread:
+        if spread > DOUBTED and (again := latencies(task, folder, dense, dense_file))["latency_spread"] < spread:
             folder.write_latencies(again)
     return failed
 
