@@ -25,6 +25,7 @@ class Ledger:
     steps: int = 0
     asked: int = 0  # of steps, as a method counts them
     macs: float = 0.0
+    shared_cpu_s: float = 0.0  # of what another trial has trained for this one
     fitting: bool = False
 
     @contextmanager

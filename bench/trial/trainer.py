@@ -90,7 +90,6 @@ class Trainer:
     Attributes:
         curve: points of the learning curve: step, mean loss since the point before, learning rate.
         notes: remarks of the method for the reader of the result.
-        shared_cpu_s: CPU seconds of what another trial has trained for this one.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class Trainer:
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
-        self._beginning, self.shared_cpu_s = beginning, 0.0
+        self._beginning = beginning
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
 
@@ -138,6 +137,11 @@ class Trainer:
     def effort_done(self) -> int:
         """What counts against ``steps``: optimiser steps, or those of the dense model that cost as much."""
         return self._ledger.steps if self._effort == "steps" else self._ledger.asked
+
+    @property
+    def shared_cpu_s(self) -> float:
+        """CPU seconds of what another trial has trained for this one."""
+        return self._ledger.shared_cpu_s
 
     def note(self, text: str) -> None:
         """Keep a remark, such as a width that the method cannot act on."""
@@ -263,7 +267,7 @@ class Trainer:
         self._spend(steps)
         self._ledger.steps, self._ledger.macs = spent.steps, spent.macs
         self.curve.extend(spent.curve)
-        self.shared_cpu_s += spent.cpu_s
+        self._ledger.shared_cpu_s += spent.cpu_s
         for _ in range(spent.steps):
             next(self._order)
 

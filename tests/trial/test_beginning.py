@@ -10,10 +10,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.export import WEIGHTS
+from bench.trial.beginning import SharedBeginning
 from bench.trial.compress import train
+from bench.trial.dense import fresh_model
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from bench.trial.trainer import Trainer
+from bench.widths.cost import count_macs
 from tests.trial.test_dense import quiet
 
 
@@ -73,13 +76,9 @@ def test_another_training_has_another_beginning(
 
 
 def test_a_model_that_is_no_longer_fresh_shares_nothing(setting: Setting, tmp_path: Path, fitted: list[str]) -> None:
-    from bench.trial.beginning import SharedBeginning
-    from bench.trial.dense import fresh_model
-    from bench.widths.cost import count_macs
-
     task = setting.build_task()
 
-    def begun(changed: bool, before: int) -> nn.Module:
+    def begun(changed: bool, before: int) -> float:
         model = fresh_model(task, 0)
         beginning = SharedBeginning(tmp_path / "cache", {}, model)
         dense = count_macs(model, task.example_input())
@@ -88,14 +87,14 @@ def test_a_model_that_is_no_longer_fresh_shares_nothing(setting: Setting, tmp_pa
             with torch.no_grad():
                 next(model.parameters()).mul_(0.5)
         trainer.fit(model, before)
-        trainer.begin(model, 10)
-        return model
+        trainer.limited(15).begin(model, 10)  # as a link of a chain
+        return trainer.shared_cpu_s
 
-    begun(changed=False, before=0)
+    assert begun(changed=False, before=0) == 0
     for changed, before in ((True, 0), (False, 3)):
         fitted.clear()
-        begun(changed, before)
+        assert begun(changed, before) == 0
         assert "warm_up" in fitted
     fitted.clear()
-    begun(changed=False, before=0)
+    assert begun(changed=False, before=0) > 0
     assert fitted == ["one_cycle"]  # of no steps
