@@ -7,6 +7,17 @@ from torch import Tensor, nn
 from torchaudio.models import Conformer, DeepSpeech, Wav2Letter
 
 
+def narrow_wav2letter() -> nn.Module:
+    """torchaudio's network, which has no option for its widths of up to 2000, at an eighth of them."""
+    model = Wav2Letter(5, "mfcc", 10)
+    for module in list(model.modules()):
+        for name, conv in list(module.named_children()):
+            if isinstance(conv, nn.Conv1d):
+                inputs, outputs = (n // 8 if n > 200 else n for n in (conv.in_channels, conv.out_channels))
+                setattr(module, name, nn.Conv1d(inputs, outputs, conv.kernel_size, conv.stride, conv.padding))
+    return model
+
+
 class Recurrent(nn.Module):
     """A convolution over time, two recurrent layers, a linear layer: (B, 10, T) -> (B, T - 2)."""
 
@@ -147,7 +158,7 @@ ARCHITECTURES: dict[str, tuple[Build, tuple[int, ...], int | None]] = {
     "encoder, time first": (lambda: Encoder(norm_first=True, batch_first=False), (1, 10, 20), None),
     "grouped": (Grouped, (1, 4, 20), None),
     "torchaudio DeepSpeech": (lambda: DeepSpeech(10, 16, n_class=5), (1, 1, 20, 10), None),
-    "torchaudio Wav2Letter": (lambda: Wav2Letter(5, "mfcc", 10), (1, 10, 60), None),
+    "torchaudio Wav2Letter": (narrow_wav2letter, (1, 10, 60), None),
     "torchaudio Conformer": (SpeechConformer, (1, 10, 20), 1),
     "torchvision-style ResNet": (torchvision_resnet, (1, 3, 32, 32), None),
     "torchvision-style ResNeXt": (lambda: torchvision_resnet(4), (1, 3, 32, 32), None),
