@@ -69,15 +69,15 @@ def _row(usable: pd.DataFrame, models: pd.DataFrame, sign: Sign) -> tuple[dict[s
     early, late = _share(one), _share(other)
     if early is None:
         return {**named, "missing": "a share of the steps after which the in-training method cuts"}, None
-    controls = {
-        f"{RANDOM}:dense_share={late:g}": _best(usable, models, base=RANDOM, share=late),
-        f"{RANDOM}:dense_share={early:g}": _best(usable, models, base=RANDOM, share=early),
-        UNIFORM: _best(usable, models, base=UNIFORM),
-        GIVEN: _best(usable, models, base=GIVEN),
-    }
-    if missing := [name for name, found in controls.items() if found is None]:
+    controls = [
+        (f"{RANDOM}:dense_share={late:g}", _best(usable, models, base=RANDOM, share=late)),
+        (f"{RANDOM}:dense_share={early:g}", _best(usable, models, base=RANDOM, share=early)),  # may be the same again
+        (UNIFORM, _best(usable, models, base=UNIFORM)),
+        (GIVEN, _best(usable, models, base=GIVEN)),
+    ]
+    if missing := dict.fromkeys(name for name, found in controls if found is None):
         return {**named, "missing": ", ".join(missing)}, None
-    parts = _parts(one, other, *controls.values(), sign=sign)
+    parts = _parts(one, other, *(found for _, found in controls), sign=sign)
     if parts.empty:
         return {**named, "missing": "finished models of the same seeds"}, None
     return named | _summed(parts), parts

@@ -73,3 +73,13 @@ def test_a_method_that_says_nothing_of_its_cut_cannot_be_compared_by_it(written:
     (row,) = read(written.save()).attribution.to_dict("records")
     assert row["missing"] == "a share of the steps after which the in-training method cuts"
     assert json.dumps(written.index)  # and the report is written all the same
+
+
+def test_camps_that_cut_at_the_same_time_have_one_control_for_both(written: Written) -> None:
+    write(written, "early")
+    for trial in written.index["methods"]["feature_noise"]["trials"]:
+        trial["settings"]["search_share"] = 0.75
+    (row,) = read(written.save()).attribution.to_dict("records")
+    parts = {name: row[name].value for name in ("gap", *PARTS)}
+    mean = sum(GAPS) / 3
+    assert parts == pytest.approx({"gap": 3 - mean, "time": 0, "channels": -2.0, "widths": 0.5, "left": 4.5 - mean})
