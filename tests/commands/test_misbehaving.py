@@ -19,7 +19,7 @@ CHEATS = {
     "reads_eval_files": r"touches .*antispoof-eval-.*frames\.npy",
     "asks_for_eval": r"calls evaluate\(\) of the task",
     "overspends_steps": "asked for 1 training steps with 0 left",
-    "raises_its_allowance": "spent 40 training steps, it had 15",
+    "raises_its_allowance": "spent 40 training steps, it had 8",
     "only_masks": "asked for 0.5 of the dense compute, delivered 1.0000",
     "keeps_hooks": "hooks are left on the finished model",
     "changes_the_task": "changed the task: batch_size from 16 to 60",
@@ -109,6 +109,6 @@ def test_the_honest_method_is_unharmed(points: pd.DataFrame, results: Path) -> N
     honest = points.loc["honest"]
     assert honest["status"] == "complete"
     assert honest["eval_eer_percent"] > 0
-    assert honest["train_steps"] == 15
+    assert honest["train_steps"] == 8  # a quarter of 30
     audit = record(results, honest)["audit"]
     assert audit["passed"] and audit["rebuilt"]
