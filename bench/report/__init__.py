@@ -1,4 +1,4 @@
-"""The report of a comparison: points.csv, report.html, report.md, front.svg."""
+"""The report of a comparison: points.csv, report.html, report.md, front.svg, attribution.svg."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def write_report(folder: Path) -> ReportData:
     title = f"{points.index['task']} · {points.index['preset']}: compressed while training, or afterwards?"
     write_whole(folder / "report.html", render_html(title, sections))
     write_whole(folder / "report.md", render_markdown(sections))
-    if (front := drawn.get(AXES[0].column)) is None:
-        (folder / "front.svg").unlink(missing_ok=True)  # of an earlier report, which is no longer this one's
-    else:
-        write_whole(folder / "front.svg", standalone(front))
+    for name, figure in {"front.svg": AXES[0].column, "attribution.svg": "attribution"}.items():
+        if figure in drawn:
+            write_whole(folder / name, standalone(drawn[figure]))
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier report, which is no longer this one's
     return data

@@ -19,7 +19,7 @@ from bench.trial.record import MISSING
 if TYPE_CHECKING:
     from bench.tracking.store import Tracker
 
-REPORT_FILES = ("front.svg", "report.html", "report.md", "points.csv")
+REPORT_FILES = ("front.svg", "attribution.svg", "report.html", "report.md", "points.csv")
 
 
 def sync(tracker: "Tracker", points: Points) -> None:

@@ -57,7 +57,7 @@ def experiment_tags(points: Points) -> dict[str, str]:
 
 _DESCRIPTION = """\
 Every model that `bench run {task} --preset {preset}` trained is one run; the run named **report** holds the answer:
-its artifacts are `front.svg`, `report.html` and `points.csv`.
+its artifacts are `front.svg`, `attribution.svg`, `report.html` and `points.csv`.
 
 - Filter by tags: `tags.chosen = "yes"` shows the models that the report compares, `tags.stage = "post_hoc"` one camp,
   and likewise `tags.method`, `tags.budget`, `tags.seed`, `tags.control`, `tags.status`, `tags.kind`.

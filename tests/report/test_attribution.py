@@ -1,9 +1,11 @@
 """The gap between the camps, split by the controls: the parts are what they say, and add up."""
 
 import json
+import shutil
 
 import pytest
 
+from bench.report import write_report
 from bench.report.attribution import PARTS
 from tests.report.cases import read
 from tests.written import Written
@@ -83,3 +85,12 @@ def test_camps_that_cut_at_the_same_time_have_one_control_for_both(written: Writ
     parts = {name: row[name].value for name in ("gap", *PARTS)}
     mean = sum(GAPS) / 3
     assert parts == pytest.approx({"gap": 3 - mean, "time": 0, "channels": -2.0, "widths": 0.5, "left": 4.5 - mean})
+
+
+def test_the_figure_is_a_file_of_its_own_as_long_as_there_is_one(written: Written) -> None:
+    write_report(write(written).save())
+    assert (written.folder / "attribution.svg").read_text().startswith("<svg")
+    other = Written(written.folder)
+    shutil.rmtree(written.folder / "trials")
+    write_report(write(other, "given").save())
+    assert not (written.folder / "attribution.svg").exists()
