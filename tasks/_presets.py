@@ -4,14 +4,15 @@ from functools import partial
 
 from bench import Plan
 
-#: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method,
-#: so that all cut after three quarters of the steps: two in-training methods, one criterion afterwards, the controls.
+#: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:
+#: two in-training methods, one criterion that cuts late and early (which is better depends on the task), the controls.
 quick_plan = partial(
     Plan,
     trials=2,
     seeds=6,
     budgets=(0.25, 0.125),
     left_out=("budgeted_broadcast", "budgeted_broadcast_units", "quantization", "quantization_aware"),
+    also=("magnitude_pruning:dense_share=0.25", "random_pruning:dense_share=0.25"),
 )
 
 #: Every method, tuned, down to a thirty-second of the compute: the comparisons that are kept.
