@@ -66,16 +66,31 @@ class Gates(Protocol):
         """Bring the parameters back into their range, after an optimiser step."""
 
 
+def warm_up(model: nn.Module, trainer: Trainer, widths: Widths, *, budget: float, shares: tuple[float, float]) -> int:
+    """Train a fresh model without gates: a network has to know something before it can tell what it needs.
+
+    Args:
+        model: the dense model.
+        trainer: whose steps are spent.
+        widths: the groups that will be gated.
+        budget: that they are to arrive at.
+        shares: of the steps left, how many go by before the cut; and of these, how many are spent here.
+
+    Returns:
+        The steps that are left before the cut, at least one.
+
+    Raises:
+        BudgetError: no choice of these widths reaches the budget; said before anything is trained.
+    """
+    widths.largest(widths.proportional(), budget)
+    before_cut = max(1, round(shares[0] * trainer.steps_left))
+    steps = min(before_cut - 1, round(shares[1] * before_cut))
+    trainer.begin(model, steps)
+    return before_cut - steps
+
+
 def search(
-    model: nn.Module,
-    trainer: Trainer,
-    widths: Widths,
-    gates: Gates,
-    *,
-    budget: float,
-    shares: tuple[float, float],
-    rate: float,
-    begin: Callable[[], None] = lambda: None,
+    model: nn.Module, trainer: Trainer, widths: Widths, gates: Gates, *, budget: float, steps: int, rate: float
 ) -> None:
     """Train a model, in place, together with gates whose compute is steered to a budget.
 
@@ -85,25 +100,14 @@ def search(
         widths: the groups to gate.
         gates: what is learned.
         budget: the fraction of the dense compute to arrive at.
-        shares: of the steps left, how many to spend; and of these, how many go by before anything is gated: a network
-            has to know something before it can tell what it needs.
-        rate: learning rate of the gates times the number of gated steps.
-        begin: called when the warm-up has passed, before the first draw.
-
-    Raises:
-        BudgetError: no choice of these widths reaches the budget; said before anything is trained.
+        steps: to spend.
+        rate: learning rate of the gates times the number of steps.
     """
-    widths.largest(widths.proportional(), budget)
-    searched = max(1, round(shares[0] * trainer.steps_left))
-    warm = min(searched - 1, round(shares[1] * searched))
-    gated = searched - warm
-    steering = BudgetSteering(budget, round(0.6 * gated))
-    trainer.begin(model, warm)
-    begin()
+    steering = BudgetSteering(budget, round(0.6 * steps))
     step = 0
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        gates.draw(len(batch.inputs), annealing=1 - step / gated)
+        gates.draw(len(batch.inputs), annealing=1 - step / steps)
         task_loss = trainer.loss(network, batch)
         compute = widths.macs(gates.widths()) / widths.reference_macs
         return task_loss + steering.penalty(compute, task_loss)
@@ -113,9 +117,9 @@ def search(
         step = done
         gates.project()
 
-    own = {"params": gates.parameters, "lr": rate / gated, "weight_decay": 0.0}
+    own = {"params": gates.parameters, "lr": rate / steps, "weight_decay": 0.0}
     with widths.gate(gates.gates(), live=gates.live()):
-        trainer.fit(model, gated, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
+        trainer.fit(model, steps, loss=loss, after_step=after_step, extra_parameters=[own], schedule="constant")
 
 
 def at_least(scores: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -1,12 +1,11 @@
 """Feature-noise reparameterization: widths learned by gradient descent while the network trains."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from torch import nn
 
 from bench import BudgetError, Declined, Method, Trainer, Widths, tune
-from methods._steering import at_least, search
+from methods._steering import at_least, search, warm_up
 from methods._width_noise import WidthNoise
 
 
@@ -37,18 +36,14 @@ class FeatureNoise(Method):
         least = min(self.kappa, self.budget)
         noise = WidthNoise(widths.sizes, 2.0 if sampled else 1.0, 0.25 if sampled else 0.0, not sampled, least)
         shares = self.search_share, self.warm_up_share
-        begin = partial(_order, noise, widths)
-        search(model, trainer, widths, noise, budget=self.budget, rate=self.rate, shares=shares, begin=begin)
+        steps = warm_up(model, trainer, widths, budget=self.budget, shares=shares)
+        noise.order(widths.norms())  # what the network has learned to lean on is the last to go
+        search(model, trainer, widths, noise, budget=self.budget, steps=steps, rate=self.rate)
         found = widths.proportional({name: float(width.detach()) for name, width in noise.widths().items()})
         ranked = {name: scores[noise.ranks[name]] for name, scores in found.items()}
         small = widths.keep(widths.strongest(at_least(ranked, least), self.budget))
         trainer.fit(small)
         return small
-
-
-def _order(noise: WidthNoise, widths: Widths) -> None:
-    """Features that the network has learned to lean on are the last to go."""
-    noise.order(widths.norms())
 
 
 def _outside_recurrences(widths: Widths, trainer: Trainer, budget: float) -> Widths:

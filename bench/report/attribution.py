@@ -22,9 +22,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.quality import best_first
-from bench.report.verdict import mean_of
-from bench.results.selection import ROUNDING
-from bench.stats.estimates import Sign
+from bench.results.selection import ROUNDING, models_at
+from bench.stats.estimates import Sign, mean_of
 
 RANDOM, UNIFORM, GIVEN = "random_pruning", "uniform_width", "given_widths"
 #: by column: what the part is called
@@ -34,6 +33,8 @@ PARTS = {
     "widths": "the widths that in-training found",
     "left": "what is left",
 }
+#: no part of the gap, but the like of ``channels``: what in-training gains over random channels cut at the same time
+GAINED = "gained"
 
 
 def attribution_table(chosen: pd.DataFrame, models: pd.DataFrame, budgets: Sequence[float], sign: Sign) -> pd.DataFrame:
@@ -43,8 +44,8 @@ def attribution_table(chosen: pd.DataFrame, models: pd.DataFrame, budgets: Seque
         chosen: the chosen points.
         models: their trained models, with ``settings`` (JSON) and ``dense_share``.
 
-    Columns: budget (NaN for the mean), in_training, post_hoc (methods), gap and each of ``PARTS`` (an ``Estimate``, or
-    None), missing (controls without which the gap cannot be split; empty if it was).
+    Columns: budget (NaN for the mean), in_training, post_hoc (methods), gap, each of ``PARTS`` and ``GAINED``
+    (an ``Estimate``, or None), missing (controls without which the gap cannot be split; empty if it was).
     """
     usable = best_first(chosen, sign)
     rows: list[dict[str, object]] = []
@@ -56,7 +57,7 @@ def attribution_table(chosen: pd.DataFrame, models: pd.DataFrame, budgets: Seque
     whole = [parts for parts in split if parts is not None]
     if len(whole) == len(budgets) > 1 and len(mean := (sum(whole[1:], whole[0]) / len(whole)).dropna()):
         rows.append({"budget": math.nan, **_summed(mean)})
-    columns = ["budget", "in_training", "post_hoc", "gap", *PARTS, "missing"]
+    columns = ["budget", "in_training", "post_hoc", "gap", *PARTS, GAINED, "missing"]
     return pd.DataFrame(rows, columns=columns).astype({"budget": float})
 
 
@@ -87,9 +88,9 @@ def _best(
     usable: pd.DataFrame, models: pd.DataFrame, *, kind: str = "", base: str = "", share: float | None = None
 ) -> pd.DataFrame | None:
     """The models, one a seed, of the best point of a camp, or of a control that cuts after a share of the steps."""
-    for point in usable.itertuples():
-        own = models[(models["method"] == point.method) & (models["trial"] == point.trial)]
-        named = point.kind == kind if kind else str(point.method).partition(":")[0] == base
+    for point in usable.to_dict("records"):
+        own = models_at(models, point["method"], point["trial"])
+        named = point["kind"] == kind if kind else point["method"].partition(":")[0] == base
         if named and (share is None or _share(own) == share):
             return own
     return None
@@ -108,7 +109,7 @@ def _parts(*models: pd.DataFrame | None, sign: Sign) -> pd.DataFrame:
     a, p, late, early, uniform, given = (errors.dropna()[column] for column in errors)
     widths = uniform - given
     parts = {"gap": p - a, "time": late - early, "channels": p - late, "widths": widths, "left": early - a - widths}
-    return pd.DataFrame(parts)
+    return pd.DataFrame({**parts, GAINED: early - a})
 
 
 def _summed(parts: pd.DataFrame) -> dict[str, object]:

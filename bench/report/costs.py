@@ -9,9 +9,8 @@ from statistics import fmean
 
 import pandas as pd
 
-from bench.report.verdict import mean_of
-from bench.results.selection import budget_class
-from bench.stats.estimates import Sign
+from bench.results.selection import budget_class, models_at
+from bench.stats.estimates import Sign, mean_of
 
 #: dev scores of the dense models that methods start from, by seed and share of the steps
 Starts = Mapping[tuple[int, float], float]
@@ -99,7 +98,7 @@ def handed_table(chosen: pd.DataFrame, models: pd.DataFrame, starts: Starts, sig
     dense = models[models["method"] == "dense"].set_index("seed")["eval"]
     rows = []
     for point in chosen[chosen["valid"] & chosen["budget"].notna()].to_dict("records"):
-        own = models[(models["method"] == point["method"]) & (models["trial"] == point["trial"])].set_index("seed")
+        own = models_at(models, point["method"], point["trial"]).set_index("seed")
         trained = own["dense_share"].astype(float).iloc[0]
         begun = [starts[seed, trained] for seed in own.index if (seed, trained) in starts]
         gaps = (sign * (own["eval"] - dense)).dropna().to_numpy(dtype=float)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.report.answer import draws
-from bench.report.attribution import PARTS
-from bench.report.cells import METHOD, Field, count, known, metric_name, percent, records, score, signed
+from bench.report.attribution import GAINED, PARTS
+from bench.report.cells import METHOD, Field, count, estimated, known, metric_name, percent, records, score, signed
 from bench.report.data import ReportData
 from bench.report.document import Cell, Column, Row, Section, Table, Text
 from bench.report.pieces import explained, listing, pictured
 from bench.report.quality import CAMPS
 from bench.report.verdict import MARGIN
-from bench.stats.estimates import Estimate
 
 
 def verdict_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
@@ -28,7 +27,7 @@ def _verdicts(data: ReportData) -> Section:
         won = f"{verdict.winner} better" if verdict.winner else "undecided"
         style = f"win {verdict.winner.replace('-', '_')}" if verdict.winner else ""
         p = "" if verdict.p is None else f"{verdict.p:.2g}"
-        row: list[Cell | str] = [at, Cell(won, style=style), _with_interval(verdict.gap), p]
+        row: list[Cell | str] = [at, Cell(won, style=style), estimated(verdict.gap, signed), p]
         rows.append(Row([*row, *(_against_dense(data, kind, verdict.budget) for kind in CAMPS)]))
     columns = [Column("budget"), Column("verdict", "text"), Column("in-training better by"), Column("p")]
     columns += [Column(f"{kind} against dense", "text", kind.replace("-", "_")) for kind in CAMPS]
@@ -44,13 +43,7 @@ def _against_dense(data: ReportData, kind: str, budget: float | None) -> str:
         said = "undecided"
     else:
         said = f"worse by more than {MARGIN:g}" if worse.low > MARGIN else f"no worse by more than {MARGIN:g}"
-    return f"{said}: {_with_interval(worse)}"
-
-
-def _with_interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return signed(estimate.value)
-    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"
+    return f"{said}: {estimated(worse, signed)}"
 
 
 def _attribution(data: ReportData, drawn: Mapping[str, str]) -> Section:
@@ -62,9 +55,9 @@ def _attribution(data: ReportData, drawn: Mapping[str, str]) -> Section:
             said.append(Text(f"At {at} the gap cannot be split without {row['missing']}.", "soft"))
             continue
         names = [row[side] or "" for side in ("in_training", "post_hoc")]
-        rows.append(Row([at, *names, *(_with_interval(row[part]) for part in ("gap", *PARTS))]))
+        rows.append(Row([at, *names, *(estimated(row[part], signed) for part in ("gap", *PARTS, GAINED))]))
     columns = [Column("budget"), Column("best in-training", "name"), Column("best post-hoc", "name")]
-    columns += [Column(name) for name in ("gap", *PARTS.values())]
+    columns += [Column(name) for name in ("gap", *PARTS.values(), "in-training against random channels")]
     table = [Table(columns, rows, sortable=False)] if rows else []
     return explained(data, "attribution", *table, *pictured(drawn, "attribution", "narrow"), *said)
 
@@ -73,7 +66,7 @@ def _handed(data: ReportData) -> Section:
     """What somebody gets who is handed a trained model, by the steps after it."""
     rows = records(data.handed)
     for row in rows:
-        row["worse"] = Cell(_with_interval(row["worse"]), row["worse"].value) if row["worse"] else ""
+        row["worse"] = Cell(estimated(row["worse"], signed), row["worse"].value) if row["worse"] else ""
     metric = metric_name(data.metric)
     fields: list[Field] = [("budget", "budget", percent), ("steps after it", "steps", count), *METHOD]
     fields += [("checkpoint trained for", "trained", percent), (f"checkpoint dev {metric}", "start", score)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.report.quality import CAMPS, Grid, ItemDraws, grid_of
 from bench.results.selection import ROUNDING
-from bench.stats.estimates import SMALL_IS_GOOD, Array, Draw, Estimate, Sign, estimate
+from bench.stats.estimates import SMALL_IS_GOOD, Array, Estimate, Sign, mean_of
 from bench.stats.significance import LEVEL, permutation_test, seeds_to_tell
 
 #: no worse than dense by more than this, in the unit of the metric
@@ -123,15 +123,6 @@ def _verdict(budget: float | None, gaps: Array) -> Verdict:
     test = permutation_test(dict.fromkeys(by_seed, 0.0), by_seed, sign=SMALL_IS_GOOD, paired=True)
     spread = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.inf
     return Verdict(budget, mean_of(gaps), test.p, spread)
-
-
-def mean_of(values: Array) -> Estimate:
-    """The mean over seeds with its interval; values (seeds,)."""
-
-    def statistic(seeds: Draw, _: bool) -> Array:
-        return np.asarray(values[seeds].mean(axis=-1))
-
-    return estimate(statistic, len(values), None)
 
 
 def _against_dense(

@@ -58,6 +58,11 @@ def chosen_models(points: Points) -> pd.DataFrame:
     return chosen.rename(columns={points.dev_column: "dev", points.eval_column: "eval"})
 
 
+def models_at(models: pd.DataFrame, method: str, trial: int) -> pd.DataFrame:
+    """The models of one setting of a method, one row a seed."""
+    return models[(models["method"] == method) & (models["trial"] == trial)]
+
+
 def chosen_points(points: Points) -> pd.DataFrame:
     """The frozen choices: one row for each method and chosen setting, with means over its seeds.
 

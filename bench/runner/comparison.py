@@ -76,7 +76,9 @@ class Comparison:
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted({*(request.budgets or self.plan.budgets)}, reverse=True))
-        self.per_method, self.seeds = request.trials or self.plan.trials, request.seeds or self.plan.seeds
+        tuning = self.plan.trials - len(self.plan.budgets)  # other budgets are not tuned more or less
+        self.per_method = request.trials or len(self.budgets) + max(0, tuning)
+        self.seeds = request.seeds or self.plan.seeds
         self.setting = Setting(
             request.task,
             request.preset,

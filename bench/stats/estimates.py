@@ -173,6 +173,15 @@ def estimate(statistic: Callable[[Draw, bool], Array], seeds: int, redrawn: Redr
     return Estimate(value, low, high, seeds, 0 if redrawn is None else redrawn.units)
 
 
+def mean_of(values: Array) -> Estimate:
+    """The mean of one value a seed, shape (seeds,), with its interval over seeds."""
+
+    def statistic(seeds: Draw, _: bool) -> Array:
+        return np.asarray(values[seeds].mean(axis=-1))
+
+    return estimate(statistic, len(values), None)
+
+
 def best_within(
     costs: ArrayLike,
     scores: ArrayLike,

@@ -3,6 +3,7 @@
 import resource
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     task, plan = spec.setting.build_task(), spec.setting.plan
     method_spec = load_method_spec(spec.method)
     method = method_spec.build(spec.settings)
-    model, steps = _beginning(spec, task, method_spec.dense_share(spec.settings), report, record)
+    model, steps = _given(spec, task, method_spec.dense_share(spec.settings), report, record)
     tuned = method_spec.tuned(plan, spec.settings)
     trainer = Trainer(
         task,
@@ -71,7 +72,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
         effort=spec.setting.effort,
-        beginning=_shared(spec, tuned, model) if method_spec.stage == "in_training" else None,
+        beginning=_shared(spec, task, tuned) if method_spec.stage == "in_training" else None,
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
@@ -89,7 +90,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     record.files = folder.model_digests()
 
 
-def _beginning(
+def _given(
     spec: TrialSpec, task: Task, share: float | None, report: Progress, record: TrialRecord
 ) -> tuple[nn.Module, int]:
     """The model that a method is given, fresh or after a share of all steps, and the steps that it may spend."""
@@ -102,10 +103,10 @@ def _beginning(
     return start.model, plan.total_steps - start.steps
 
 
-def _shared(spec: TrialSpec, tuned: Plan, fresh: nn.Module) -> SharedBeginning:
-    """The beginnings of all trials that train this model with this seed and plan."""
+def _shared(spec: TrialSpec, task: Task, tuned: Plan) -> SharedBeginning:
+    """The beginnings of all trials that train the dense model with this seed and learning rate."""
     named = {**spec.setting.made_from, "seed": spec.seed, "learning_rate": tuned.learning_rate}
-    return SharedBeginning(Path(spec.setting.cache), named, fresh)
+    return SharedBeginning(Path(spec.setting.cache), named, partial(fresh_model, task, spec.seed))
 
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:

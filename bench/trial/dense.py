@@ -1,7 +1,6 @@
 """The dense models that post-hoc methods start from: one trunk a seed, and a branch for each share of the steps."""
 
 import copy
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +8,12 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 from torch import nn
 
-from bench.export import WEIGHTS
 from bench.export.model import Predictor, export_onnx
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
-from bench.storage.files import write_json, write_whole
+from bench.trial.beginning import keep, load_kept
 from bench.trial.record import Scores
 from bench.trial.setting import Setting
 from bench.trial.trainer import Trainer, seed_everything, stream_seed
@@ -24,7 +21,6 @@ from bench.widths.cost import count_macs
 
 #: of the steps of a starting point, how many bring the learning rate down (Hu et al. 2024, arXiv 2404.06395)
 DECAY = 0.2
-KNOWN = "dense.json"  # beside the weights: the other fields of ``Start``
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,7 @@ def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Pr
 
     def build(folder: Path, share: float) -> None:
         model, known = trunk().branch(share)
-        write_whole(folder / WEIGHTS, save(model.state_dict()))
-        write_json(folder / KNOWN, known)
+        keep(folder, model, known)
 
     named = {**setting.made_from, "seed": seed}
     root = Path(setting.cache)
@@ -70,8 +65,7 @@ def start_at(setting: Setting, seed: int, share: float, report: Progress) -> Sta
     """The dense model of a seed after this share of all steps."""
     (folder,) = train_dense(setting, seed, (share,), report)
     model = setting.build_task().build_model()
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    return Start(model, **json.loads((folder / KNOWN).read_text()))
+    return Start(model, **load_kept(folder, model))
 
 
 class _Trunk:

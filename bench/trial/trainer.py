@@ -252,14 +252,15 @@ class Trainer:
             self.fit(model, steps, schedule="warm_up")
         else:
             with own_files():
-                spent = self._beginning.train(model, steps, lambda: self._spent(model, steps))
-            if spent is not None:
+                spent = self._beginning.load(model, steps, lambda fresh: self._spent(fresh, steps))
+            if not self._ledger.steps:  # another trial has trained it
                 self._charge_for(spent, steps)
         seed_everything(stream_seed(self._seed, "method"))
 
-    def _spent(self, model: nn.Module, steps: int) -> Spent:
+    def _spent(self, fresh: nn.Module, steps: int) -> Spent:
+        """Train a fresh model."""
         started = time.process_time()
-        self.fit(model, steps, schedule="warm_up")
+        self.fit(fresh, steps, schedule="warm_up")
         return Spent(self._ledger.steps, self._ledger.macs, time.process_time() - started, list(self.curve))
 
     def _charge_for(self, spent: Spent, steps: int) -> None:

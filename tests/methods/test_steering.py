@@ -6,7 +6,7 @@ from torch import nn
 
 from bench import Trainer
 from bench.trial.trainer import seed_everything
-from methods._steering import BudgetSteering, search
+from methods._steering import BudgetSteering, search, warm_up
 from methods._width_noise import WidthNoise
 from tests.models import Points
 
@@ -74,17 +74,16 @@ def test_nothing_is_gated_before_the_warm_up_has_passed() -> None:
         WidthNoise.draw(noise, examples, annealing)
 
     noise.draw = draw  # type: ignore[method-assign]
-    search(model, trainer, widths, noise, budget=0.5, shares=(0.75, 0.6), rate=5.0)
+    steps = warm_up(model, trainer, widths, budget=0.5, shares=(0.75, 0.6))
+    search(model, trainer, widths, noise, budget=0.5, steps=steps, rate=5.0)
     assert drawn_at == list(range(45, 75))
     assert annealed == pytest.approx([1 - step / 30 for step in range(30)])
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_search_has_at_least_one_step(share: float) -> None:
+@pytest.mark.parametrize(("share", "left"), [(0.0, 2), (1.0, 1)])
+def test_a_search_has_at_least_one_step(share: float, left: int) -> None:
     task = Points(hidden=32, batch_size=16)
     model = task.build_model()
     trainer = Trainer(task, task.presets["quick"], steps=2, seed=0, dense_macs=1280)
-    widths = trainer.widths(model)
-    noise = WidthNoise(widths.sizes, 2.0, 0.25, False)
-    search(model, trainer, widths, noise, budget=0.5, shares=(0.75, share), rate=5.0)
-    assert float(noise.shares.detach().min()) < 1
+    assert warm_up(model, trainer, trainer.widths(model), budget=0.5, shares=(0.75, share)) == left
+    assert trainer.steps_done == 2 - left

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from bench.report import write_report
-from bench.report.attribution import PARTS
+from bench.report.attribution import GAINED, PARTS
 from tests.report.cases import read
 from tests.written import Written
 
@@ -43,6 +43,7 @@ def test_every_part_is_a_difference_of_two_controls(written: Written) -> None:
     mean = sum(GAPS) / 3
     expected = {"gap": 3 - mean, "time": 3 - mean, "channels": -2.0, "widths": 0.5, "left": 1.5}
     assert parts == pytest.approx(expected)
+    assert row[GAINED].value == pytest.approx(2.0)
 
 
 def test_the_parts_add_up_to_the_gap(written: Written) -> None:

@@ -126,13 +126,23 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def comparison(results: Path, **asked: Any) -> Comparison:
-    request = Request("synthetic", "smoke", ("dense",), results, 1, **asked)
+def comparison(results: Path, preset: str = "smoke", **asked: Any) -> Comparison:
+    request = Request("synthetic", preset, ("dense",), results, 1, **asked)
     return Comparison(request, Mock(workers=1), Mock())
 
 
 def test_a_budget_that_is_named_twice_is_one(results: Path) -> None:
     assert comparison(results, budgets=(0.25, 0.5, 0.25)).budgets == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(("preset", "tuning"), [("smoke", 0), ("full", 4)])
+@pytest.mark.parametrize("budgets", [(0.5,), (0.5, 0.25, 0.125), None])
+def test_other_budgets_are_tuned_as_much_as_those_of_the_preset(
+    results: Path, budgets: tuple[float, ...] | None, preset: str, tuning: int
+) -> None:
+    found = comparison(results, preset, budgets=budgets)
+    assert found.per_method == len(found.budgets) + tuning
+    assert comparison(results, preset, budgets=budgets, trials=7).per_method == 7
 
 
 def test_studies_of_other_widths_have_other_journals(results: Path) -> None:

@@ -1,6 +1,9 @@
 """The plain beginning of a training is done once for each seed, and charged to everybody who begins so."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.export import WEIGHTS
-from bench.trial.beginning import SharedBeginning
+from bench.trial.beginning import KNOWN, SharedBeginning
 from bench.trial.compress import train
 from bench.trial.dense import fresh_model
 from bench.trial.record import TrialFolder, TrialRecord
@@ -63,7 +66,8 @@ def test_it_is_trained_once_a_seed_and_gives_the_same_model(
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     spent = [(r.train_steps, r.total_steps, r.train_macs, r.curve) for r in (alone, shared)]
     assert spent[0] == spent[1]
-    assert shared.train_cpu_s is not None and shared.train_cpu_s > 0
+    (kept,) = (tmp_path / "cache").glob(f"beginning-*/{KNOWN}")
+    assert shared.train_cpu_s is not None and shared.train_cpu_s > json.loads(kept.read_text())["cpu_s"]
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate_factor": 0.5}, {"warm_up_share": 0.35}])
@@ -75,26 +79,37 @@ def test_another_training_has_another_beginning(
     assert fitted == ["warm_up", "constant", "one_cycle"] * 2
 
 
-def test_a_model_that_is_no_longer_fresh_shares_nothing(setting: Setting, tmp_path: Path, fitted: list[str]) -> None:
+CHANGES = {
+    "its weights": lambda model: next(model.parameters()).data.mul_(0.5),
+    "what is trained": lambda model: next(model.parameters()).requires_grad_(False),
+    "a hook": lambda model: model.register_forward_hook(lambda *_: None),
+}
+
+
+def begun(setting: Setting, cache: Path, change: Callable[[nn.Module], Any] | None = None, before: int = 0) -> float:
+    """CPU seconds that were shared when a model began that a method has changed, or trained before."""
     task = setting.build_task()
+    model = fresh_model(task, 0)
+    beginning = SharedBeginning(cache, {}, partial(fresh_model, task, 0))
+    dense = count_macs(model, task.example_input())
+    trainer = Trainer(task, setting.plan, steps=20, seed=0, dense_macs=dense, beginning=beginning)
+    if change is not None:
+        change(model)
+    trainer.fit(model, before)
+    trainer.limited(15).begin(model, 10)  # as a link of a chain
+    return trainer.shared_cpu_s
 
-    def begun(changed: bool, before: int) -> float:
-        model = fresh_model(task, 0)
-        beginning = SharedBeginning(tmp_path / "cache", {}, model)
-        dense = count_macs(model, task.example_input())
-        trainer = Trainer(task, setting.plan, steps=20, seed=0, dense_macs=dense, beginning=beginning)
-        if changed:
-            with torch.no_grad():
-                next(model.parameters()).mul_(0.5)
-        trainer.fit(model, before)
-        trainer.limited(15).begin(model, 10)  # as a link of a chain
-        return trainer.shared_cpu_s
 
-    assert begun(changed=False, before=0) == 0
-    for changed, before in ((True, 0), (False, 3)):
-        fitted.clear()
-        assert begun(changed, before) == 0
-        assert "warm_up" in fitted
+@pytest.mark.parametrize("changed", CHANGES)
+def test_a_model_that_is_no_longer_fresh_is_trained_by_itself_and_given_to_nobody(
+    setting: Setting, tmp_path: Path, fitted: list[str], changed: str
+) -> None:
+    assert begun(setting, tmp_path, CHANGES[changed]) == 0
+    assert begun(setting, tmp_path, before=3) == 0
+    assert not [*tmp_path.glob("beginning-*")]
+    begun(setting, tmp_path)
     fitted.clear()
-    assert begun(changed=False, before=0) > 0
+    assert begun(setting, tmp_path) > 0
     assert fitted == ["one_cycle"]  # of no steps
+    assert begun(setting, tmp_path, CHANGES[changed]) == 0
+    assert "warm_up" in fitted
