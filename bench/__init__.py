@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.storage.cache import cached_folder, content_key, folder_digest
     from bench.trial.trainer import Trainer
     from bench.widths.cost import count_macs
+    from bench.widths.groups import Part
     from bench.widths.widths import Widths
 
 _NAMES = {
@@ -27,6 +28,7 @@ _NAMES = {
     "bench.storage.cache": "cached_folder content_key folder_digest",
     "bench.trial.trainer": "Trainer",
     "bench.widths.cost": "count_macs",
+    "bench.widths.groups": "Part",
     "bench.widths.widths": "Widths",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

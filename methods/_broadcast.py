@@ -1,86 +1,179 @@
 """Budgeted Broadcast: busy units speak to few, quiet ones to many (Meirovitch et al. 2025, arXiv 2510.01263).
 
 Maximising the coding entropy of the units under a budget of total traffic, on-rate x fan-out, balances each unit at
-log((1 - a) / a) = beta k. Fan-outs are shares of the unit's full fan-out here, so that one beta and one offset serve
-layers of different size.
+log((1 - a) / a) = beta k, so its fan-out is k = d0 + log((1 - a) / a) / beta. Fan-outs are shares of the unit's full
+fan-out here, so that one beta and one offset d0 serve layers of different size. The offset is not searched for: a
+connection is granted as soon as d0 exceeds ``rank - log((1 - a) / a) / beta``, where ``rank`` is the share of its
+unit's connections that are stronger. In this order, as many connections as the budget pays for are the balance.
 """
 
-from collections.abc import Callable
-from typing import Any
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
-from bench import Widths
+from bench import Batch, Part, Widths
+from methods._masks import Masks
+
+SIDES = ("out", "in", "both")
+Rule = Literal["balance", "threshold", "activity", "shuffled", "magnitude"]
 
 MOMENTUM = 0.95  # of the moving average of the on-rates
 OBSERVED = 4  # every so many steps: looking at all activations costs a tenth of a step
-FEWEST = 4  # outgoing weights that every unit keeps
-
-
-class _Masked(nn.Module):
-    """A parametrization: the full weights stay trainable values of their own, so that they can come back."""
-
-    factor: Tensor
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("factor", torch.ones_like(weight))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.factor
+FEWEST = 4  # connections that every unit keeps for as long as the budget pays for them
+SILENT, BUSY = 0.3, 0.9  # on-rates outside of which the released code for speech recognition prunes
+FAR = 1e6  # more than any entry
 
 
 class Broadcast:
-    """Keeps the on-rate of every unit of a model, and prunes outgoing weights by the balance at a given density.
+    """Keeps the on-rate of every unit of a model, and masks the connections of units by the balance.
 
     Args:
         widths: the width graph of the model; its units are the channels of all groups.
-        density: share of the outgoing weights of all units that stay, met exactly.
-        beta: how strongly the on-rate decides the fan-out; infinity is plain row-wise magnitude.
-        burn_in: steps before the first mask.
-        interval: steps from one mask to the next.
-        last: step after which the masks stay as they are.
+        beta: how strongly the on-rate decides.
+        rule: ``balance``, or ``threshold`` as in the released code: units outside [.3, .9] lose connections first, and
+            none comes back; or a control: ``activity`` decides by on-rates alone, ``shuffled`` gives each unit the
+            on-rate of another one, ``magnitude`` has no regard to activity.
+        side: whether units lose outgoing connections (SP-out), incoming ones (SP-in), or need the grant of both ends.
+        taps: see ``Masks``.
+        rescale: multiply what each unit still receives by sqrt(fan-in / connections left), as published.
     """
 
-    def __init__(self, widths: Widths, density: float, beta: float, *, burn_in: int, interval: int, last: int) -> None:
-        self.density, self.beta, self.burn_in, self.interval, self.last = density, beta, burn_in, interval, last
+    def __init__(
+        self,
+        widths: Widths,
+        beta: float = 16.0,
+        rule: Rule = "balance",
+        side: str = "out",
+        *,
+        taps: bool = False,
+        rescale: bool = False,
+    ) -> None:
+        self.beta, self.rule, self.rescale, self._widths = beta, rule, rescale, widths
         self.on_rates = {group.name: torch.full((group.size,), 0.5) for group in widths.groups}
-        self._groups = {group.name: group for group in widths.groups}
-        consumers = {(m.layer, m.parameter) for group in widths.groups for m in group.consumers}
-        self._weights = {at: (widths.model.get_submodule(at[0]), at[1]) for at in sorted(consumers)}
-        self._observing = True
-        for layer, name in self._weights.values():
-            parametrize.register_parametrization(layer, name, _Masked(getattr(layer, name)))
+        self._sending = {group.name: group.consumers for group in widths.groups}
+        receiving = {group.name: group.producers for group in widths.groups}
+        self._sides = [s for s, on in ((self._sending, "out"), (receiving, "in")) if side in (on, "both")]
+        parts = itertools.chain.from_iterable(found for own in self._sides for found in own.values())
+        self.masks = Masks(widths, {part.tensor for part in parts}, taps=taps)
+        self._observing, self._momentum = True, MOMENTUM
 
     def observers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Gates that change nothing and keep the on-rates of the features they see."""
-        return {name: self._observer(self.on_rates[name], group.recurrent) for name, group in self._groups.items()}
+        return {g.name: self._observer(self.on_rates[g.name], g.recurrent) for g in self._widths.groups}
 
-    def after_step(self, step: int) -> None:
-        """Refresh the masks when it is time."""
-        self._observing = step % OBSERVED == 0 and step < self.last
-        if self.burn_in <= step <= self.last and (step - self.burn_in) % self.interval == 0:
-            self.refresh()
+    def observe(self, batches: Iterable[Batch]) -> None:
+        """Take the on-rates from calibration data, in eval mode."""
+        with torch.no_grad(), self._widths.gate(self.observers()):
+            for number, batch in enumerate(batches):
+                self._momentum = number / (number + 1)
+                self._widths.model.eval()(batch.inputs)
+
+    def renewing(self, density: float, *, burn_in: int, interval: int, last: int) -> Callable[[int], None]:
+        """To be called after every step, counted from 1: renews the masks from ``burn_in`` to ``last``."""
+
+        def after_step(step: int) -> None:
+            self._observing = step % OBSERVED == 0 and step < last
+            if burn_in <= step <= last and (step - burn_in) % interval == 0:
+                self.refresh(density)
+
+        return after_step
 
     @torch.no_grad()
-    def refresh(self) -> None:
-        """New masks: of every unit the largest weights, as many as the balance grants."""
-        rows = {name: self._rows(name) for name in self._groups}
-        fans = torch.cat([torch.full((len(r),), float(r.shape[1])) for r in rows.values()])
-        rates = torch.cat(list(self.on_rates.values())).clamp(1e-3, 1 - 1e-3)
-        kept = balanced_fan_out(rates, fans, self.density, self.beta)
-        for (name, row), counts in zip(rows.items(), torch.split(kept, [len(r) for r in rows.values()]), strict=True):
-            order = row.argsort(dim=1, descending=True)
-            rank = torch.empty_like(order).scatter_(1, order, torch.arange(row.shape[1]).expand_as(order))
-            scale = (row.shape[1] / counts).sqrt()  # keeps the variance of what a unit sends
-            self._set_factors(name, (rank < counts[:, None]) * scale[:, None].to(row))
+    def refresh(self, density: float) -> None:
+        """New masks, by the rule; of the MACs that they act on, this share stays."""
+        strengths = self.masks.strengths()
+        entries = {name: torch.full_like(own, -torch.inf) for name, own in strengths.items()}
+        for side, group in itertools.product(self._sides, self._widths.groups):
+            if rows := [_rows(strengths, part, group.size) for part in side[group.name]]:
+                granted = self._entries(torch.cat(rows, 1), self.on_rates[group.name])
+                for part, own in zip(
+                    side[group.name], torch.split(granted, [row.shape[1] for row in rows], 1), strict=True
+                ):
+                    found, at = entries[part.tensor].movedim(part.axis, 0), _by_unit(part)
+                    found[at] = torch.maximum(found[at], own.reshape(found[at].shape))
+        if self.rule == "threshold":
+            for name, alive in self.masks.alive().items():
+                entries[name][~alive] = FAR
+        self.masks.keep_first(entries, density, rescale=self.rescale)
 
-    def fold(self) -> None:
-        """Make the masks part of the weights and leave a plain model."""
-        for layer, name in self._weights.values():
-            parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
+    def _entries(self, strengths: Tensor, rate: Tensor) -> Tensor:
+        """The offset from which on each connection of units is granted, (units, fan)."""
+        order = strengths.argsort(dim=1, descending=True, stable=True)
+        rank = order.argsort(1).to(strengths.dtype)
+        share = (rank + 0.5) / strengths.shape[1]
+        rate = rate.to(strengths).clamp(1e-3, 1 - 1e-3)
+        lean = torch.log((1 - rate) / rate) / self.beta
+        if self.rule == "shuffled":
+            lean = lean[torch.randperm(len(lean))]
+        elif self.rule == "magnitude":
+            lean = torch.zeros_like(lean)
+        elif self.rule == "threshold":
+            lean = -1.0 * ((rate < SILENT) | (rate > BUSY))
+        elif self.rule == "activity":
+            share = share * 1e-6  # tells the connections of one unit apart
+        return torch.where(rank < FEWEST, share - FAR, share - lean[:, None])
+
+    def fan_outs(self) -> dict[str, Tensor]:
+        """The share of its outgoing connections that each unit has left, (size,), by group."""
+        return {name: sent.gt(0).float().mean(1) for name, sent in self._sent().items()}
+
+    def unit_scores(self, *, by_fan_out: bool) -> dict[str, Tensor]:
+        """What speaks for each unit, (size,), by group, from the strengths of its live connections, not rescaled.
+
+        The sum of these strengths times the fan-out; or else their norm times the entropy of the on-rate.
+        """
+        scores, fan_outs = {}, self.fan_outs()
+        for name, sent in self._sent().items():
+            rate, strength = self.on_rates[name], sent.sum(1) if by_fan_out else sent.norm(dim=1)
+            factor = fan_outs[name] if by_fan_out else -(rate.xlogy(rate) + (1 - rate).xlogy(1 - rate))
+            scores[name] = strength / strength.mean().clamp(min=1e-30) * factor
+        return scores
+
+    @torch.no_grad()
+    def diagnostics(self, batch: Batch) -> dict[str, float]:
+        """What the balance aims at: units that say much, and different things.
+
+        Returns:
+            ``coding_entropy_bits``, mean over the units; ``mean_abs_correlation`` between the units of a group, on a
+            batch; ``balance_r2``, how well fan-outs are a linear function of log((1 - a) / a), over all units.
+        """
+        fan_outs, seen = self.fan_outs(), dict[str, Tensor]()
+        rates = torch.cat([self.on_rates[name] for name in fan_outs]).clamp(1e-3, 1 - 1e-3)
+        logits = torch.log((1 - rates) / rates)
+
+        def watching(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+            def watch(features: Tensor, channels: Tensor) -> Tensor:
+                seen.setdefault(name, features.movedim(1, 0).flatten(1))
+                return features
+
+            return watch
+
+        features = [group.name for group in self._widths.groups if not group.recurrent and group.size > 1]
+        with self._widths.gate({name: watching(name) for name in features}):
+            self._widths.model.eval()(batch.inputs)
+        alike = [torch.corrcoef(units).nan_to_num().abs() for units in seen.values()]
+        apart = [float((own.sum() - own.trace()) / (own.numel() - len(own))) for own in alike]
+        fit = torch.corrcoef(torch.stack([logits, torch.cat(list(fan_outs.values()))]))[0, 1] ** 2
+        return {
+            "coding_entropy_bits": float(-(rates.xlogy(rates) + (1 - rates).xlogy(1 - rates)).mean() / math.log(2)),
+            "mean_abs_correlation": sum(apart) / len(apart),
+            "balance_r2": float(fit.nan_to_num()),
+        }
+
+    @torch.no_grad()
+    def _sent(self) -> dict[str, Tensor]:
+        """The strengths of the outgoing connections of each unit, (size, fan-out), 0 where masked."""
+        alive = self.masks.alive()
+        live = {name: own * alive[name] for name, own in self.masks.strengths().items()}
+        sent = {}
+        for group in self._widths.groups:
+            if rows := [_rows(live, part, group.size) for part in group.consumers if part.tensor in live]:
+                sent[group.name] = torch.cat(rows, 1).cpu()
+        return sent
 
     def _observer(self, rate: Tensor, recurrent: bool) -> Callable[[Tensor, Tensor], Tensor]:
         @torch.no_grad()
@@ -90,65 +183,17 @@ class Broadcast:
                 on = (features > 0).float().mean([0, *range(2, features.dim())])
                 on, channels = on.cpu(), channels.cpu()
                 mean = torch.bincount(channels, on, len(rate)) / torch.bincount(channels, minlength=len(rate))
-                rate.lerp_(mean.to(rate), 1 - MOMENTUM)
+                rate.lerp_(mean.to(rate), 1 - self._momentum)
             return features
 
         return observe
 
-    def _outgoing(self, name: str) -> list[tuple[Any, int, Tensor]]:
-        """What reads a group: masked weight, axis of the channels, their positions along it, channel by channel."""
-        found = []
-        for m in self._groups[name].consumers:
-            layer, own = self._weights[m.layer, m.parameter]
-            masked = layer.parametrizations[own]  # type: ignore[index]
-            found.append((masked, m.axis, m.positions[m.channels.argsort(stable=True)]))
-        return found
 
-    def _rows(self, name: str) -> Tensor:
-        """|outgoing weights| of each unit of a group: (size, fan-out)."""
-        size = len(self.on_rates[name])
-        rows = [
-            masked.original.abs().transpose(0, axis)[at].reshape(size, -1) for masked, axis, at in self._outgoing(name)
-        ]
-        return torch.cat(rows, dim=1).cpu()
-
-    def _set_factors(self, name: str, factors: Tensor) -> None:
-        start = 0
-        for masked, axis, positions in self._outgoing(name):
-            factor = masked[0].factor.transpose(0, axis)
-            width = len(positions) * factor[0].numel() // len(factors)
-            own = factors[:, start : start + width].reshape(len(positions), *factor.shape[1:])
-            factor[positions] = own.to(factor)
-            start += width
+def _by_unit(part: Part) -> Tensor:
+    """The positions of unit 0, then those of unit 1, ..."""
+    return part.positions[part.channels.argsort(stable=True)]
 
 
-def balanced_fan_out(rates: Tensor, fans: Tensor, density: float, beta: float) -> Tensor:
-    """How many outgoing weights each unit keeps: k = fan (d0 + log((1 - a) / a) / beta), within [4, fan].
-
-    The offset d0 is found by bisection, and single weights go to the units with the largest remainders, so that
-    the sum is exactly round(density x all weights), or the fewest possible where that is more.
-
-    Args:
-        rates: (n,) on-rates in (0, 1).
-        fans: (n,) full fan-outs.
-        density: share of all weights to keep.
-        beta: strength of the on-rate.
-    """
-    rates, fans = rates.double(), fans.double()
-    lean = torch.log((1 - rates) / rates) / beta
-    fewest = fans.clamp(max=FEWEST)
-    target = max(round(density * float(fans.sum())), int(fewest.sum()))
-
-    def granted(offset: float) -> Tensor:
-        return torch.maximum(torch.minimum(fans * (offset + lean), fans), fewest)
-
-    low, high = -float(lean.max()) - 1, 1 - float(lean.min())
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if float(granted(middle).sum()) > target else (middle, high)
-    exact = granted(low)
-    counts = exact.floor()
-    missing = target - int(counts.sum())
-    remainder = torch.where(counts < fans, exact - counts, -1.0)
-    counts[remainder.argsort(descending=True, stable=True)[:missing]] += 1
-    return counts
+def _rows(values: Mapping[str, Tensor], part: Part, size: int) -> Tensor:
+    """What the connections of each unit have, (size, connections in this weight)."""
+    return values[part.tensor].movedim(part.axis, 0)[_by_unit(part)].reshape(size, -1)

@@ -16,6 +16,8 @@ def pruned_in_rounds(
 ) -> nn.Module:
     """The model within a budget, approached geometrically, with the steps that are left divided among the rounds.
 
+    All rounds together are one cycle of the learning rate: a rise of its own in each would undo what the last one did.
+
     Args:
         model: the dense model.
         trainer: whose steps are spent.
@@ -26,5 +28,5 @@ def pruned_in_rounds(
     for done in range(1, rounds + 1):
         widths = trainer.widths(model)
         model = widths.keep(choose(widths, budget ** (done / rounds)))
-        trainer.fit(model, steps=trainer.steps_left // (rounds - done + 1))
+        trainer.fit(model, trainer.steps_left // (rounds - done + 1), part=((done - 1) / rounds, done / rounds))
     return model

@@ -113,7 +113,7 @@ def allocation(job: tuple[Method, float, int]) -> tuple[float, float, list[int]]
     trainer = Trainer(task, plan, steps=plan.total_steps, seed=seed, dense_macs=dense_macs)
     small = method.compress(model, trainer)
     assert isinstance(small, nn.Module)
-    budget = method.asked_compute
+    budget = method.promised_budget
     assert budget is not None
     with torch.no_grad():
         excess = task.evaluate(small, "dev")[task.metric.column] / task.best_possible(budget) - 1

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 from bench.errors import BenchError, MethodError, did_you_mean
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bench.trial.trainer import Trainer
 
 Stage = Literal["in_training", "post_hoc"]
+#: what a method makes smaller: the structure, so that any runtime is faster; the number of non-zero weights; their bits
+Promise = Literal["structure", "mask", "bits"]
 
 #: a setting that every method has: the factor on the plan's learning rate, for all the steps that the method takes
 RATE = "learning_rate_factor"
@@ -64,10 +66,12 @@ class Method(ABC):
     budget; ``post_hoc`` a copy of the shared trained dense model and the fine-tune steps. A ``terminal`` method
     returns a model in deployment format, after which nothing can follow. A ``control`` is run for comparison. One that
     ``follows`` runs after the search, seed by seed, with the fields ``budget`` and ``widths`` of the best in-training
-    model at each budget.
+    model at each budget. What it ``promises`` decides which compute its field ``budget`` is held to: all
+    multiply-accumulates, or for a ``mask`` those with a non-zero weight.
     """
 
     stage: ClassVar[Stage]
+    promises: ClassVar[Promise] = "structure"
     terminal: ClassVar[bool] = False
     control: ClassVar[bool] = False
     follows: ClassVar[bool] = False
@@ -77,13 +81,13 @@ class Method(ABC):
         """The compressed model. ``trainer`` is all that a method sees of the task."""
 
     def __post_init__(self) -> None:
-        for name, space in search_space(type(self)).items():
+        for name, choices in _choices(type(self)).items():
             value = getattr(self, name)
             given = f"{type(self).__name__}: {name} {value!r}"
-            if space.choices is not None and value not in space.choices:
-                hint = did_you_mean(str(value), map(str, space.choices))
-                raise BenchError(f"{given} is not one of {', '.join(map(repr, space.choices))}{hint}")
-            if space.choices is None and not isinstance(value, (int, float)):
+            if choices is not None and value not in choices:
+                hint = did_you_mean(str(value), map(str, choices))
+                raise BenchError(f"{given} is not one of {', '.join(map(repr, choices))}{hint}")
+            if choices is None and not isinstance(value, (int, float)):
                 raise BenchError(f"{given} is not a number")
         budget = getattr(self, "budget", None)
         if budget is not None and not 0 < budget <= 1:
@@ -96,13 +100,6 @@ class Method(ABC):
     def promised_budget(self) -> float | None:
         """The fraction of the dense model's compute that the result may cost, if the method promises any."""
         return getattr(self, "budget", None)
-
-    @property
-    def asked_compute(self) -> float | None:
-        """The fraction of the dense model's compute that the settings ask for, if they ask for one."""
-        if hasattr(self, "budget"):
-            return float(self.budget)
-        return 1.0 - float(self.sparsity) if hasattr(self, "sparsity") else None
 
 
 @dataclass(frozen=True)
@@ -121,12 +118,16 @@ class Chain(Method):
 
     @property
     def promised_budget(self) -> float | None:
-        return next(filter(None, (link.promised_budget for link in reversed(self.links))), None)
+        return self._steered.promised_budget
 
     @property
-    def asked_compute(self) -> float | None:
-        asked = (link.asked_compute for link in reversed(self.links))
-        return next((compute for compute in asked if compute is not None), None)
+    def promises(self) -> Promise:  # type: ignore[override]
+        return self._steered.promises
+
+    @property
+    def _steered(self) -> Method:
+        """The link that sets the budget; the last one if none does."""
+        return next((link for link in reversed(self.links) if link.promised_budget is not None), self.links[-1])
 
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
         result: nn.Module | OnnxModel = model
@@ -157,6 +158,12 @@ def chain_problem(links: Sequence[type[Method]]) -> str | None:
         if after.stage == "in_training":
             return f"{other} compresses while a fresh model trains, so it cannot follow {one}; put {other} first"
     return None if links else "a chain needs at least one method"
+
+
+def _choices(method: type[Method]) -> dict[str, tuple[Any, ...] | None]:
+    """The values that fields may have: of those that are searched, None for a number, and of ``Literal`` ones."""
+    literal = {f.name: get_args(f.type) for f in dataclasses.fields(method) if get_origin(f.type) is Literal}
+    return {**literal, **{name: space.choices for name, space in search_space(method).items()}}
 
 
 def search_space(method: type[Method]) -> dict[str, Tunable]:
@@ -235,15 +242,14 @@ class MethodSpec:
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
-        """The defaults, but compute budgets and sparsities ask for this fraction of the dense model's compute."""
-        steered = {"budget": fraction, "sparsity": 1.0 - fraction}
+        """The defaults, but compute budgets ask for this fraction of the dense model's compute."""
         settings = self.defaults()
-        return settings | {n: steered[n.split(".")[-1]] for n in settings if n.split(".")[-1] in steered}
+        return settings | {name: fraction for name in settings if name.split(".")[-1] == "budget"}
 
     @property
     def reaches_compute(self) -> bool:
         """Whether a fraction of the compute can be asked for."""
-        return any(name.split(".")[-1] in ("budget", "sparsity") for name in self.space())
+        return any(name.split(".")[-1] == "budget" for name in self.space())
 
     def build(self, settings: Mapping[str, Any]) -> Method:
         """The method with these settings."""

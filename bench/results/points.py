@@ -46,6 +46,7 @@ class Points:
     index: dict[str, Any]  # what ``write_index`` has written
     eval_scores: dict[str, Scores]  # headline and breakdowns on eval, by key of the trial, in the unit of the metric
     dev_scores: dict[str, Scores]  # likewise on dev
+    logged: dict[str, Scores]  # by key of the trial, what its method has logged
     checkpoints: dict[tuple[int, float], float]  # dev scores of the dense models started from, by seed and share
     notes: dict[str, list[str]]  # remarks of methods beside their results, by method, each once
 
@@ -174,13 +175,13 @@ def load_points(folder: Path) -> Points:
         raise BenchError(f"no results in {folder}: run `bench run {folder.parent.name} --preset {folder.name}` first")
     metric = Metric(**index["metric"])
     best_possible = dict(index.get("best_possible", []))
-    rows, evals, devs, checkpoints = [], {}, {}, {}
+    rows, evals, devs, logged, checkpoints = [], {}, {}, {}, {}
     notes: dict[str, list[str]] = {}
     for method, entry in index["methods"].items():
         for trial in entry["trials"]:
             key, files = trial["key"], TrialFolder.of(folder, trial["key"])
             record = files.record() or MISSING
-            devs[key] = record.dev or {}
+            devs[key], logged[key] = record.dev or {}, record.logged or {}
             if record.has_model and (scores := files.eval_scores()):  # a failed trial has none, whoever wrote any
                 evals[key] = scores
             if record.start and record.dense_share and metric.column in record.start:
@@ -195,7 +196,7 @@ def load_points(folder: Path) -> Points:
             rows.append({**_row(index, method, trial, record, files), **scored})
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
-    return Points(folder, table, metric, index["work_unit"], index, evals, devs, checkpoints, notes)
+    return Points(folder, table, metric, index["work_unit"], index, evals, devs, logged, checkpoints, notes)
 
 
 def _row(

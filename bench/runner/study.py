@@ -206,7 +206,7 @@ class PlannedTrial:
     @cached_property
     def asked_compute(self) -> float | None:
         """The share of the dense compute that was asked for."""
-        return self.method_spec.build(self.spec.settings).asked_compute
+        return self.method_spec.build(self.spec.settings).promised_budget
 
     @property
     def label(self) -> str:

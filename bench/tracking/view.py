@@ -62,7 +62,8 @@ its artifacts are `front.svg`, `attribution.svg`, `report.html` and `points.csv`
 - Filter by tags: `tags.chosen = "yes"` shows the models that the report compares, `tags.stage = "post_hoc"` one camp,
   and likewise `tags.method`, `tags.budget`, `tags.seed`, `tags.control`, `tags.status`, `tags.kind`.
 - `dev_*` scores choose a trial; `eval_*` is read once, for chosen ones. `macs_ratio` and `latency_ratio` are shares of
-  the dense model's. `train_loss` and `train_learning_rate` are curves by training step.
+  the dense model's. `train_loss` and `train_learning_rate` are curves by training step; `method_*` is what a method
+  has logged.
 - A run starts and ends when its trial did. Failed trials are here too, with their `reason`.
 """
 
@@ -102,6 +103,7 @@ def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
     measured = {name: float(value) for name, value in row.items() if _is_metric(name, value)}
     dev = {f"dev_{name}": value for name, value in points.dev_scores.get(key, {}).items()}
     evals = {f"eval_{name}": value for name, value in points.eval_scores.get(key, {}).items()}
+    logged = {f"method_{name}": value for name, value in points.logged.get(key, {}).items()}
     fields = {name: str(value) for name, value in points.index["setting"]["fields"].items()}
     own = {name: "" if pd.isna(row[name]) else str(row[name]) for name in _NAMES}
     flags = {name: "yes" if row[name] else "no" for name in ("control", "chosen")}
@@ -110,7 +112,7 @@ def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
         folder=TrialFolder.of(points.folder, key),
         tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": origin(points)},
         params={**json.loads(str(row["settings"])), "seed": row["seed"]},
-        metrics=metric_names({**measured, **dev, **evals}),
+        metrics=metric_names({**measured, **dev, **evals, **logged}),
     )
 
 

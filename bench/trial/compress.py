@@ -76,7 +76,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
-    record.budget = method.promised_budget
+    record.budget, record.promises = method.promised_budget, method.promises
     training_started = time.process_time()
     try:
         with sealed(task, trainer, _held_out(task, spec.setting)):
@@ -85,7 +85,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         record.train_steps, record.train_macs = trainer.steps_done, trainer.macs_done
         record.total_steps = trainer.steps_done + plan.total_steps - steps  # those of the dense model it started from
         record.train_cpu_s = time.process_time() - training_started + trainer.shared_cpu_s
-        record.curve, record.notes = trainer.curve, trainer.notes
+        record.curve, record.notes, record.logged = trainer.curve, trainer.notes, trainer.logged or None
     _save(result, task, spec.seed, folder)
     record.files = folder.model_digests()
 

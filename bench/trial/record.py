@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from bench.export import RECIPE, WEIGHTS
+from bench.plugins.method import Promise
 from bench.plugins.task import ItemScores
 from bench.storage.files import file_digest, write_json, write_whole
 
@@ -47,6 +48,7 @@ class TrialRecord:
     settings: dict[str, Any] | None = None  # of the method, as searched
     seed: int | None = None  # of the training
     budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
+    promises: Promise = "structure"  # whether these are all MACs, or for a mask those with a non-zero weight
     dense_share: Number | None = None  # of all steps, that trained the dense model a post-hoc method starts from
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
@@ -57,6 +59,7 @@ class TrialRecord:
     train_cpu_s: Number | None = None  # CPU time of training and compressing, s
     curve: list[Scores] | None = None  # ``step``, mean ``loss`` since the point before, ``learning_rate``
     notes: list[str] | None = None  # what the method says beside the result
+    logged: Scores | None = None  # numbers that the method has logged, by name
     files: dict[str, str] | None = None  # SHA-256 digests of the model's files, by name
     cpu_s: Number | None = None  # CPU time of the whole trial with its audit, s
     started_at: Number | None = None  # when training began, unix s

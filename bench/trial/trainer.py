@@ -90,6 +90,7 @@ class Trainer:
     Attributes:
         curve: points of the learning curve: step, mean loss since the point before, learning rate.
         notes: remarks of the method for the reader of the result.
+        logged: numbers that the method has seen and that decide nothing, by name.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Trainer:
         self._beginning = beginning
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
+        self.logged: dict[str, float] = {}
 
     @property
     def steps_left(self) -> int:
@@ -147,6 +149,10 @@ class Trainer:
         """Keep a remark, such as a width that the method cannot act on."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def log(self, **numbers: float) -> None:
+        """Keep numbers beside the result, under names with units; MLflow shows them as ``method_<name>``."""
+        self.logged |= {name: float(number) for name, number in numbers.items()}
 
     def limited(self, steps: int) -> "Trainer":
         """A view that may spend this many of the steps left, and shares all else."""
@@ -192,6 +198,7 @@ class Trainer:
         after_step: Callable[[int], None] | None = None,
         extra_parameters: Sequence[Mapping[str, Any]] = (),
         schedule: Schedule = "one_cycle",
+        part: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         """Train ``model`` in place with AdamW.
 
@@ -203,6 +210,7 @@ class Trainer:
             extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
             schedule: of all learning rates: up over a fifth and down to nothing, constant, constant after a rise over
                 a twentieth of the plan's steps, or straight down to nothing.
+            part: from where to where of that schedule these steps go, for a training in several calls.
 
         Raises:
             MethodError: more steps than are left, or a loss that is not finite.
@@ -214,7 +222,7 @@ class Trainer:
         groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-        scheduler = LambdaLR(optimizer, _schedule(schedule, steps, plan))
+        scheduler = LambdaLR(optimizer, _schedule(schedule, steps, plan, part))
         meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
@@ -298,17 +306,21 @@ def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
         parameter.data = parameter.data.to(device)
 
 
-def _schedule(name: Schedule, steps: int, plan: Plan) -> Callable[[int], float]:
-    rise = max(1, steps // 5)
+def _schedule(name: Schedule, steps: int, plan: Plan, part: tuple[float, float]) -> Callable[[int], float]:
+    """The factor on the learning rate by the steps done in a call that is this part of the schedule."""
+    whole = round(steps / (part[1] - part[0]))
+    done = round(part[0] * whole)
+    rise = max(1, whole // 5)
 
     def one_cycle(step: int) -> float:
         if step < rise:
             return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
-        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))) / 2
+        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, whole - rise))) / 2
 
-    return {
+    factors: dict[Schedule, Callable[[int], float]] = {
         "one_cycle": one_cycle,
         "constant": lambda step: 1.0,
         "warm_up": lambda step: min(1.0, (step + 1) * 20 / plan.total_steps),
-        "decay": lambda step: 1 - step / max(1, steps),
-    }[name]
+        "decay": lambda step: 1 - step / max(1, whole),
+    }
+    return lambda step: factors[name](done + step)

@@ -84,9 +84,10 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes = costs.bops, costs.size_bytes
     record.status, record.reason = "complete", ""
-    if record.budget is not None and record.macs_ratio > record.budget:  # nothing is rounded in the method's favour
+    delivered = (costs.effective_macs if record.promises == "mask" else costs.macs) / dense_macs
+    if record.budget is not None and delivered > record.budget:  # nothing is rounded in the method's favour
         record.status = "missed"
-        record.reason = f"asked for {record.budget:g} of the dense compute, delivered {record.macs_ratio:.4f}"
+        record.reason = f"asked for {record.budget:g} of the dense compute, delivered {delivered:.4f}"
 
 
 def _same_model(task: Task, seed: int, folder: TrialFolder, predict: Predict, costs: Costs) -> AuditRecord:

@@ -96,6 +96,7 @@ Extent = dict[str, int]
 class ProductCost(NamedTuple):
     """A product costs ``unit`` MACs for every pair of a live input and a live output."""
 
+    weight: str  # name of the parameter; empty for a product of two activations
     unit: int
     inputs: Extent
     outputs: Extent
@@ -108,7 +109,7 @@ class ProductCost(NamedTuple):
 
 def product_costs(graph: Graph) -> tuple[ProductCost, ...]:
     """The cost of every product with a weight, and of every product of activations."""
-    return tuple(ProductCost(p.unit, _extent(graph, p.read), _extent(graph, p.made)) for p in graph.products)
+    return tuple(ProductCost(p.weight, p.unit, _extent(graph, p.read), _extent(graph, p.made)) for p in graph.products)
 
 
 def _extent(graph: Graph, atoms: Labels) -> Extent:

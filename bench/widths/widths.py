@@ -92,6 +92,16 @@ class Widths:
         return sum(cost.macs(live) for cost in self._costs)
 
     @property
+    def weight_macs(self) -> dict[str, int]:
+        """MACs of the products with each weight, by its qualified name; those of two activations are left out."""
+        live = {"": 1, **{group.name: group.size for group in self._all}}
+        found: dict[str, int] = {}
+        for cost in self._costs:
+            if cost.weight:
+                found[cost.weight] = found.get(cost.weight, 0) + cost.macs(live)
+        return found
+
+    @property
     def smallest_budget(self) -> float:
         """The compute of the smallest model that the solvers can reach, as a fraction of the reference."""
         return float(self.macs(smallest_sizes(self.sizes, self.multiple, self._least)) / self.reference_macs)

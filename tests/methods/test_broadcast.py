@@ -2,188 +2,142 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench import Trainer, Widths
-from methods._broadcast import Broadcast, balanced_fan_out
+from methods._broadcast import Broadcast, Rule
 from methods.budgeted_broadcast import BudgetedBroadcast
 from methods.budgeted_broadcast_units import BudgetedBroadcastUnits
 from tests.models import Branches, Points, mlp, randomise_norms
 
-UNITS = st.lists(st.tuples(st.floats(0.001, 0.999), st.integers(1, 200)), min_size=1, max_size=30)
+
+def on_mlp(rates: Tensor | None = None, **how: object) -> tuple[nn.Sequential, Broadcast]:
+    """6 -> 64 -> 48 -> 2; the first hidden layer has these on-rates."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 2))
+    broadcast = Broadcast(Widths(model, torch.zeros(1, 6)), **how)  # type: ignore[arg-type]
+    broadcast.on_rates["0"].copy_(torch.linspace(0.05, 0.95, 64) if rates is None else rates)
+    return model, broadcast
 
 
-def tensors(units: list[tuple[float, int]]) -> tuple[Tensor, Tensor]:
-    return torch.tensor([rate for rate, _ in units], dtype=torch.float64), torch.tensor([fan for _, fan in units])
+def alive(broadcast: Broadcast, layer: str = "2") -> Tensor:
+    return broadcast.masks.alive()[f"{layer}.weight"]
 
 
 # --- the balance
 
 
-@settings(max_examples=200)
-@given(UNITS, st.floats(0, 1), st.sampled_from([0.5, 16.0, 128.0, math.inf]))
-def test_the_density_is_met_exactly_within_the_bounds(
-    units: list[tuple[float, int]], density: float, beta: float
-) -> None:
-    rates, fans = tensors(units)
-    kept = balanced_fan_out(rates, fans, density, beta)
-    fewest = fans.clamp(max=4)
-    assert kept.sum() == max(round(density * int(fans.sum())), int(fewest.sum()))
-    assert bool((kept >= fewest).all())
-    assert bool((kept <= fans).all())
-    assert torch.equal(kept, kept.round())
-
-
-@settings(max_examples=100)
-@given(st.lists(st.floats(0.001, 0.999), min_size=2, max_size=30), st.integers(4, 300), st.floats(0.05, 1))
-def test_busier_units_keep_fewer_weights(rates: list[float], fan: int, density: float) -> None:
-    busy_first = torch.tensor(sorted(rates, reverse=True), dtype=torch.float64)
-    kept = balanced_fan_out(busy_first, torch.full((len(rates),), fan), density, 16.0)
-    distinct = busy_first.diff() < 0
-    assert bool((kept.diff()[distinct] >= 0).all())
-
-
-@settings(max_examples=100)
-@given(UNITS, st.floats(0, 1))
-def test_without_regard_to_activity_all_units_keep_the_same_share(
-    units: list[tuple[float, int]], density: float
-) -> None:
-    rates, fans = tensors(units)
-    kept = balanced_fan_out(rates, fans, density, math.inf)
-    assert torch.equal(kept, balanced_fan_out(1 - rates, fans, density, math.inf))
-    free = kept > fans.clamp(max=4)
-    # one share of which every count is at most one weight away
-    lowest, highest = ((kept - 1) / fans)[free].tolist(), ((kept + 1) / fans)[free].tolist()
-    assert max(lowest, default=0) <= min(highest, default=1) + 1e-9
-    equal = balanced_fan_out(rates, torch.full_like(fans, 50), density, math.inf)
-    assert float(equal.max() - equal.min()) <= 1
-
-
-def test_inside_the_bounds_it_is_the_published_balance() -> None:
-    rates = torch.linspace(0.2, 0.8, 9, dtype=torch.float64)
-    beta, fan, density = 16.0, 1000, 0.5
-    kept = balanced_fan_out(rates, torch.full((9,), fan), density, beta)
-    lean = torch.log((1 - rates) / rates)
-    offset = density - float(lean.mean()) / beta
-    residual = lean - beta * (kept / fan - offset)
-    assert float(residual.abs().max()) <= beta / fan
-    assert kept[4] == 500
-    assert kept[0] == round(fan * (density + math.log(4) / beta))
+def test_fan_outs_are_the_published_balance() -> None:
+    beta = 16.0
+    _, broadcast = on_mlp(beta=beta)
+    broadcast.refresh(0.5)
+    rates = broadcast.on_rates["0"]
+    offset = alive(broadcast).float().mean(0) - torch.log((1 - rates) / rates) / beta
+    assert float(offset.max() - offset.min()) <= 1.01 / 48  # one connection
+    assert bool((alive(broadcast).sum(0).diff() <= 0).all())  # busier units keep fewer
 
 
 def test_one_offset_serves_layers_of_different_size() -> None:
-    rates, fans = torch.tensor([0.3, 0.3, 0.3]), torch.tensor([100, 1000, 10_000])
-    kept = balanced_fan_out(rates, fans, 0.4, 16.0)
-    assert (kept / fans).tolist() == pytest.approx([0.4] * 3, abs=0.01)
+    _, broadcast = on_mlp(rates=torch.full((64,), 0.3))
+    broadcast.on_rates["2"].fill_(0.3)
+    broadcast.refresh(0.6)
+    assert torch.allclose(alive(broadcast).float().mean(0), torch.tensor(0.6), atol=0.03)
 
 
-# --- on a network
+def test_each_unit_keeps_its_strongest_connections() -> None:
+    model, broadcast = on_mlp()
+    strength = model[2].weight.detach().abs()  # type: ignore[operator]
+    broadcast.refresh(0.4)
+    for unit, kept in enumerate(alive(broadcast).T):
+        assert int(kept.sum()) >= 4
+        assert min(strength[kept, unit].tolist()) >= max(strength[~kept, unit].tolist(), default=0)
 
 
-def broadcast_on(
-    model: nn.Module, example: Tensor, density: float = 0.5, beta: float = 16.0
-) -> tuple[Broadcast, Widths]:
-    widths = Widths(model, example)
-    return Broadcast(widths, density, beta, burn_in=4, interval=3, last=12), widths
+def test_incoming_connections_balance_the_units_that_receive() -> None:
+    _, broadcast = on_mlp(side="in", rates=torch.full((64,), 0.5))
+    broadcast.on_rates["2"].copy_(torch.linspace(0.05, 0.95, 48))
+    broadcast.refresh(0.5)
+    fan_in = alive(broadcast).sum(1)
+    assert bool((fan_in.diff() <= 0).all()) and fan_in[0] > fan_in[-1]
+    assert set(broadcast.masks.alive()) == {"0.weight", "2.weight"}  # outputs are no units
 
 
-def factors(model: nn.Module, layer: str) -> Tensor:
-    return model.get_submodule(layer).parametrizations.weight[0].factor  # type: ignore[union-attr,index,no-any-return]
+def test_both_ends_must_grant_a_connection() -> None:
+    _, broadcast = on_mlp(side="both")
+    broadcast.on_rates["2"].copy_(torch.linspace(0.05, 0.95, 48))
+    broadcast.refresh(0.5)
+    kept = alive(broadcast).float()
+    assert kept[:, :16].mean() > kept[:, -16:].mean() + 0.05  # fewer from busy units
+    assert kept[:16].mean() > kept[-16:].mean() + 0.05  # and fewer to them
+    assert set(broadcast.masks.alive()) == {"0.weight", "2.weight", "4.weight"}
 
 
-def full(model: nn.Module, layer: str) -> Tensor:
-    return model.get_submodule(layer).parametrizations.weight.original  # type: ignore[union-attr,no-any-return]
+# --- its controls, and the other controller
 
 
-def test_each_unit_keeps_its_largest_weights_scaled_to_their_variance() -> None:
-    torch.manual_seed(0)
-    model = mlp(6, 32, 16)
-    broadcast, _ = broadcast_on(model, torch.zeros(1, 6))
-    broadcast.on_rates["0"].copy_(torch.linspace(0.1, 0.9, 32))
-    broadcast.refresh()
-    total = 0
-    for layer in ("2", "4"):
-        factor, weight = factors(model, layer), full(model, layer).detach().abs()
-        for unit in range(32):
-            alive = factor[:, unit] > 0
-            kept = int(alive.sum())
-            total += kept
-            assert kept >= 4
-            assert min(weight[alive, unit].tolist()) >= max(weight[~alive, unit].tolist(), default=0)
-            assert torch.allclose(factor[alive, unit], torch.tensor((len(alive) / kept) ** 0.5))
-    assert total == round(0.5 * (32 * 32 + 32 * 16))
-    fan_out = (factors(model, "2") > 0).sum(0)
-    assert fan_out[0] > fan_out[16] > fan_out[31]
+def kept_by(rule: Rule) -> Tensor:
+    _, broadcast = on_mlp(rule=rule)
+    broadcast.refresh(0.5)
+    return alive(broadcast).sum(0)
 
 
-def test_the_masks_act_on_what_the_layer_computes() -> None:
-    torch.manual_seed(0)
-    model = mlp(6, 32, 16)
-    broadcast, _ = broadcast_on(model, torch.zeros(1, 6))
-    broadcast.refresh()
-    assert torch.equal(model[2].weight, full(model, "2") * factors(model, "2"))
-    assert float((model[2].weight == 0).float().mean()) > 0.3
+def test_without_regard_to_activity_all_units_keep_the_same_share() -> None:
+    fan_out = kept_by("magnitude")
+    assert int(fan_out.max() - fan_out.min()) <= 1
 
 
-def test_weights_can_come_back() -> None:
-    torch.manual_seed(0)
-    model = mlp(6, 32, 16)
-    broadcast, _ = broadcast_on(model, torch.zeros(1, 6))
-    broadcast.refresh()
-    dead = factors(model, "2") == 0
+def test_activity_alone_keeps_all_of_the_quiet_and_the_least_of_the_busy() -> None:
+    fan_out = kept_by("activity")
+    assert bool((fan_out[:20] == 48).all()) and bool((fan_out[-20:] == 4).all())
+
+
+def test_shuffled_activity_gives_as_many_connections_to_other_units() -> None:
+    own, shuffled = kept_by("balance"), kept_by("shuffled")
+    assert shuffled.sort().values.tolist() == pytest.approx(own.sort().values.tolist(), abs=1)
+    assert bool((shuffled.diff() > 0).any())
+
+
+def test_beyond_the_thresholds_units_lose_first_and_nothing_comes_back() -> None:
+    _, broadcast = on_mlp(rule="threshold")
+    rates = broadcast.on_rates["0"]
+    outside = (rates < 0.3) | (rates > 0.9)
+    broadcast.refresh(0.8)
+    first = alive(broadcast)
+    assert bool((first.sum(0)[~outside] == 48).all()) and bool((first.sum(0)[outside] < 48).all())
     with torch.no_grad():
-        assert bool((full(model, "2")[dead] != 0).all())  # the full weights live on
-        full(model, "2")[dead] *= 1000
-    broadcast.refresh()
-    back = (factors(model, "2") > 0) & dead
-    assert int(back.sum()) >= 0.4 * int(dead.sum())
+        broadcast.masks.full()["2.weight"][~first] *= 1000
+    rates.fill_(0.5)
+    broadcast.refresh(0.7)
+    assert not bool((alive(broadcast) & ~first).any())
 
 
-def test_the_full_weights_of_dead_connections_get_no_gradient_but_decay_with_the_rest() -> None:
-    torch.manual_seed(0)
-    model = mlp(6, 32, 16)
-    broadcast, _ = broadcast_on(model, torch.zeros(1, 6))
-    broadcast.refresh()
-    model(torch.randn(8, 6)).square().sum().backward()
-    gradient = full(model, "2").grad
-    assert gradient is not None
-    assert torch.equal(gradient[factors(model, "2") == 0], torch.zeros(int((factors(model, "2") == 0).sum())))
-    assert float(gradient.abs().max()) > 0
+def test_otherwise_connections_can_come_back() -> None:
+    _, broadcast = on_mlp()
+    broadcast.refresh(0.5)
+    first = alive(broadcast)
+    with torch.no_grad():
+        broadcast.masks.full()["2.weight"][~first] *= 1000
+    broadcast.refresh(0.5)
+    assert int((alive(broadcast) & ~first).sum()) >= 0.4 * int((~first).sum())
 
 
-@pytest.mark.parametrize("density", [0.25, 0.4, 1.0])
-def test_folding_leaves_a_plain_model_of_that_density_with_the_same_output(density: float) -> None:
-    torch.manual_seed(0)
-    model = randomise_norms(Branches())
-    names = set(model.state_dict())
-    x = torch.randn(3, 2, 8, 6)
-    with torch.no_grad():
-        untouched = model(x)
-    broadcast, widths = broadcast_on(model, torch.zeros(1, 2, 8, 6), density)
-    with torch.no_grad():
-        assert torch.equal(model(x), untouched)  # nothing is masked before the first refresh
-    broadcast.refresh()
-    with torch.no_grad():
-        masked = model(x)
-    broadcast.fold()
-    assert set(model.state_dict()) == names
-    assert not any(hasattr(module, "parametrizations") for module in model.modules())
-    assert all(isinstance(module.weight, nn.Parameter) for module in (model.mix, model.hidden, model.head))
-    with torch.no_grad():
-        assert torch.allclose(model(x), masked, atol=1e-6)
-        assert torch.equal(masked, untouched) == (density == 1.0)
-    consumers = [model.get_submodule(m.layer).weight for g in widths.groups for m in g.consumers]
-    unique = {id(weight): weight for weight in consumers}.values()
-    assert sum(int((w != 0).sum()) for w in unique) == round(density * sum(w.numel() for w in unique))
-    assert bool((model.depthwise.weight != 0).all())  # it hands channels on, it does not broadcast them
+@pytest.mark.parametrize(("by_fan_out", "correlated"), [(True, True), (False, False)])
+def test_units_are_ranked_by_fan_out_or_by_what_they_say(by_fan_out: bool, correlated: bool) -> None:
+    _, broadcast = on_mlp(rescale=True)
+    broadcast.refresh(0.5)
+    scores, fan_out = broadcast.unit_scores(by_fan_out=by_fan_out)["0"], broadcast.fan_outs()["0"]
+    together = torch.stack([own.argsort().argsort().float() for own in (scores, fan_out)])
+    assert (float(torch.corrcoef(together)[0, 1]) >= 0.4) == correlated
+
+
+# --- on-rates
 
 
 def test_on_rates_converge_to_the_share_of_positive_features() -> None:
     torch.manual_seed(0)
     model = randomise_norms(Branches())
-    broadcast, widths = broadcast_on(model, torch.zeros(1, 2, 8, 6))
+    widths = Widths(model, torch.zeros(1, 2, 8, 6))
+    broadcast = Broadcast(widths)
     x = torch.randn(16, 2, 8, 6)
     with torch.no_grad(), widths.gate(broadcast.observers()):
         for _ in range(700):
@@ -207,7 +161,8 @@ def test_on_rates_converge_to_the_share_of_positive_features() -> None:
 
 def test_one_observation_moves_the_average_by_a_twentieth() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    broadcast, widths = broadcast_on(model, torch.zeros(1, 3))
+    widths = Widths(model, torch.zeros(1, 3))
+    broadcast = Broadcast(widths)
     with torch.no_grad():
         model[0].weight.zero_()
         model[0].bias.copy_(torch.tensor([1.0, 1.0, -1.0, -1.0]))
@@ -218,7 +173,8 @@ def test_one_observation_moves_the_average_by_a_twentieth() -> None:
 
 def test_observers_change_nothing() -> None:
     model = randomise_norms(Branches())
-    broadcast, widths = broadcast_on(model, torch.zeros(1, 2, 8, 6))
+    widths = Widths(model, torch.zeros(1, 2, 8, 6))
+    broadcast = Broadcast(widths)
     x = torch.randn(3, 2, 8, 6)
     with torch.no_grad():
         before = model(x)
@@ -226,16 +182,30 @@ def test_observers_change_nothing() -> None:
             assert torch.equal(model(x), before)
 
 
+def test_on_rates_of_calibration_data_are_their_mean() -> None:
+    task = Points(hidden=24, batch_size=16)
+    torch.manual_seed(0)
+    model = task.build_model()
+    broadcast = Broadcast(Widths(model, task.example_input()))
+    batches = [batch for batch, _ in zip(task.batches("train", 0), range(5), strict=False)]
+    broadcast.observe(batches)
+    with torch.no_grad():
+        seen = torch.cat([model[:2](batch.inputs) > 0 for batch in batches])  # type: ignore[index]
+    assert torch.allclose(broadcast.on_rates["0"], seen.float().mean(0), atol=1e-5)
+
+
 def test_masks_are_renewed_from_the_burn_in_to_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
     model = mlp()
-    broadcast, widths = broadcast_on(model, torch.zeros(1, 6))
+    widths = Widths(model, torch.zeros(1, 6))
+    broadcast = Broadcast(widths)
+    after_step = broadcast.renewing(0.5, burn_in=4, interval=3, last=12)
     at: list[int] = []
     rates: list[Tensor] = []
-    monkeypatch.setattr(broadcast, "refresh", lambda: at.append(step))
+    monkeypatch.setattr(broadcast, "refresh", lambda density: at.append(step))
     with torch.no_grad(), widths.gate(broadcast.observers()):
         for step in range(1, 20):
             model(torch.randn(8, 6))
-            broadcast.after_step(step)
+            after_step(step)
             rates.append(broadcast.on_rates["0"].clone())
     assert at == [4, 7, 10]
     # looked at in every fourth step, for as long as masks are renewed
@@ -250,16 +220,14 @@ def trainer(task: Points, steps: int = 60) -> Trainer:
     return Trainer(task, task.presets["quick"], steps=steps, seed=0, dense_macs=dense)
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.75])
-def test_budgeted_broadcast_delivers_its_sparsity(sparsity: float) -> None:
+@pytest.mark.parametrize("how", [{}, {"side": "in"}, {"side": "both"}, {"rule": "threshold"}, {"rule": "shuffled"}])
+@pytest.mark.parametrize("budget", [1.0, 0.5, 0.3])
+def test_budgeted_broadcast_delivers_its_budget(budget: float, how: dict[str, str]) -> None:
     torch.manual_seed(0)
     task = Points(hidden=24, batch_size=16)
-    model = BudgetedBroadcast(sparsity=sparsity).compress(task.build_model(), trainer(task))
-    broadcasting = [model[2].weight, model[4].weight]  # type: ignore[index]
-    fewest = 24 * 4 + 24 * 2
-    total = sum(w.numel() for w in broadcasting)  # type: ignore[union-attr,misc]
-    expected = max(round((1 - sparsity) * total), fewest)
-    assert sum(int((w != 0).sum()) for w in broadcasting) == expected  # type: ignore[union-attr,operator]
+    model = BudgetedBroadcast(budget=budget, **how).compress(task.build_model(), trainer(task))  # type: ignore[arg-type]
+    weights = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    assert sum(int((w != 0).sum()) for w in weights) == math.floor(budget * sum(w.numel() for w in weights))
     assert not any(hasattr(module, "parametrizations") for module in model.modules())
     assert not any(module._forward_pre_hooks for module in model.modules())
 

@@ -16,7 +16,10 @@ from bench.widths.cost import count_macs
 from tests.architectures import ARCHITECTURES
 
 #: given widths are those of another method's model, whatever the budget
-STRUCTURED = [n for n in names("methods") if hasattr(load_method(n), "budget") and not load_method(n).follows]
+BUDGETED = [n for n in names("methods") if hasattr(load_method(n), "budget") and not load_method(n).follows]
+STRUCTURED = [n for n in BUDGETED if load_method(n).promises == "structure"]
+#: those that read activations or gradients; other masks differ in when they are set
+MASKED = {"budgeted_broadcast": {"side": "both", "rescale": True}, "rigl": {"updates": 2}}
 
 #: feature noise leaves the hidden state of a recurrence whole: the budget that it can still reach, if any
 LEAST = {"gru": 0.5, "gru both ways": None, "lstm both ways": None, "torchaudio DeepSpeech": 0.5}
@@ -56,14 +59,32 @@ class NoiseInBands(Noise):
     input_width_axis = 1
 
 
-@pytest.mark.parametrize("method", STRUCTURED)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_structured_method_delivers_on_any_architecture(architecture: str, method: str) -> None:
+def begun(architecture: str) -> tuple[Task, nn.Module, Trainer, int]:
+    """A task, its fresh model, a trainer, and the MACs of the model."""
     torch.manual_seed(1)
     task = (Noise if ARCHITECTURES[architecture][2] is None else NoiseInBands)(architecture=architecture, batch_size=4)
     model, plan = task.build_model(), task.presets["smoke"]
     dense_macs = count_macs(model, task.example_input())
-    trainer = Trainer(task, plan, steps=plan.total_steps, seed=0, dense_macs=dense_macs)
+    return task, model, Trainer(task, plan, steps=plan.total_steps, seed=0, dense_macs=dense_macs), dense_macs
+
+
+@pytest.mark.parametrize("method", MASKED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_masks_are_worth_their_budget_on_any_architecture(architecture: str, method: str) -> None:
+    task, model, trainer, dense_macs = begun(architecture)
+    settings = MASKED[method]
+    result = load_method(method)(budget=0.6, **settings).compress(model, trainer)  # type: ignore[arg-type]
+    assert isinstance(result, nn.Module) and trainer.steps_left == 0
+    exported = export_onnx(result, task.example_input())
+    costs = file_costs(exported, tuple(task.example_input().shape))
+    assert costs.macs == dense_macs
+    assert 0.55 * dense_macs <= costs.effective_macs <= 0.6 * dense_macs
+
+
+@pytest.mark.parametrize("method", STRUCTURED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_structured_method_delivers_on_any_architecture(architecture: str, method: str) -> None:
+    task, model, trainer, dense_macs = begun(architecture)
     budget: float | None = 0.25
     if method == "feature_noise" and architecture in LEAST:
         with pytest.raises(BudgetError, match=r"hidden states.*whole.*can reach has 0\.\d+ of the dense compute"):

@@ -38,7 +38,9 @@ class Sparse(Honest):
     """Over weights."""
 
     stage = "post_hoc"
-    sparsity: float = tune(0.75, low=0.0, high=0.9)
+    promises = "mask"
+    budget: float = tune(0.25, low=0.1, high=1.0)
+    begin: float = tune(0.1, low=0.0, high=0.9)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def test_a_range_is_an_interval_or_choices(arguments: dict[str, object]) -> None
 
 
 def test_a_range_may_begin_at_nothing() -> None:
-    assert search_space(Sparse)["sparsity"].low == 0
+    assert search_space(Sparse)["begin"].low == 0
 
 
 @pytest.mark.parametrize("budget", [0, -0.25, 1.0001, 25, float("nan"), float("inf")])
@@ -83,8 +85,8 @@ def test_a_budget_lies_above_nothing_and_not_above_one(budget: float) -> None:
 
 
 def test_the_ends_of_the_range_of_budgets() -> None:
-    assert Search(budget=1).asked_compute == 1
-    assert Search(budget=1e-9).asked_compute == 1e-9
+    assert Search(budget=1).promised_budget == 1
+    assert Search(budget=1e-9).promised_budget == 1e-9
 
 
 def test_methods_are_frozen() -> None:
@@ -93,12 +95,16 @@ def test_methods_are_frozen() -> None:
 
 
 def test_the_compute_that_is_asked_for() -> None:
-    assert Cut(budget=0.3).asked_compute == 0.3
-    assert Sparse(sparsity=0.9).asked_compute == pytest.approx(0.1)
-    assert Integer().asked_compute is None
-    assert Chain(links=(Search(budget=0.3), Integer())).asked_compute == 0.3
-    assert Chain(links=(Search(budget=0.3), Cut(budget=0.2))).asked_compute == 0.2
-    assert Chain(links=(Integer(),)).asked_compute is None
+    assert Cut(budget=0.3).promised_budget == 0.3
+    assert Integer().promised_budget is None
+    assert Chain(links=(Search(budget=0.3), Integer())).promised_budget == 0.3
+    assert Chain(links=(Search(budget=0.3), Cut(budget=0.2))).promised_budget == 0.2
+    assert Chain(links=(Integer(),)).promised_budget is None
+
+
+def test_what_a_chain_promises_is_what_the_link_promises_that_sets_its_budget() -> None:
+    assert Chain(links=(Search(), Sparse())).promises == "mask"
+    assert Chain(links=(Sparse(), Cut(), Integer())).promises == "structure"
 
 
 # --- chains
@@ -195,7 +201,7 @@ def test_a_single_link_is_no_chain() -> None:
 
 
 def test_every_setting_that_steers_compute_follows_the_budget() -> None:
-    steered = {"budget": 0.125, "form": "soft", "sparse.sparsity": 0.875, RATE: 1.0}
+    steered = {"budget": 0.125, "form": "soft", "sparse.budget": 0.125, "sparse.begin": 0.1, RATE: 1.0}
     assert method_spec(Search, Sparse).at_compute(0.125) == steered
     assert method_spec(Search).reaches_compute
     assert method_spec(Sparse).reaches_compute
@@ -266,7 +272,7 @@ def test_a_method_spec_is_read_from_its_name() -> None:
     assert read.fixed == {"norm": 1, "quantization.calibration_batches": 2}
     assert "norm" not in read.space()
     chain = read.build({"budget": 0.5})
-    assert [link.asked_compute for link in chain.links] == [0.5, None]  # type: ignore[attr-defined]
+    assert [link.promised_budget for link in chain.links] == [0.5, None]  # type: ignore[attr-defined]
     assert chain.links[1].calibration_batches == 2  # type: ignore[attr-defined]
 
 

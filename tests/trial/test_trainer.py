@@ -220,6 +220,14 @@ def test_schedules(schedule: str) -> None:
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
 
 
+def test_a_schedule_in_parts_is_the_schedule() -> None:
+    plan = replace(PLAN, dense_steps=20, finetune_steps=30)
+    whole, run, model = rates_of(trainer(100, plan=plan), "one_cycle"), trainer(100, plan=plan), fresh()
+    for first, last in ((0.0, 0.25), (0.25, 0.5), (0.5, 1.0)):
+        run.fit(model, round(100 * (last - first)), part=(first, last))
+    assert [point["learning_rate"] / PLAN.learning_rate for point in run.curve] == pytest.approx(whole)
+
+
 def test_further_parameters_have_their_own_learning_rate_and_decay() -> None:
     """Adam's first step is as long as the learning rate, whatever the gradient."""
     fast, slow = nn.Parameter(torch.zeros(())), nn.Parameter(torch.full((), 5.0))
