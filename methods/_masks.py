@@ -71,7 +71,7 @@ class Masks:
         if budget <= self._fixed:
             raise BudgetError(
                 f"budget {budget:g}: masks have no effect on {self._fixed:.4f} of the dense compute (products of "
-                "activations, or weights that are not masked); ask for more, or remove channels"
+                "activations, or weights that are not masked); ask for more, mask more weights, or remove channels"
             )
         return min(1.0, (budget - self._fixed) / self._maskable)
 
