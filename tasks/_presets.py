@@ -15,7 +15,10 @@ quick_plan = partial(
     trials=2,
     seeds=6,
     budgets=(0.25, 0.125),
-    left_out=("budgeted_broadcast", "budgeted_broadcast_units", "quantization", "quantization_aware", *MASKS),
+    left_out=(
+        *("budgeted_broadcast", "budgeted_broadcast_units", "group_norm", "importance_pruning", "torch_pruning"),
+        *("quantization", "quantization_aware", *MASKS),
+    ),
     also=("magnitude_pruning:dense_share=0.25", "random_pruning:dense_share=0.25"),
 )
 

@@ -47,7 +47,7 @@ def test_odd_passwords_are_not_recorded_either(store: str) -> None:
 
 
 def test_a_package_that_is_not_installed_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wheel without its extras has no torch-pruning, and used to fail at the end of its first comparison."""
+    """As where the sources are run without having been installed; it used to end a first comparison."""
 
     def version(package: str) -> str:
         if package in ("torch-pruning", "compression-bench"):

@@ -1,0 +1,62 @@
+"""Torch-Pruning's own pruner, from its graph to its cut."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from bench import BudgetError, Declined, Method, Trainer, tune
+
+HALVINGS = 10  # of the interval in which the pruning ratio is looked for
+
+
+@dataclass(frozen=True)
+class TorchPruning(Method):
+    """What the README of Torch-Pruning does, so that its users see what they have (Fang et al., arXiv 2301.12900).
+
+    Its dependency graph, its group norms, its global pruner in one shot, then fine-tuning. It prunes by a share of the
+    channels; the largest network within the budget is found by bisection. Layers that make the outputs stay.
+    """
+
+    stage = "post_hoc"
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    norm: int = tune(2, choices=(1, 2))
+    global_pruning: bool = tune(True, choices=(True, False))
+
+    def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+        """Look for the pruning ratio, prune, fine-tune."""
+        example = next(trainer.batches()).inputs[:1]
+        found, low, high = None, 0.0, 1.0
+        for _ in range(HALVINGS):
+            ratio = (low + high) / 2
+            small = self._pruned(model, example, ratio)
+            if trainer.cost(small) <= self.budget:
+                found, high = small, ratio
+            else:
+                low = ratio
+        if found is None:
+            raise BudgetError(f"budget {self.budget:g}: Torch-Pruning's pruner does not get there at any pruning ratio")
+        trainer.fit(found)
+        return found
+
+    def _pruned(self, model: nn.Module, example: Tensor, ratio: float) -> nn.Module:
+        small = copy.deepcopy(model)
+        options: dict[str, Any] = {"pruning_ratio": ratio, "global_pruning": self.global_pruning}
+        importance = tp.importance.GroupMagnitudeImportance(p=self.norm)
+        try:
+            pruner = tp.pruner.BasePruner(small, example, importance, ignored_layers=_outputs(small), **options)
+            pruner.step()
+            with torch.no_grad():
+                small.eval()(example)
+        except Exception as error:  # of a library that was made for other networks
+            raise Declined(f"Torch-Pruning cannot prune this network: {type(error).__name__}: {error}") from error
+        return small
+
+
+def _outputs(model: nn.Module) -> list[nn.Module]:
+    """The last layer with weights, in the order of the model."""
+    layers: list[nn.Module] = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
+    return layers[-1:]
