@@ -4,17 +4,31 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from bench import Batch, OnnxModel
 
+CALIBRATIONS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
 #: no kernel in integers: their weights are stored as integers and become floats when the file is loaded
 _FLOAT_ONLY = ("GRU", "RNN")
 
@@ -30,8 +44,32 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return None if batch is None else {"input": batch.inputs.numpy()}
 
 
-def quantized(model: OnnxModel, batches: Iterable[Batch], note: Callable[[str], None]) -> OnnxModel:
-    """The model in int8, weights per output channel.
+@dataclass(frozen=True)
+class Ranges:
+    """What decides the ranges between which numbers become integers.
+
+    Attributes:
+        calibration: one of ``CALIBRATIONS``: the extremes that activations take, those of least divergence in
+            information, or all but the outermost.
+        per_channel: a range for each output channel of a weight, or one for all of it.
+        reduced: weights have 7 bits: sums of products of 8 bits overflow 16 on x86 processors without VNNI.
+    """
+
+    calibration: str = "minmax"
+    per_channel: bool = True
+    reduced: bool = False
+
+
+def overflows() -> bool:
+    """Whether this processor multiplies 8-bit numbers into 16-bit sums."""
+    known = torch.cpu.get_capabilities()
+    return known.get("architecture") == "x86_64" and not (known.get("avx512_vnni") or known.get("avx_vnni"))
+
+
+def quantized(
+    model: OnnxModel, batches: Iterable[Batch], note: Callable[[str], None], ranges: Ranges | None = None
+) -> OnnxModel:
+    """The model in int8.
 
     A model of convolutions and linear layers becomes static throughout: activations have fixed ranges, calibrated on
     ``batches``. With recurrent layers or attention in it, whose activations fixed ranges serve badly, only the
@@ -42,17 +80,21 @@ def quantized(model: OnnxModel, batches: Iterable[Batch], note: Callable[[str], 
         model: in floating point.
         batches: what the ranges of activations are taken from.
         note: called with what a reader of the result should know.
+        ranges: per channel, between extremes, and of 7 bits where this processor needs it, unless given.
     """
+    ranges = ranges or Ranges(reduced=overflows())
+    if ranges.reduced:
+        note("weights have 7 bits: without VNNI, this processor's sums of 8-bit products would overflow")
     prepared = _converted(model, quant_pre_process)
     graph = onnx.load_from_string(prepared.data).graph
     operators = {node.op_type for node in graph.node}
     # transposed convolutions have no integer kernel
     transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
     if not operators & {*_FLOAT_ONLY, "LSTM"} and not _has_attention(graph):
-        return _static(prepared, batches, None, transposed)
-    result = _dynamic(prepared)
+        return _static(prepared, batches, ranges, None, transposed)
+    result = _dynamic(prepared, ranges)
     if "Conv" in operators:
-        result = _static(result, batches, _convolutions(graph.node), transposed)
+        result = _static(result, batches, ranges, _convolutions(graph.node), transposed)
     if operators & {*_FLOAT_ONLY}:
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
@@ -74,7 +116,9 @@ def _converted(model: OnnxModel, convert: Callable[[str, str], None]) -> OnnxMod
         return OnnxModel(target.read_bytes())
 
 
-def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None, left_out: list[str]) -> OnnxModel:
+def _static(
+    model: OnnxModel, batches: Iterable[Batch], ranges: Ranges, nodes: list[str] | None, left_out: list[str]
+) -> OnnxModel:
     """These nodes (all, if none are named) but for some between fixed ranges."""
     return _converted(
         model,
@@ -83,7 +127,9 @@ def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None,
             target,
             _Calibration(batches),
             quant_format=QuantFormat.QDQ,
-            per_channel=True,
+            per_channel=ranges.per_channel,
+            reduce_range=ranges.reduced,
+            calibrate_method=CALIBRATIONS[ranges.calibration],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
@@ -92,11 +138,16 @@ def _static(model: OnnxModel, batches: Iterable[Batch], nodes: list[str] | None,
     )
 
 
-def _dynamic(model: OnnxModel) -> OnnxModel:
+def _dynamic(model: OnnxModel, ranges: Ranges) -> OnnxModel:
     return _converted(
         model,
         lambda source, target: quantize_dynamic(
-            source, target, op_types_to_quantize=["MatMul", "LSTM"], per_channel=True, weight_type=QuantType.QInt8
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "LSTM"],
+            per_channel=ranges.per_channel,
+            reduce_range=ranges.reduced,
+            weight_type=QuantType.QInt8,
         ),
     )
 

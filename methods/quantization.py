@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bench import Method, OnnxModel, Trainer
-from methods._integer import quantized
+from bench import Method, OnnxModel, Trainer, tune
+from methods._integer import CALIBRATIONS, Ranges, overflows, quantized
 
 
 @dataclass(frozen=True)
 class Quantization(Method):
-    """Int8: weights per output channel, activations calibrated on train data (Jacob et al., arXiv 1712.05877).
+    """Int8, with ranges of activations from train data (Jacob et al., arXiv 1712.05877).
 
     Convolutional networks are quantized statically. In networks with recurrent layers or attention, linear layers and
     LSTMs are quantized dynamically instead; GRU weights are stored in 8 bits, which makes the file smaller, not faster.
@@ -21,10 +21,14 @@ class Quantization(Method):
 
     stage = "post_hoc"
     terminal = True
-    calibration_batches: int = 8
+    promises = "bits"
+    calibration: str = tune("minmax", choices=(*CALIBRATIONS,))
+    calibration_batches: int = tune(8, choices=(2, 8, 32))
+    per_channel: bool = tune(True, choices=(True, False))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> OnnxModel:
         """Fine-tune with what is left, export, calibrate, quantize."""
         trainer.fit(model)
         batches = itertools.islice(trainer.batches(), self.calibration_batches)
-        return quantized(trainer.export(model), batches, trainer.note)
+        ranges = Ranges(self.calibration, self.per_channel, overflows())
+        return quantized(trainer.export(model), batches, trainer.note, ranges)

@@ -45,6 +45,7 @@ class QuantizationAware(Method):
 
     stage = "in_training"
     terminal = True
+    promises = "bits"
     start: float = 0.5  # share of the steps before anything is rounded
     calibration_batches: int = 8
 

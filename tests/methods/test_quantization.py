@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from bench.export.costs import file_costs
 from bench.export.model import OnnxModel, Predictor, export_onnx
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
-from methods._integer import _Calibration, _converted, quantized
+from methods._integer import CALIBRATIONS, Ranges, _Calibration, _converted, quantized
 from methods.quantization_aware import QuantizationAware, _Rounding
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
 
@@ -104,6 +105,52 @@ def test_scales_and_zero_points_are_no_parameters(name: str) -> None:
     integer = quantized(exported, batches(features), lambda text: None)
     shape = (1, features, 30)
     assert file_costs(integer, shape).params == file_costs(exported, shape).params
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_do_not_depend_on_the_rest_of_the_batch(name: str) -> None:
+    """One loud recording used to change what the others of its batch got by up to a twentieth."""
+    _, integer, _ = pair(*MODELS[name])
+    x = torch.randn(4, MODELS[name][1], 30, generator=torch.Generator().manual_seed(2))
+    x[0] *= 100
+    predict = Predictor(integer)
+    torch.testing.assert_close(predict(x), torch.cat([predict(one) for one in x.split(1)]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_ranges_are_found_in_different_ways(calibration: str, per_channel: bool) -> None:
+    torch.manual_seed(0)
+    exported = export_onnx(conv_net().eval(), torch.zeros(1, 4, 30))
+    integer = quantized(exported, batches(4), lambda text: None, Ranges(calibration, per_channel))
+    scales = {tuple(t.dims) for t in onnx.load_from_string(integer.data).graph.initializer if "weight_scale" in t.name}
+    assert scales == ({(8,)} if per_channel else {()})
+    x = torch.randn(3, 4, 30, generator=torch.Generator().manual_seed(2))
+    expected = Predictor(exported)(x)
+    assert float((Predictor(integer)(x) - expected).norm() / expected.norm()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("known", "reduced"),
+    [
+        ({"architecture": "x86_64", "avx512_vnni": True}, False),
+        ({"architecture": "x86_64", "avx_vnni": True}, False),
+        ({"architecture": "x86_64", "avx2": True, "avx512_vnni": False}, True),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_weights_have_seven_bits_where_sums_would_overflow(
+    known: dict[str, Any], reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    for name in ("convolutions", "encoder"):
+        _, integer, notes = pair(*MODELS[name])
+        stored = [numpy_helper.to_array(t) for t in onnx.load_from_string(integer.data).graph.initializer]
+        largest = max(
+            int(abs(weight.astype(int)).max()) for weight in stored if weight.dtype == "int8" and weight.ndim > 1
+        )
+        assert largest <= 64 if reduced else largest > 100
+        assert any("7 bits" in note for note in notes) == reduced
 
 
 def test_a_convolutional_network_is_static_throughout() -> None:
