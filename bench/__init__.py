@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.storage.cache import cached_folder, content_key, folder_digest
+    from bench.trial.teacher import soft_divergence
     from bench.trial.trainer import Trainer
     from bench.widths.cost import count_macs
     from bench.widths.groups import Part
@@ -26,6 +27,7 @@ _NAMES = {
     "bench.plugins.metrics": "equal_error_rate",
     "bench.plugins.task": "Batch ItemScores Metric Plan Predict Progress Split Task",
     "bench.storage.cache": "cached_folder content_key folder_digest",
+    "bench.trial.teacher": "soft_divergence",
     "bench.trial.trainer": "Trainer",
     "bench.widths.cost": "count_macs",
     "bench.widths.groups": "Part",

@@ -82,6 +82,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     effort: Annotated[
         Literal["steps", "macs"], typer.Option(help="Train every model for as many steps, or as many training MACs.")
     ] = "steps",
+    distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
     tracking_uri: Annotated[
@@ -115,6 +116,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
             effort=effort,
+            distill=distill,
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),
         )

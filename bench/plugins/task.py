@@ -132,6 +132,13 @@ class Task(ABC):
         """The fields that name what this task computes."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
+    def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """How far a model's outputs are from a teacher's, shape (): the loss of distillation; squared error by default.
+
+        See ``bench.soft_divergence`` for the logits of classes.
+        """
+        return (outputs - teacher).square().mean()
+
     def check(self) -> None:  # noqa: B027  (a hook: most tasks can be used as they are)
         """Raise ``BenchError`` for what the user can correct (a missing folder), before anything is started."""
 

@@ -140,6 +140,8 @@ def rules(data: ReportData) -> list[str]:
         "metric": title(data.metric),
     }
     left_out = {"one_seed" if seeds > 1 else "seeds"}
+    if not data.index["setting"].get("distill"):
+        left_out.add("distill")
     if box is None:
         left_out.add("hypervolume")
     else:

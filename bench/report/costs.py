@@ -36,6 +36,8 @@ EFFORTS = {
     "macs": ("MACs", "train_macs", "start_train_macs"),
     "cpu_s": ("CPU s", "train_cpu_s", "start_cpu_s"),
 }
+#: by the column of the dense model a trial started from, that of the one it learned from
+TAUGHT = {"start_train_macs": "teacher_train_macs", "start_cpu_s": "teacher_cpu_s"}
 #: by column: whom it is for
 LEDGERS = {"scratch": "from scratch", "given": "given a dense model", "tuning": "whole tuning"}
 
@@ -121,6 +123,8 @@ def _efforts(trials: pd.DataFrame) -> pd.DataFrame:
     for _, trained, start in EFFORTS.values():
         table[trained] = table[trained].astype(float)
         table[start] = table[start].astype(float).mask(table["start_steps"] == 0, 0.0)
+        if start in TAUGHT and TAUGHT[start] in table:
+            table[start] += table[TAUGHT[start]].astype(float).fillna(0.0)
     return table
 
 

@@ -31,6 +31,7 @@ COLUMNS = (
     *("latency_utterance_ms", "latency_utterance_ratio", "latency_eager_ms", "latency_eager_ratio", "train_steps"),
     *("total_steps", "macs_ratio", "effective_macs_ratio", "best_possible", "cpu_s", "peak_memory_mb"),
     *("train_macs", "train_cpu_s", "dense_share", "start_train_macs", "start_cpu_s"),
+    *("teacher_train_macs", "teacher_cpu_s"),
     *("control", "chosen", "reason", "settings", "run_id", "key"),
 )
 

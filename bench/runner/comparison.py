@@ -53,6 +53,7 @@ class Request:
     width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
     effort: Effort = "steps"  # what every model is trained with the same of
+    distill: bool = False  # whether all learn from the dense model, too
     trial_timeout_s: float | None = None  # after which a trial that still trains is ended; None for never
     cluster: Cluster | None = None  # of Ray; None for this machine
 
@@ -88,6 +89,7 @@ class Comparison:
             width_groups=request.width_groups,
             hardware=request.hardware,
             effort=request.effort,
+            distill=request.distill,
         )
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
@@ -127,6 +129,7 @@ class Comparison:
         """Run all studies side by side, then the chosen points with the other seeds."""
         trials = sum(study.trials for study in self._studies.values())
         same = f"{self.plan.total_steps} training steps{EFFORTS[self.setting.effort]} for every model"
+        same += ", which learns from the dense model" * self.setting.distill
         budgets = ", ".join(f"{b:g}" for b in self.budgets)
         self.screen.say(
             f"{len(self.method_specs)} methods, {trials} trials; budgets {budgets}; {same}; "

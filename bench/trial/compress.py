@@ -16,10 +16,11 @@ from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Plan, Progress, Task
 from bench.storage.files import write_whole
 from bench.trial.beginning import SharedBeginning
-from bench.trial.dense import fresh_model, start_at
+from bench.trial.dense import DECAY, fresh_model, start_at
 from bench.trial.guard import sealed
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
+from bench.trial.teacher import Teacher
 from bench.trial.trainer import Trainer, seed_everything, stream_seed
 from bench.widths.cost import count_macs
 
@@ -62,6 +63,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
     method = method_spec.build(spec.settings)
     model, steps = _given(spec, task, method_spec.dense_share(spec.settings), report, record)
     tuned = method_spec.tuned(plan, spec.settings)
+    teacher = _teacher(spec, task, report, record) if spec.setting.distill and spec.method != "dense" else None
     trainer = Trainer(
         task,
         tuned,
@@ -72,6 +74,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
         effort=spec.setting.effort,
+        teacher=teacher,
         beginning=_shared(spec, task, tuned) if method_spec.stage == "in_training" else None,
         report=report,
     )
@@ -101,6 +104,16 @@ def _given(
     record.dense_share, record.start = share, start.dev
     record.start_train_macs, record.start_cpu_s = start.train_macs, start.train_cpu_s
     return start.model, plan.total_steps - start.steps
+
+
+def _teacher(spec: TrialSpec, task: Task, report: Progress, record: TrialRecord) -> Teacher:
+    """The dense model of the seed after all steps; a method that starts from one has paid for the trunk they share."""
+    found = start_at(spec.setting, spec.seed, 1.0, report)
+    shared_macs, shared_cpu_s = ((1 - DECAY) * (own or 0) for own in (record.start_train_macs, record.start_cpu_s))
+    record.teacher_cpu_s = max(0.0, found.train_cpu_s - shared_cpu_s)
+    if found.train_macs is not None:
+        record.teacher_train_macs = max(0, round(found.train_macs - shared_macs))
+    return Teacher(task, found.model)
 
 
 def _shared(spec: TrialSpec, task: Task, tuned: Plan) -> SharedBeginning:

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Pr
         model, known = trunk().branch(share)
         keep(folder, model, known)
 
-    named = {**setting.made_from, "seed": seed}
+    named = {**replace(setting, distill=False).made_from, "seed": seed}  # a teacher has none itself
     root = Path(setting.cache)
     return [cached_folder(root, "dense", {**named, "share": share}, partial(build, share=share)) for share in shares]
 

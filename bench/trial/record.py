@@ -53,6 +53,8 @@ class TrialRecord:
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
     start_cpu_s: Number | None = None  # CPU time that it took, s
+    teacher_train_macs: int | None = None  # MACs that training its teacher took beside that, if it had one
+    teacher_cpu_s: Number | None = None  # CPU time that it took, s
     train_steps: int | None = None  # optimiser steps of the trial
     total_steps: int | None = None  # the same with those of the dense model that it started from
     train_macs: int | None = None  # of the training steps, three forward passes each; None if a cost is unknown

@@ -31,6 +31,7 @@ class Setting:
     width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
     effort: Effort = "steps"  # what every model is trained with the same of
+    distill: bool = False  # whether all but the dense model learn from the dense model, too
 
     def build_task(self) -> Task:
         return load_task(self.task).at(self.preset, cache=Path(self.cache), **self.fields)
@@ -53,6 +54,7 @@ class Setting:
             "processor": platform.machine(),
             "hardware": asdict(self.hardware),
             "effort": self.effort,
+            "distill": self.distill,
         }
 
 

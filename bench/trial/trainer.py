@@ -20,6 +20,7 @@ from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.beginning import SharedBeginning, Spent
 from bench.trial.guard import own_files, reading
 from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
+from bench.trial.teacher import Teacher
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
 
@@ -84,6 +85,7 @@ class Trainer:
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
         effort: what is equal for all, optimiser steps or multiply-accumulates of training.
+        teacher: the dense model that every training listens to, if any; its passes are charged.
         beginning: where ``begin`` finds what others with this seed have trained.
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
@@ -106,6 +108,7 @@ class Trainer:
         hardware: Hardware = CPU,
         effort: Effort = "steps",
         beginning: SharedBeginning | None = None,
+        teacher: Teacher | None = None,
         report: Progress = lambda fraction, note: None,
     ) -> None:
         self._effort: Effort = effort
@@ -117,7 +120,7 @@ class Trainer:
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
-        self._beginning = beginning
+        self._beginning, self._teacher = beginning, teacher
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
         self.logged: dict[str, float] = {}
@@ -168,8 +171,8 @@ class Trainer:
             self._ledger.steps += 1
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's training loss, shape ()."""
-        return self._task.loss(model, batch)
+        """The task's training loss, shape (); with a teacher, what it says is a part of it."""
+        return self._task.loss(model, batch) if self._teacher is None else self._teacher.loss(model, batch)
 
     def batches(self) -> Iterator[Batch]:
         """Endless batches of the train split, in an order of their own: for calibration and statistics."""
@@ -228,7 +231,7 @@ class Trainer:
         macs = 0.0
         for step in range(1, steps + 1):
             batch = next(self._order)
-            macs = macs or step_macs(model, batch.inputs.to(device))
+            macs = macs or step_macs(model, batch.inputs.to(device)) + self._taught(batch.inputs)
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             optimizer.zero_grad(set_to_none=True)
@@ -284,8 +287,13 @@ class Trainer:
         """How many steps of this model are as much effort."""
         if self._effort == "steps":
             return steps
-        share = step_macs(model, self._task.example_input()) / (PASSES * self._dense_macs)
+        example = self._task.example_input()
+        share = (step_macs(model, example) + self._taught(example)) / (PASSES * self._dense_macs)
         return steps if math.isnan(share) else round(steps / share)
+
+    def _taught(self, inputs: Tensor) -> float:
+        """MACs of the teacher's pass over these inputs."""
+        return 0.0 if self._teacher is None else self._teacher.macs(inputs)
 
     def _check(self, steps: int) -> None:
         if not 0 <= steps <= self.steps_left:

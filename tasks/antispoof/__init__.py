@@ -24,6 +24,7 @@ from bench import (
     cached_folder,
     content_key,
     equal_error_rate,
+    soft_divergence,
 )
 from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
@@ -118,6 +119,10 @@ class Antispoof(Task):
         """Cross-entropy, the two classes weighted to count equally."""
         weights = self._class_weights.to(batch.inputs.device)
         return functional.cross_entropy(model(batch.inputs), batch.targets, weight=weights)
+
+    def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Divergence of the softened classes."""
+        return soft_divergence(outputs, teacher)
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """EER over all utterances, then the EER of each attack against all bona fide utterances."""

@@ -10,7 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task, cached_folder, content_key
+from bench import (
+    Batch,
+    ItemScores,
+    Metric,
+    Plan,
+    Predict,
+    Progress,
+    Split,
+    Task,
+    cached_folder,
+    content_key,
+    soft_divergence,
+)
 from tasks.vad.batches import Normaliser, scored_batches, training_batches
 from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec
@@ -110,6 +122,11 @@ class Vad(Task):
         """Binary cross-entropy over all frames."""
         scores = speech_logits(model(batch.inputs))
         return functional.binary_cross_entropy_with_logits(scores, trimmed(batch.targets, scores.shape[1]))
+
+    def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Divergence of the softened answers of all frames."""
+        one, other = (speech_logits(own) for own in (outputs, teacher))
+        return soft_divergence(*(torch.stack([torch.zeros_like(own), own], 1) for own in (one, other)))
 
     def evaluate(self, predict: Predict, split: Split) -> dict[str, float]:
         """EER over the frames of all mixtures, then of those whose signal-to-noise ratio lies in each range."""
