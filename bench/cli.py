@@ -22,6 +22,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+#: how `bench list` groups methods, and what it says of what they promise
+CAMPS = {
+    "in-training": "methods that compress while a network trains",
+    "post-hoc": "methods that compress a trained network",
+    "control": "controls",
+    "": "other methods",
+}
+SMALLER = {"structure": "structure", "mask": "weights, by zeros", "bits": "bits"}
+
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task.")]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
@@ -35,14 +44,25 @@ def list_plugins() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from bench.plugins.registry import Kind, summaries
+    from bench.plugins.registry import Summary, summaries
 
-    shown: dict[Kind, tuple[str, ...]] = {"tasks": ("name", "title"), "methods": ("name", "stage", "title")}
-    for kind, columns in shown.items():
-        table = Table(*columns, title=kind, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for plugin in summaries(kind):
-            table.add_row(*(escape(getattr(plugin, column)) for column in columns))
-        Console().print(table)
+    methods, console = summaries("methods"), Console()
+    groups: dict[str, list[Summary]] = {"tasks": summaries("tasks")}
+    for camp, title in CAMPS.items():
+        groups[title] = [method for method in methods if method.camp == camp]
+    for title, plugins in groups.items():
+        columns = ("name", "title") if title == "tasks" else ("name", "makes smaller", "title")
+        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for plugin in plugins:
+            smaller = () if title == "tasks" else (SMALLER.get(plugin.promises, ""),)
+            table.add_row(plugin.name, *smaller, escape(plugin.title))
+        if plugins:
+            console.print(table, "")
+    console.print(
+        "A smaller structure is faster in every runtime. Bits are faster where a runtime has integer kernels, ONNX "
+        "Runtime on a CPU for convolutions, linear layers and LSTM. Zeros are not faster there.",
+        style="dim",
+    )
 
 
 @app.command()

@@ -31,7 +31,8 @@ class Summary:
 
     name: str
     title: str
-    stage: str
+    camp: str = ""  # of a method: ``in-training``, ``post-hoc`` or ``control``; empty if its source does not say
+    promises: str = ""  # of a method: what it makes smaller
 
 
 def names(kind: Kind) -> list[str]:
@@ -43,7 +44,7 @@ def summaries(kind: Kind) -> list[Summary]:
     """The plugins of a kind, with the first line of each docstring."""
     in_tree = files(kind)
     return [
-        _summary(name, in_tree[name]) if name in in_tree else Summary(name, installed(kind)[name].value, "")
+        _summary(name, in_tree[name]) if name in in_tree else Summary(name, installed(kind)[name].value)
         for name in names(kind)
     ]
 
@@ -64,19 +65,20 @@ def installed(kind: Kind) -> Mapping[str, EntryPoint]:
 
 
 def _summary(name: str, path: Path) -> Summary:
-    """The first line of the docstring and the stage of the plugin's class, which is the one with a ``stage`` if any."""
+    """The first line of the docstring of the plugin's class, and what it assigns."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), path.name)
     except (OSError, SyntaxError, ValueError) as error:
-        return Summary(name, f"cannot be read: {error}", "")
-    title, stage = (ast.get_docstring(tree) or "").split("\n")[0], ""
+        return Summary(name, f"cannot be read: {error}")
+    title, facts = (ast.get_docstring(tree) or "").split("\n")[0], {"stage": "", "promises": "structure"}
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             title = (ast.get_docstring(node) or title).split("\n")[0]
             for statement in node.body:
-                if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "stage":
-                    stage = ast.unparse(statement.value).strip("'\"")
-    return Summary(name, title, stage)
+                if isinstance(statement, ast.Assign):
+                    facts[ast.unparse(statement.targets[0])] = ast.unparse(statement.value).strip("'\"")
+    camp = "control" if facts.get("control") == "True" else facts["stage"].replace("_", "-")
+    return Summary(name, title, camp, facts["promises"])
 
 
 @cache

@@ -54,8 +54,10 @@ def test_an_entry_point_that_is_no_method_is_named(target: str, message: str, mo
 def test_listing_reads_title_and_stage_from_the_source() -> None:
     shown = {summary.name: summary for summary in registry.summaries("methods")}
     assert shown["dense"] == Summary(
-        "dense", "No compression: the dense model, trained with the whole step budget.", "in_training"
+        "dense", "No compression: the dense model, trained with the whole step budget.", "control", "structure"
     )
+    assert (shown["rigl"].camp, shown["rigl"].promises) == ("in-training", "mask")
+    assert (shown["quantization"].camp, shown["quantization"].promises) == ("post-hoc", "bits")
     assert not [name for name in shown if name.startswith("_")]
 
 
@@ -69,7 +71,7 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     shown = {summary.name: summary for summary in registry.summaries("methods")}
     assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
     assert shown["odd_method"].title == "Odd."
-    assert shown["dense"].stage == "in_training"
+    assert shown["dense"].camp == "control" and shown["torn_method"].camp == ""
     monkeypatch.undo()
     real = command.load_method_spec
 
