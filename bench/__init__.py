@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.trial.teacher import soft_divergence
     from bench.trial.trainer import Trainer
     from bench.widths.cost import count_macs
+    from bench.widths.flexible import make_flexible
     from bench.widths.groups import Part
     from bench.widths.widths import Widths
 
@@ -30,6 +31,7 @@ _NAMES = {
     "bench.trial.teacher": "soft_divergence",
     "bench.trial.trainer": "Trainer",
     "bench.widths.cost": "count_macs",
+    "bench.widths.flexible": "make_flexible",
     "bench.widths.groups": "Part",
     "bench.widths.widths": "Widths",
 }

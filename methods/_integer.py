@@ -53,11 +53,16 @@ class Ranges:
             information, or all but the outermost.
         per_channel: a range for each output channel of a weight, or one for all of it.
         reduced: weights have 7 bits: sums of products of 8 bits overflow 16 on x86 processors without VNNI.
+        inputs: what each layer with fixed ranges reads, lowest and highest, in the order in which they run; calibrated
+            unless given.
+        result: the same for what the last of them makes.
     """
 
     calibration: str = "minmax"
     per_channel: bool = True
     reduced: bool = False
+    inputs: tuple[tuple[float, float], ...] = ()
+    result: tuple[float, float] | None = None
 
 
 def overflows() -> bool:
@@ -90,7 +95,7 @@ def quantized(
     operators = {node.op_type for node in graph.node}
     # transposed convolutions have no integer kernel
     transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
-    if not operators & {*_FLOAT_ONLY, "LSTM"} and not _has_attention(graph):
+    if is_static(prepared):
         return _static(prepared, batches, ranges, None, transposed)
     result = _dynamic(prepared, ranges)
     if "Conv" in operators:
@@ -102,6 +107,12 @@ def quantized(
         )
         result = _stored_in_eight_bits(result)
     return result
+
+
+def is_static(model: OnnxModel) -> bool:
+    """Whether all features will be rounded between fixed ranges: a network without recurrence and attention."""
+    graph = onnx.load_from_string(model.data).graph
+    return not {node.op_type for node in graph.node} & {*_FLOAT_ONLY, "LSTM"} and not _has_attention(graph)
 
 
 def _converted(model: OnnxModel, convert: Callable[[str, str], None]) -> OnnxModel:
@@ -120,6 +131,7 @@ def _static(
     model: OnnxModel, batches: Iterable[Batch], ranges: Ranges, nodes: list[str] | None, left_out: list[str]
 ) -> OnnxModel:
     """These nodes (all, if none are named) but for some between fixed ranges."""
+    trained = {"TensorQuantOverrides": _trained(onnx.load_from_string(model.data).graph, ranges, nodes)}
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -134,8 +146,36 @@ def _static(
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
             nodes_to_exclude=left_out,
+            extra_options=trained,
         ),
     )
+
+
+def _trained(graph: Any, ranges: Ranges, nodes: list[str] | None) -> dict[str, list[dict[str, Any]]]:
+    """The trained ranges, by the tensor that a layer reads; none where layers and ranges are not as many."""
+    stored = {tensor.name for tensor in graph.initializer}
+    layers = [
+        node
+        for node in graph.node
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in stored and (not nodes or node.name in nodes)
+    ]
+    if len(layers) != len(ranges.inputs):
+        return {}
+    found = dict(zip((node.input[0] for node in layers), ranges.inputs, strict=True))
+    if layers and ranges.result is not None:
+        made = layers[-1].output[0]
+        rectified = (
+            node.output[0] for node in graph.node if node.op_type in ("Relu", "Clip") and node.input[0] == made
+        )
+        found[next(rectified, made)] = ranges.result
+    return {name: [_grid(*ends)] for name, ends in found.items()}
+
+
+def _grid(low: float, high: float) -> dict[str, Any]:
+    """The 256 numbers from low to high, as ONNX Runtime takes them."""
+    scale = max(high - low, 1e-12) / 255
+    zero = np.array(round(-low / scale), dtype=np.uint8)
+    return {"scale": np.array(scale, dtype=np.float32), "zero_point": zero}
 
 
 def _dynamic(model: OnnxModel, ranges: Ranges) -> OnnxModel:

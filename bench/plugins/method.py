@@ -64,7 +64,8 @@ class Method(ABC):
 
     ``stage`` says what ``compress`` receives: ``in_training`` a freshly initialised dense model and the whole step
     budget; ``post_hoc`` a copy of the shared trained dense model and the fine-tune steps. A ``terminal`` method
-    returns a model in deployment format, after which nothing can follow. A ``control`` is run for comparison. One that
+    returns a model in deployment format, after which nothing can follow. An in-training method that ``continues`` can
+    take over from another method, too. A ``control`` is run for comparison. One that
     ``follows`` runs after the search, seed by seed, with the fields ``budget`` and ``widths`` of the best in-training
     model at each budget. What it ``promises`` decides which compute its field ``budget`` is held to: all
     multiply-accumulates, or for a ``mask`` those with a non-zero weight.
@@ -73,6 +74,7 @@ class Method(ABC):
     stage: ClassVar[Stage]
     promises: ClassVar[Promise] = "structure"
     terminal: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
     control: ClassVar[bool] = False
     follows: ClassVar[bool] = False
 
@@ -136,12 +138,13 @@ class Chain(Method):
         return result
 
     def _shares(self, trainer: "Trainer") -> list[int]:
-        """Steps of each link: none for a terminal one, unless no other link trains.
+        """Steps of each link: none for a terminal one that does not train, unless no other link does.
 
         After an in-training link the others share the fine-tune steps; otherwise all share equally.
         """
         steps, finetune = trainer.steps_left, trainer.plan.finetune_steps
-        training = sum(not link.terminal for link in self.links) or 1  # a terminal link can only be the last
+        trains = [not link.terminal or link.continues for link in self.links]
+        training = sum(trains) or 1  # a link that does not train can only be the last
         shares = [steps // training] * training
         if training > 1 and self.stage == "in_training":
             shares = [steps - finetune] + [finetune // (training - 1)] * (training - 1)
@@ -155,7 +158,7 @@ def chain_problem(links: Sequence[type[Method]]) -> str | None:
         one, other = before.__name__, after.__name__
         if before.terminal:
             return f"{one} returns a model in deployment format, so {other} cannot follow it; put {one} last"
-        if after.stage == "in_training":
+        if after.stage == "in_training" and not after.continues:
             return f"{other} compresses while a fresh model trains, so it cannot follow {one}; put {other} first"
     return None if links else "a chain needs at least one method"
 

@@ -17,10 +17,12 @@ from bench import Batch
 from bench.check import Probe, check_plugin
 from bench.export.costs import file_costs
 from bench.export.model import OnnxModel, Predictor, export_onnx
+from bench.plugins.registry import load_method_spec
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
-from methods._integer import CALIBRATIONS, Ranges, _Calibration, _converted, quantized
-from methods.quantization_aware import QuantizationAware, _Rounding
+from methods._integer import CALIBRATIONS, Ranges, _Calibration, _converted, is_static, quantized
+from methods._rounding import Simulation, _rounded, _Weight
+from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
 
 
@@ -246,13 +248,15 @@ def test_it_keeps_the_contract(name: str) -> None:
     assert any("same model for the same seed" in line for line in check_plugin(name))
 
 
-def test_nothing_is_rounded_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("fake_quantize_per_channel_affine", "fake_quantize_per_tensor_affine"):
-        monkeypatch.delattr(torch, name)
-    rounding, x = _Rounding(lambda: False), torch.randn(3, 4)
-    assert rounding(x) is x
-    assert rounding.features(nn.Linear(4, 3), (x,))[0] is x
-    assert rounding.range is not None and rounding.range.tolist() == [float(x.min()), float(x.max())]
+def test_nothing_is_rounded_before_its_time() -> None:
+    torch.manual_seed(0)
+    model, x = Crnn().eval(), torch.randn(3, 4, 30)
+    with torch.no_grad():
+        expected = model(x)
+        simulation = Simulation(model, lambda: False, static=False)
+        assert torch.equal(model(x), expected)
+        low, high = simulation.ranges[0]
+    assert (low, high) == pytest.approx((float(x.min()), float(x.max())))
 
 
 def test_zero_points_lie_where_the_weight_lies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,8 +267,65 @@ def test_zero_points_lie_where_the_weight_lies(monkeypatch: pytest.MonkeyPatch) 
         return weight
 
     monkeypatch.setattr(torch, "fake_quantize_per_channel_affine", rounded)
-    _Rounding(lambda: True)(torch.zeros(3, 4, device="meta"))
+    _Weight(lambda: True)(torch.zeros(3, 4, device="meta"))
     assert devices == ["meta", "meta"]
+
+
+def test_features_are_one_of_256_numbers_and_gradients_pass_inside() -> None:
+    x = torch.linspace(-2, 3, 41, requires_grad=True)
+    rounded = _rounded(x, torch.tensor(-1.0), torch.tensor(2.0))
+    steps = (rounded.detach() * 255 / 3).round()
+    torch.testing.assert_close(rounded.detach(), steps * 3 / 255)
+    assert float(rounded.detach()[x == 0].abs().sum()) == 0
+    rounded.sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None and torch.equal(x.grad, ((x >= -1) & (x <= 2)).float())
+
+
+@pytest.mark.parametrize("name", ["convolutions", "crnn", "lstm", "block", "encoder"])
+def test_the_file_computes_what_was_trained_behind_rounding(name: str) -> None:
+    """It is nearer to the simulation than to the network without rounding, by at least a factor of two."""
+    torch.manual_seed(0)
+    build, features = MODELS[name]
+    model = build().eval()
+    x = torch.randn(1, features, 30, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        floats = model(x)
+        static = is_static(export_onnx(model, x))
+        simulation = Simulation(model, lambda: True, static=static)
+        model.train()
+        for module in model.modules():  # dropout and batch statistics would be other networks
+            if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+                module.training = False
+        for batch in batches(features, 30):
+            model(batch.inputs)
+        simulated = model.eval()(x)
+        simulation.fold()
+    ranges = Ranges(inputs=simulation.ranges, result=simulation.result)
+    integer = quantized(export_onnx(model, x), batches(features), lambda text: None, ranges)
+    found = Predictor(integer)(x)
+    assert float((found - simulated).norm()) <= 0.5 * float((found - floats).norm())
+
+
+def test_trained_ranges_are_those_of_the_file() -> None:
+    torch.manual_seed(0)
+    exported = export_onnx(conv_net().eval(), torch.zeros(1, 4, 30))
+    integer = quantized(exported, batches(4), lambda text: None, Ranges(inputs=((-1.0, 1.55), (0.0, 5.1))))
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(integer.data).graph.initializer}
+    scales = [float(value) for name, value in stored.items() if name.endswith("_scale") and value.size == 1]
+    assert min(abs(scale - 0.01) for scale in scales) < 1e-6 and min(abs(scale - 0.02) for scale in scales) < 1e-6
+
+
+@pytest.mark.parametrize("before", ["magnitude_pruning", "stochastic_gates"])
+def test_it_trains_on_what_another_method_has_left(before: str) -> None:
+    spec = load_method_spec(f"{before}+quantization_aware")
+    task = Probe(batch_size=16)
+    torch.manual_seed(0)
+    model = task.build_model()
+    dense = count_macs(model, task.example_input())
+    run = Trainer(task, Probe.presets["smoke"], steps=40, seed=0, dense_macs=dense)
+    integer = spec.build({"budget": 0.5}).compress(model, run)
+    assert isinstance(integer, OnnxModel) and run.steps_left == 0
+    assert file_costs(integer, tuple(task.example_input().shape)).macs <= 0.5 * dense
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])
@@ -282,7 +343,7 @@ def test_weights_trained_behind_rounding_are_those_of_the_file(start: float, mon
     before = model.head.weight.detach().clone()
     trainer = Trainer(Probe(batch_size=16), plan, steps=50, seed=0, dense_macs=1)
     integer = QuantizationAware(start=start).compress(model, trainer)
-    assert trained == [model] and trainer.steps_left == 0 and not torch.equal(before, model.head.weight)
+    assert trained == [model, model] and trainer.steps_left == 0 and not torch.equal(before, model.head.weight)
     assert not any(m._forward_pre_hooks or hasattr(m, "parametrizations") for m in model.modules())
     for name in ("stem.0", "inner.0", "back", "head"):
         for row in model.get_submodule(name).weight.detach().flatten(1):
