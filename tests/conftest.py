@@ -28,7 +28,7 @@ class Finished:
     output: str
 
 
-def bench(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 240) -> Finished:
+def bench(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 480) -> Finished:
     """Run the command as a user would."""
     command = [sys.executable, "-m", "bench", *map(str, arguments)]
     run = subprocess.run(

@@ -48,7 +48,7 @@ class TrialRecord:
     settings: dict[str, Any] | None = None  # of the method, as searched
     seed: int | None = None  # of the training
     budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
-    promises: Promise = "structure"  # whether these are all MACs, or for a mask those with a non-zero weight
+    promises: Promise | None = None  # whether these are all MACs, or for a mask those with a non-zero weight
     dense_share: Number | None = None  # of all steps, that trained the dense model a post-hoc method starts from
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
