@@ -69,7 +69,11 @@ def list_plugins() -> None:
 def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     task: TaskName,
     methods: Annotated[
-        str, typer.Option(help="Comma- or ;-separated; a+b chains, a:x=1,y=2;b sets. Default: all.", metavar="LIST")
+        str,
+        typer.Option(
+            help="Comma- or ;-separated; a+b chains, a:x=1,y=2;b sets; all is all. Default: the preset's.",
+            metavar="LIST",
+        ),
     ] = "",
     budgets: Annotated[str, typer.Option(help="Fractions of the dense compute: 0.5,0.25.", metavar="LIST")] = "",
     trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,

@@ -10,15 +10,15 @@ unit's connections that are stronger. In this order, as many connections as the 
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bench import Batch, Part, Widths
+from bench import Batch, Method, Part, Widths, tune
 from methods._masks import Masks
 
-SIDES = ("out", "in", "both")
 Rule = Literal["balance", "threshold", "activity", "shuffled", "magnitude"]
 
 MOMENTUM = 0.95  # of the moving average of the on-rates
@@ -26,6 +26,30 @@ OBSERVED = 4  # every so many steps: looking at all activations costs a tenth of
 FEWEST = 4  # connections that every unit keeps for as long as the budget pays for them
 SILENT, BUSY = 0.3, 0.9  # on-rates outside of which the released code for speech recognition prunes
 FAR = 1e6  # more than any entry
+
+
+@dataclass(frozen=True)
+class BroadcastSettings(Method):
+    """What Budgeted Broadcast over connections can be told, while a network trains and afterwards.
+
+    ``rule`` is the controller: ``balance``, ``threshold`` as in the released code, or one of the controls ``activity``,
+    ``shuffled`` and ``magnitude``; ``side`` says which connections of a unit it acts on: outgoing ones (SP-out),
+    incoming ones (SP-in), or both. With ``taps`` it acts on single weights of convolutions. The published rescaling of
+    what a unit still receives is off unless chosen: on vad it costs 1.7 points of EER.
+    """
+
+    promises = "mask"
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    beta: float = tune(16.0, low=2.0, high=128.0, log=True)
+    side: str = tune("out", choices=("out", "in", "both"))
+    rescale: bool = tune(False, choices=(False, True))
+    rule: Rule = "balance"
+    taps: bool = False
+
+    def broadcast(self, widths: Widths) -> tuple["Broadcast", float]:
+        """The masks of a network, and the share of what they act on that the budget leaves."""
+        made = Broadcast(widths, self.beta, self.rule, self.side, taps=self.taps, rescale=self.rescale)
+        return made, made.masks.density(self.budget)
 
 
 class Broadcast:
@@ -90,10 +114,9 @@ class Broadcast:
         for side, group in itertools.product(self._sides, self._widths.groups):
             if rows := [_rows(strengths, part, group.size) for part in side[group.name]]:
                 granted = self._entries(torch.cat(rows, 1), self.on_rates[group.name])
-                for part, own in zip(
-                    side[group.name], torch.split(granted, [row.shape[1] for row in rows], 1), strict=True
-                ):
-                    found, at = entries[part.tensor].movedim(part.axis, 0), _by_unit(part)
+                owned = torch.split(granted, [row.shape[1] for row in rows], 1)
+                for part, own in zip(side[group.name], owned, strict=True):
+                    found, at = entries[part.tensor].movedim(part.axis, 0), part.by_channel
                     found[at] = torch.maximum(found[at], own.reshape(found[at].shape))
         if self.rule == "threshold":
             for name, alive in self.masks.alive().items():
@@ -189,11 +212,6 @@ class Broadcast:
         return observe
 
 
-def _by_unit(part: Part) -> Tensor:
-    """The positions of unit 0, then those of unit 1, ..."""
-    return part.positions[part.channels.argsort(stable=True)]
-
-
 def _rows(values: Mapping[str, Tensor], part: Part, size: int) -> Tensor:
     """What the connections of each unit have, (size, connections in this weight)."""
-    return values[part.tensor].movedim(part.axis, 0)[_by_unit(part)].reshape(size, -1)
+    return values[part.tensor].movedim(part.axis, 0)[part.by_channel].reshape(size, -1)

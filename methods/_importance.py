@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from bench import Batch, Declined, Part, Trainer, Widths
 
-CRITERIA = ("group_norm", "magnitude", "taylor", "hessian", "lamp", "fpgm", "bn_scale", "random")
 WHOLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm)  # layers that it knows
 
 
@@ -60,6 +59,7 @@ IMPORTANCES = {
     "bn_scale": tp.importance.BNScaleImportance,
     "random": tp.importance.RandomImportance,
 }
+CRITERIA = tuple(IMPORTANCES)
 
 
 def importances(criterion: str, widths: Widths, trainer: Trainer, batches: int) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ def _items(model: nn.Module, part: Part, size: int, criterion: str) -> Iterator[
         layer.weight = parameter
     prune = _pruned_by(layer, part.axis, criterion)
     dep = SimpleNamespace(layer=layer, pruning_fn=prune, handler=prune, target=SimpleNamespace(module=layer))
-    entries = part.positions[part.channels.argsort(stable=True)].reshape(size, -1)
+    entries = part.by_channel.reshape(size, -1)
     for own in entries.T:
         order = own.argsort()  # some importances sort the entries, and not the channels along with them
         yield _Item(dep, own[order].tolist(), order.tolist())

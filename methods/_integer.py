@@ -4,7 +4,7 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor
 
 from bench import Batch, OnnxModel
 
@@ -29,6 +30,7 @@ CALIBRATIONS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
+LAYERS = ("Conv", "Gemm", "MatMul")  # with a weight, or of two activations
 #: no kernel in integers: their weights are stored as integers and become floats when the file is loaded
 _FLOAT_ONLY = ("GRU", "RNN")
 
@@ -44,6 +46,30 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return None if batch is None else {"input": batch.inputs.numpy()}
 
 
+def overflows() -> bool:
+    """Whether this processor multiplies 8-bit numbers into 16-bit sums."""
+    known = torch.cpu.get_capabilities()
+    return known.get("architecture") == "x86_64" and not (known.get("avx512_vnni") or known.get("avx_vnni"))
+
+
+#: lowest and highest
+Ends = tuple[float, float]
+SAME = 1e-3  # as a share of a tensor's span: what two runtimes may differ by
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A range that features were trained within.
+
+    Attributes:
+        ends: of the range.
+        probed: what the features themselves reach on ``Ranges.probe``, by which the tensor of a file is known.
+    """
+
+    ends: Ends
+    probed: Ends
+
+
 @dataclass(frozen=True)
 class Ranges:
     """What decides the ranges between which numbers become integers.
@@ -53,22 +79,15 @@ class Ranges:
             information, or all but the outermost.
         per_channel: a range for each output channel of a weight, or one for all of it.
         reduced: weights have 7 bits: sums of products of 8 bits overflow 16 on x86 processors without VNNI.
-        inputs: what each layer with fixed ranges reads, lowest and highest, in the order in which they run; calibrated
-            unless given.
-        result: the same for what the last of them makes.
+        trained: ranges that take the place of calibrated ones.
+        probe: an input of the model; None without ``trained``.
     """
 
     calibration: str = "minmax"
     per_channel: bool = True
-    reduced: bool = False
-    inputs: tuple[tuple[float, float], ...] = ()
-    result: tuple[float, float] | None = None
-
-
-def overflows() -> bool:
-    """Whether this processor multiplies 8-bit numbers into 16-bit sums."""
-    known = torch.cpu.get_capabilities()
-    return known.get("architecture") == "x86_64" and not (known.get("avx512_vnni") or known.get("avx_vnni"))
+    reduced: bool = field(default_factory=overflows)
+    trained: tuple[Trained, ...] = ()
+    probe: Tensor | None = None
 
 
 def quantized(
@@ -87,7 +106,7 @@ def quantized(
         note: called with what a reader of the result should know.
         ranges: per channel, between extremes, and of 7 bits where this processor needs it, unless given.
     """
-    ranges = ranges or Ranges(reduced=overflows())
+    ranges = ranges or Ranges()
     if ranges.reduced:
         note("weights have 7 bits: without VNNI, this processor's sums of 8-bit products would overflow")
     prepared = _converted(model, quant_pre_process)
@@ -96,10 +115,11 @@ def quantized(
     # transposed convolutions have no integer kernel
     transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
     if is_static(prepared):
-        return _static(prepared, batches, ranges, None, transposed)
+        return _static(prepared, batches, ranges, None, transposed, _trained(prepared, ranges))
     result = _dynamic(prepared, ranges)
     if "Conv" in operators:
-        result = _static(result, batches, ranges, _convolutions(graph.node), transposed)
+        nodes = _convolutions(graph.node)
+        result = _static(result, batches, ranges, nodes, transposed, _trained(prepared, ranges, nodes))
     if operators & {*_FLOAT_ONLY}:
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
@@ -127,11 +147,16 @@ def _converted(model: OnnxModel, convert: Callable[[str, str], None]) -> OnnxMod
         return OnnxModel(target.read_bytes())
 
 
-def _static(
-    model: OnnxModel, batches: Iterable[Batch], ranges: Ranges, nodes: list[str] | None, left_out: list[str]
+def _static(  # noqa: PLR0917
+    model: OnnxModel,
+    batches: Iterable[Batch],
+    ranges: Ranges,
+    nodes: list[str] | None,
+    left_out: list[str],
+    trained: dict[str, Ends],
 ) -> OnnxModel:
-    """These nodes (all, if none are named) but for some between fixed ranges."""
-    trained = {"TensorQuantOverrides": _trained(onnx.load_from_string(model.data).graph, ranges, nodes)}
+    """These nodes (all, if none are named) but for some between fixed ranges, those of tensors that are named given."""
+    grids = {name: [_grid(*ends)] for name, ends in trained.items()}
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -146,29 +171,45 @@ def _static(
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
             nodes_to_exclude=left_out,
-            extra_options=trained,
+            extra_options={"TensorQuantOverrides": grids},
         ),
     )
 
 
-def _trained(graph: Any, ranges: Ranges, nodes: list[str] | None) -> dict[str, list[dict[str, Any]]]:
-    """The trained ranges, by the tensor that a layer reads; none where layers and ranges are not as many."""
-    stored = {tensor.name for tensor in graph.initializer}
-    layers = [
-        node
-        for node in graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in stored and (not nodes or node.name in nodes)
-    ]
-    if len(layers) != len(ranges.inputs):
+def _trained(model: OnnxModel, ranges: Ranges, nodes: Sequence[str] | None = None) -> dict[str, Ends]:
+    """The trained ranges of what layers (these nodes, all if none are named) read and make, by tensor.
+
+    A tensor is known by what it reaches on the probe: order and count of layers differ between a network and its file,
+    and a norm that is folded into a layer changes what that makes. A tensor that nothing was trained for is left out.
+    """
+    if ranges.probe is None:
         return {}
-    found = dict(zip((node.input[0] for node in layers), ranges.inputs, strict=True))
-    if layers and ranges.result is not None:
-        made = layers[-1].output[0]
-        rectified = (
-            node.output[0] for node in graph.node if node.op_type in ("Relu", "Clip") and node.input[0] == made
-        )
-        found[next(rectified, made)] = ranges.result
-    return {name: [_grid(*ends)] for name, ends in found.items()}
+    loaded = onnx.load_from_string(model.data)
+    graph, stored = loaded.graph, {tensor.name for tensor in loaded.graph.initializer}
+    quantized_nodes = [node for node in graph.node if nodes is None or node.name in nodes]
+    layers = [node for node in quantized_nodes if node.op_type in LAYERS]
+    between = {name for node in layers for name in (node.input[0], node.output[0])}
+    between |= {node.output[0] for node in quantized_nodes if node.op_type in ("Relu", "Clip")}
+    names = sorted(between - stored - {tensor.name for tensor in graph.input})
+    outputs = [*dict.fromkeys([*names, *(tensor.name for tensor in graph.output)])]
+    del graph.output[:]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    computed = OnnxModel(loaded.SerializeToString()).session().run(names, {"input": ranges.probe.numpy()})
+    reached = {name: (float(values.min()), float(values.max())) for name, values in zip(names, computed, strict=True)}
+    reached |= {tensor.name: _ends(ranges.probe) for tensor in graph.input}
+    found = {
+        name: next((t.ends for t in ranges.trained if _same(t.probed, ends)), None) for name, ends in reached.items()
+    }
+    return {name: ends for name, ends in found.items() if ends is not None}
+
+
+def _ends(values: Tensor) -> Ends:
+    return float(values.min()), float(values.max())
+
+
+def _same(one: Ends, other: Ends) -> bool:
+    span = max(one[1] - one[0], 1e-12)
+    return all(abs(a - b) <= SAME * span for a, b in zip(one, other, strict=True))
 
 
 def _grid(low: float, high: float) -> dict[str, Any]:

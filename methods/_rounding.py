@@ -9,6 +9,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 from torch.utils.hooks import RemovableHandle
 
 from bench import make_flexible
+from methods._integer import Trained
 
 FIXED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)  # read features between fixed ranges, in a static model linear layers too
 MOMENTUM = 0.1  # of the ranges that features were seen in
@@ -43,12 +44,13 @@ class Simulation:
 
     def __init__(self, model: nn.Module, active: Callable[[], bool], *, static: bool) -> None:
         make_flexible(model)
-        self._active = active
-        self._seen: dict[tuple[nn.Module, str], Tensor] = {}  # in the order in which the layers run
+        self._model, self._active = model, active
+        self._seen: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest lately, and zero between them
+        self._probed: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest in the last pass
         layers = [m for m in model.modules() if isinstance(m, (*FIXED, nn.Linear, nn.RNNBase, nn.MultiheadAttention))]
         self._fixed = [m for m in layers if isinstance(m, FIXED) or (static and isinstance(m, nn.Linear))]
         self._hooks = [hook for layer in layers for hook in self._hooked(layer)]
-        if static:  # nothing behind it rounds what it makes
+        if static and self._fixed:  # nothing behind the last one rounds what it makes
             self._hooks.append(self._fixed[-1].register_forward_hook(self._result))
         self._weights = [(m, n) for m in layers for n, p in m.named_parameters(recurse=False) if p.dim() > 1]
         for module, name in self._weights:
@@ -61,24 +63,24 @@ class Simulation:
         if layer not in self._fixed and not isinstance(layer, (nn.GRU, nn.RNN)):  # whose kernels read floats
             yield layer.register_forward_pre_hook(self._within_own)
 
-    @property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
-        """What each layer with a fixed range has read, lowest and highest, in the order in which the layers run."""
-        found = [seen for (layer, at), seen in self._seen.items() if layer in self._fixed and at == "input"]
-        return tuple((float(low), float(high)) for low, high in found)
+    @torch.no_grad()
+    def fold(self, probe: Tensor) -> tuple[Trained, ...]:
+        """Leave the rounded weights and nothing else.
 
-    @property
-    def result(self) -> tuple[float, float] | None:
-        """Lowest and highest of what the last layer with a fixed range makes, if something has listened to it."""
-        listened = [seen for (layer, at), seen in self._seen.items() if layer not in self._fixed or at == "output"]
-        return (float(listened[0][0]), float(listened[0][1])) if listened else None
+        Args:
+            probe: an input of the model.
 
-    def fold(self) -> None:
-        """Leave the rounded weights and nothing else."""
-        for hook in self._hooks:
-            hook.remove()
+        Returns:
+            The ranges that features were trained within, each with what they reach on the probe.
+        """
         for module, name in self._weights:
             remove_parametrizations(module, name)
+        self._active, self._probed = (lambda: False), {}
+        self._model.eval()(probe)
+        for hook in self._hooks:
+            hook.remove()
+        pairs = ((self._seen[place].tolist(), reached.tolist()) for place, reached in self._probed.items())
+        return tuple(Trained((ends[0], ends[1]), (reached[0], reached[1])) for ends, reached in pairs)
 
     def _within_seen(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._fitted(layer, "input", inputs[0]), *inputs[1:])
@@ -88,8 +90,9 @@ class Simulation:
 
     def _fitted(self, layer: nn.Module, at: str, features: Tensor) -> Tensor:
         """The features within the range that was seen lately, which training follows."""
-        low, high = features.detach().aminmax()
-        now, known = torch.stack([low.clamp(max=0), high.clamp(min=0)]), self._seen.get((layer, at))
+        now = torch.stack(features.detach().aminmax())
+        self._probed[layer, at] = now
+        now, known = torch.stack([now[0].clamp(max=0), now[1].clamp(min=0)]), self._seen.get((layer, at))
         if known is None or layer.training:
             self._seen[layer, at] = now if known is None else torch.lerp(known, now, MOMENTUM)
         return _rounded(features, *self._seen[layer, at]) if self._active() else features

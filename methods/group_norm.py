@@ -67,11 +67,5 @@ class GroupNorm(Method):
 
 def _held_down(widths: Widths, weights: dict[str, Tensor]) -> Tensor:
     """Half the sum of the squared weights of every channel, times how hard it is held down."""
-    parameters = dict(widths.model.named_parameters())
-    total = torch.zeros((), device=next(iter(parameters.values())).device)
-    for group in widths.groups:
-        for part in group.parts:
-            if "weight" in part.parameter and part.tensor in parameters:
-                entries = parameters[part.tensor][..., None].movedim(part.axis, 0).flatten(1).square().sum(1)
-                total = total + weights[group.name].to(total)[part.channels] @ entries[part.positions]
-    return total / 2
+    held = [(powers.sum(0) * weights[name].to(powers)).sum() for name, powers in widths.powers().items()]
+    return torch.stack(held).sum() / 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench import Method, OnnxModel, Trainer, tune
-from methods._integer import CALIBRATIONS, Ranges, overflows, quantized
+from methods._integer import CALIBRATIONS, Ranges, quantized
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,4 @@ class Quantization(Method):
         """Fine-tune with what is left, export, calibrate, quantize."""
         trainer.fit(model)
         batches = itertools.islice(trainer.batches(), self.calibration_batches)
-        ranges = Ranges(self.calibration, self.per_channel, overflows())
-        return quantized(trainer.export(model), batches, trainer.note, ranges)
+        return quantized(trainer.export(model), batches, trainer.note, Ranges(self.calibration, self.per_channel))

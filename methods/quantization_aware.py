@@ -6,7 +6,7 @@ from itertools import islice
 from torch import nn
 
 from bench import Method, OnnxModel, Trainer, tune
-from methods._integer import Ranges, is_static, overflows, quantized
+from methods._integer import Ranges, is_static, quantized
 from methods._rounding import Simulation
 
 
@@ -32,7 +32,7 @@ class QuantizationAware(Method):
         static = is_static(trainer.export(model))
         simulation = Simulation(model, lambda: trainer.steps_done >= first, static=static)
         trainer.fit(model)
-        simulation.fold()
-        ranges = Ranges(reduced=overflows(), inputs=simulation.ranges, result=simulation.result)
+        probe = next(trainer.batches()).inputs[:1]
+        ranges = Ranges(trained=simulation.fold(probe), probe=probe)
         batches = islice(trainer.batches(), self.calibration_batches)
         return quantized(trainer.export(model), batches, trainer.note, ranges)

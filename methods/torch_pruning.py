@@ -50,9 +50,11 @@ class TorchPruning(Method):
             pruner = tp.pruner.BasePruner(small, example, importance, ignored_layers=_outputs(small), **options)
             pruner.step()
             with torch.no_grad():
-                small.eval()(example)
+                made, expected = small.eval()(example).shape, model.eval()(example).shape
         except Exception as error:  # of a library that was made for other networks
             raise Declined(f"Torch-Pruning cannot prune this network: {type(error).__name__}: {error}") from error
+        if made != expected:
+            raise Declined(f"Torch-Pruning changes the outputs of this network from {expected} to {made}")
         return small
 
 

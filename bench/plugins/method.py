@@ -65,10 +65,10 @@ class Method(ABC):
     ``stage`` says what ``compress`` receives: ``in_training`` a freshly initialised dense model and the whole step
     budget; ``post_hoc`` a copy of the shared trained dense model and the fine-tune steps. A ``terminal`` method
     returns a model in deployment format, after which nothing can follow. An in-training method that ``continues`` can
-    take over from another method, too. A ``control`` is run for comparison. One that
-    ``follows`` runs after the search, seed by seed, with the fields ``budget`` and ``widths`` of the best in-training
-    model at each budget. What it ``promises`` decides which compute its field ``budget`` is held to: all
-    multiply-accumulates, or for a ``mask`` those with a non-zero weight.
+    take over from another method, too. A ``control`` is run for comparison. One that ``follows`` runs after the search,
+    seed by seed, with the fields ``budget`` and ``widths`` of the best in-training model at each budget. What it
+    ``promises`` decides which compute its field ``budget`` is held to: all multiply-accumulates, or for a ``mask``
+    those with a non-zero weight.
     """
 
     stage: ClassVar[Stage]

@@ -112,8 +112,9 @@ def present_device(wanted: str) -> str:
 def _loadable(wanted: tuple[str, ...], plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
     """The methods that were asked for, or else those of the preset that can be loaded; and why others cannot be."""
     loadable, broken = [], {}
-    left_out = () if wanted == ("all",) else plan.left_out
-    wanted = () if wanted == ("all",) else wanted
+    left_out = plan.left_out
+    if wanted == ("all",):
+        wanted, left_out = (), ()
     default = [*(name for name in names("methods") if name not in left_out), *plan.also]
     for name in dict.fromkeys(wanted or default):
         try:

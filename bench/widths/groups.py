@@ -35,6 +35,11 @@ class Part:
     def parameter(self) -> str:
         return self.tensor.rpartition(".")[2]
 
+    @property
+    def by_channel(self) -> Tensor:
+        """The positions of channel 0, then those of channel 1, ..."""
+        return self.positions[self.channels.argsort(stable=True)]
+
 
 @dataclass(frozen=True, eq=False)
 class Group:

@@ -111,18 +111,22 @@ class Widths:
 
         Every weight that makes, scales or reads the channel counts alike (Fang et al. 2023, arXiv 2301.12900).
         """
-        parameters = dict(self.model.named_parameters())
-        scores = {}
+        with torch.no_grad():
+            means = {name: powers.mean(0) for name, powers in self.powers(p).items()}
+        return {name: (mean / mean.mean().clamp(min=1e-30)).cpu() for name, mean in means.items()}
+
+    def powers(self, p: int = 2) -> dict[str, Tensor]:
+        """The p-norm of each channel to the power p, by coupled weight, (weights, size); gradients pass through."""
+        parameters, found = dict(self.model.named_parameters()), {}
         for group in self.groups:
             sums = []
             for part in group.parts:
                 if "weight" in part.parameter and part.tensor in parameters:
-                    weight = parameters[part.tensor].detach().abs().pow(p)[..., None]
+                    weight = parameters[part.tensor].abs().pow(p)[..., None]
                     powers = weight.movedim(part.axis, 0).flatten(1).sum(1)[part.positions]
                     sums.append(powers.new_zeros(group.size).index_add(0, part.channels.to(powers.device), powers))
-            mean = torch.stack(sums).mean(0)
-            scores[group.name] = (mean / mean.mean().clamp(min=1e-30)).cpu()
-        return scores
+            found[group.name] = torch.stack(sums)
+        return found
 
     def proportional(self, sizes: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Scores under which the first channels are kept, in each group in proportion to ``sizes``."""

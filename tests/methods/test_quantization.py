@@ -20,7 +20,7 @@ from bench.export.model import OnnxModel, Predictor, export_onnx
 from bench.plugins.registry import load_method_spec
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
-from methods._integer import CALIBRATIONS, Ranges, _Calibration, _converted, is_static, quantized
+from methods._integer import CALIBRATIONS, Ranges, Trained, _Calibration, _converted, is_static, quantized
 from methods._rounding import Simulation, _rounded, _Weight
 from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
@@ -255,8 +255,8 @@ def test_nothing_is_rounded_before_its_time() -> None:
         expected = model(x)
         simulation = Simulation(model, lambda: False, static=False)
         assert torch.equal(model(x), expected)
-        low, high = simulation.ranges[0]
-    assert (low, high) == pytest.approx((float(x.min()), float(x.max())))
+    first = simulation.fold(x)[0]
+    assert first.ends == first.probed == pytest.approx((float(x.min()), float(x.max())))
 
 
 def test_zero_points_lie_where_the_weight_lies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,20 +299,49 @@ def test_the_file_computes_what_was_trained_behind_rounding(name: str) -> None:
         for batch in batches(features, 30):
             model(batch.inputs)
         simulated = model.eval()(x)
-        simulation.fold()
-    ranges = Ranges(inputs=simulation.ranges, result=simulation.result)
+        probe = next(batches(features)).inputs[:1]
+        ranges = Ranges(trained=simulation.fold(probe), probe=probe)
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
     integer = quantized(export_onnx(model, x), batches(features), lambda text: None, ranges)
     found = Predictor(integer)(x)
     assert float((found - simulated).norm()) <= 0.5 * float((found - floats).norm())
 
 
-def test_trained_ranges_are_those_of_the_file() -> None:
-    torch.manual_seed(0)
-    exported = export_onnx(conv_net().eval(), torch.zeros(1, 4, 30))
-    integer = quantized(exported, batches(4), lambda text: None, Ranges(inputs=((-1.0, 1.55), (0.0, 5.1))))
+def scales_of(integer: OnnxModel) -> list[float]:
+    """Those of activations."""
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(integer.data).graph.initializer}
-    scales = [float(value) for name, value in stored.items() if name.endswith("_scale") and value.size == 1]
-    assert min(abs(scale - 0.01) for scale in scales) < 1e-6 and min(abs(scale - 0.02) for scale in scales) < 1e-6
+    return [float(value) for name, value in stored.items() if name.endswith("_scale") and value.size == 1]
+
+
+def test_trained_ranges_are_those_of_the_file_wherever_the_probe_knows_the_tensor() -> None:
+    torch.manual_seed(0)
+    net = conv_net().eval()
+    probe = next(batches(4)).inputs[:1]
+    with torch.no_grad():
+        between = net[:3](probe)  # type: ignore[index]
+    lows = [(float(own.min()), float(own.max())) for own in (probe, between)]
+    trained = (Trained((-1.0, 1.55), lows[0]), Trained((0.0, 5.1), lows[1]), Trained((-70.0, 58.0), (-9.0, 9.0)))
+    exported = export_onnx(net, torch.zeros(1, 4, 30))
+    scales = scales_of(quantized(exported, batches(4), lambda text: None, Ranges(trained=trained, probe=probe)))
+    near = {wanted: min(abs(scale - wanted) for scale in scales) for wanted in (0.01, 0.02, 0.5)}
+    assert near[0.01] < 1e-6 and near[0.02] < 1e-6 and near[0.5] > 0.1
+
+
+def test_what_a_folded_norm_changes_is_calibrated() -> None:
+    """The last layer's own result is seen before a norm that the file has folded into the layer."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(4, 8, 3), nn.BatchNorm1d(8))
+    with torch.no_grad():
+        model[1].weight.mul_(50)
+    simulation = Simulation(model.train(), lambda: True, static=True)
+    for batch in batches(4):
+        model(batch.inputs)
+    probe = next(batches(4)).inputs[:1]
+    ranges = Ranges(trained=simulation.fold(probe), probe=probe)
+    exported = export_onnx(model.eval(), probe)
+    found = Predictor(quantized(exported, batches(4), lambda text: None, ranges))(probe)
+    expected = Predictor(exported)(probe)
+    assert float((found - expected).norm() / expected.norm()) < 0.05
 
 
 @pytest.mark.parametrize("before", ["magnitude_pruning", "stochastic_gates"])

@@ -93,6 +93,8 @@ def test_a_preset_leaves_out_what_it_names_and_nothing_that_is_new() -> None:
     usable, _ = command._loadable((), quick)
     assert not {*quick.left_out} & {*usable} and {*quick.also} <= {*usable}
     assert {*names("methods")} - {*quick.left_out} <= {*usable}
+    everything, _ = command._loadable(("all",), quick)
+    assert {*names("methods"), *quick.also} == {*everything} and {*quick.left_out} <= {*everything}
 
 
 def test_digest_follows_the_source(folder: Path) -> None:

@@ -44,6 +44,18 @@ def test_three_ledgers_of_training_by_hand(written: Written) -> None:
     assert {name: table.loc["pruning", name] for name in expected} == expected
 
 
+def test_training_a_teacher_is_a_part_of_the_cost(written: Written) -> None:
+    taught = {"teacher_train_macs": 50, "teacher_cpu_s": 3.0}
+    own = {"train_steps": 700, "total_steps": 700, "train_macs": 700, "train_cpu_s": 40.0}
+    written.add("noise", 0.5, 1.0, 2.0, **own, **taught)
+    start = {"start_train_macs": 600, "start_cpu_s": 30.0}
+    own = {"train_steps": 175, "total_steps": 700, "train_macs": 100, "train_cpu_s": 5.0}
+    written.add("pruning", 0.5, 1.0, 2.0, stage="post_hoc", **own, **start, **taught)
+    table = read(written.save()).training.set_index("method")
+    assert table.loc["noise", ["scratch_macs", "scratch_cpu_s", "scratch_steps"]].tolist() == [750, 43, 700]
+    assert table.loc["pruning", ["scratch_macs", "given_macs", "scratch_cpu_s"]].tolist() == [750, 100, 38]
+
+
 def test_what_a_trained_model_is_good_for_by_hand(written: Written) -> None:
     for seed in (0, 1):
         written.add("dense", None, 10.0, 11.0 + seed, seed=seed, control=True)

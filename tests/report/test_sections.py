@@ -256,3 +256,12 @@ def test_every_section_has_its_anchor(tmp_path: Path) -> None:
     write_report(written.save())
     page = (written.folder / "report.html").read_text()
     assert re.findall(r'<h2 id="(\w+)">', page) == ANCHORS.split()
+
+
+def test_distillation_is_said_where_there_was_some(written: Written) -> None:
+    written.add("noise", 0.5, 1.0, 2.0)
+    for distilled in (False, True):
+        written.index["setting"]["distill"] = distilled
+        write_report(written.save())
+        page = (written.folder / "report.html").read_text()
+        assert ("Distillation: every model but the dense one" in page) == distilled

@@ -145,6 +145,11 @@ def test_other_budgets_are_tuned_as_much_as_those_of_the_preset(
     assert comparison(results, preset, budgets=budgets, trials=7).per_method == 7
 
 
+def test_a_distilled_comparison_is_another_one(results: Path) -> None:
+    settings = [comparison(results, distill=on).setting for on in (False, True)]
+    assert [setting.made_from["distill"] for setting in settings] == [False, True]
+
+
 def test_studies_of_other_widths_have_other_journals(results: Path) -> None:
     for multiple in (1, 4):
         comparison(results, width_multiple=multiple).prepare()

@@ -49,6 +49,7 @@ class Results:
             "started_at": 1_700_000_000.25,
             "ended_at": 1_700_000_060.5,
             "train_macs": 9_000_000_000,
+            "logged": {"coding_entropy_bits": 0.9},
         }
         self.add("feature_noise", 0.5, 11.0, 13.0, **times)
         self.add("magnitude_pruning", 0.25, 12.0, None, stage="post_hoc", latency=False, **times)
@@ -112,7 +113,7 @@ def test_a_trial_is_one_flat_run_with_tags_metrics_curves_and_files(results: Res
     assert run.data.params == {"budget": "0.5", "seed": "0"}
     measured = {"dev_eer_percent": 11, "eval_eer_percent": 13, "eval_eer_percent/A07": 3, "macs_ratio": 0.5}
     measured |= {"latency_ms": 0.1, "train_macs": 9e9, "size_bytes": 315_267, "cpu_s": 12.5, "train_steps": 175}
-    assert measured.items() <= run.data.metrics.items()
+    assert {**measured, "method_coding_entropy_bits": 0.9}.items() <= run.data.metrics.items()
     assert not {"seed", "budget", "trial"} & set(run.data.metrics)
     client = MlflowClient(results.uri)
     losses = client.get_metric_history(run.info.run_id, "train_loss")
