@@ -11,7 +11,7 @@ from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` finds the same names
     from bench.export.model import OnnxModel
-    from bench.plugins.method import Chain, Method, tune
+    from bench.plugins.method import Chain, FrontMethod, Method, tune
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.storage.cache import cached_folder, content_key, folder_digest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
 
 _NAMES = {
     "bench.export.model": "OnnxModel",
-    "bench.plugins.method": "Chain Method tune",
+    "bench.plugins.method": "Chain FrontMethod Method tune",
     "bench.plugins.metrics": "equal_error_rate",
     "bench.plugins.task": "Batch ItemScores Metric Plan Predict Progress Split Task",
     "bench.storage.cache": "cached_folder content_key folder_digest",

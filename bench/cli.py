@@ -29,7 +29,12 @@ CAMPS = {
     "control": "controls",
     "": "other methods",
 }
-SMALLER = {"structure": "structure", "mask": "weights, by zeros", "bits": "bits"}
+SMALLER = {
+    "structure": "structure",
+    "front": "structure, all budgets at once",
+    "mask": "weights, by zeros",
+    "bits": "bits",
+}
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task.")]

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from bench.trial.trainer import Trainer
 
 Stage = Literal["in_training", "post_hoc"]
-#: what a method makes smaller: the structure, so that any runtime is faster; the number of non-zero weights; their bits
-Promise = Literal["structure", "mask", "bits"]
+#: what a method makes smaller: the structure, so that any runtime is faster, for several budgets at once in a front;
+#: the number of non-zero weights; their bits
+Promise = Literal["structure", "front", "mask", "bits"]
 
 #: a setting that every method has: the factor on the plan's learning rate, for all the steps that the method takes
 RATE = "learning_rate_factor"
@@ -102,6 +103,41 @@ class Method(ABC):
     def promised_budget(self) -> float | None:
         """The fraction of the dense model's compute that the result may cost, if the method promises any."""
         return getattr(self, "budget", None)
+
+
+@dataclass(frozen=True)
+class FrontMethod(Method):
+    """A method whose one training serves several budgets: ``compress`` cuts its model from ``trainer.train_once``.
+
+    The trials of a seed divide the cost of that training. They run with the defaults of all other settings: what is
+    tuned at one budget would need a training for itself. A subclass says ``stage = "in_training"``, ``promises =
+    "front"``.
+    """
+
+    budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
+    budgets: str = ""  # all that the training serves, such as ``0.25 0.125``; that of this model alone if empty
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(_is_share(text) for text in self.budgets.split()):
+            raise BenchError(f"{type(self).__name__}: budgets {self.budgets!r} are not shares in (0, 1], as 0.25 0.125")
+        if self.budget not in self.served:
+            raise BenchError(
+                f"{type(self).__name__}: budget {self.budget:g} is none of those it is trained for, {self.budgets}; "
+                "add it to them, or ask for one of them"
+            )
+
+    @property
+    def served(self) -> tuple[float, ...]:
+        """The budgets of all models that the training serves."""
+        return tuple(float(text) for text in self.budgets.split()) or (self.budget,)
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) <= 1
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -248,6 +284,15 @@ class MethodSpec:
         """The defaults, but compute budgets ask for this fraction of the dense model's compute."""
         settings = self.defaults()
         return settings | {name: fraction for name in settings if name.split(".")[-1] == "budget"}
+
+    def serving(self, budgets: Sequence[float]) -> dict[str, Any]:
+        """The settings that all trials of a comparison with these budgets have."""
+        return {"budgets": " ".join(map(repr, budgets))} if self.is_front and "budgets" not in self.fixed else {}
+
+    @property
+    def is_front(self) -> bool:
+        """Whether one training serves all budgets."""
+        return issubclass(self.classes[0], FrontMethod)
 
     @property
     def reaches_compute(self) -> bool:

@@ -132,7 +132,9 @@ class MethodStudy:
         self.space = {name: _distribution(tunable) for name, tunable in method_spec.space().items()}
         steered = [method_spec.at_compute(budget) for budget in budgets]
         first = steered if method_spec.reaches_compute else [method_spec.defaults()]
-        self.trials = len(first) + (max(0, trials - len(budgets)) if self.space else 0)
+        tuned = bool(self.space) and not method_spec.is_front  # whose models are those of one training
+        self.trials = len(first) + (max(0, trials - len(budgets)) if tuned else 0)
+        self._common = method_spec.serving(budgets)
         self.tunes = self.trials > len(first)  # beyond the defaults
         self._outcomes: dict[int, tuple[float, float] | None] = {}
         self._proposed: list[Proposal] = []
@@ -156,7 +158,8 @@ class MethodStudy:
             batch = [Proposal(0, {})]
         else:
             start = len(self._proposed)
-            batch = [self._ask(number) for number in range(start, min(start + BATCH, self.trials))]
+            asked = [self._ask(number) for number in range(start, min(start + BATCH, self.trials))]
+            batch = [Proposal(one.number, {**self._common, **one.settings}) for one in asked]
         self._proposed += batch
         return batch
 

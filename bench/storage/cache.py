@@ -14,7 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ def content_key(settings: Mapping[str, Any]) -> str:
 def cached_folder(root: Path, name: str, settings: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
     """The folder ``root/name-<key>``, made by ``build(folder)`` unless it is there and undamaged.
 
-    It is built under another name and moved into place, so that a folder which exists is complete. Of two
-    processes that build the same folder the first to finish wins; the other one's copy is thrown away.
+    It is built under another name and moved into place, so that a folder which exists is complete. A process that
+    asks for a folder which another one is building waits for it.
     """
     folder = root / f"{name}-{content_key(settings)}"
     if folder in _checked and (folder / MANIFEST).is_file():
@@ -57,8 +57,10 @@ def cached_folder(root: Path, name: str, settings: Mapping[str, Any], build: Cal
             os.utime(folder / MANIFEST)  # when it was last used
     else:
         root.mkdir(parents=True, exist_ok=True)
-        _discard(folder)
-        _build(folder, settings, build)
+        with _alone(folder):
+            if not intact(folder):
+                _discard(folder)
+                _build(folder, settings, build)
     _checked.add(folder)
     return folder
 
@@ -89,6 +91,22 @@ def intact(folder: Path) -> bool:
         with suppress(OSError):  # a cache that belongs to somebody else is compared every time
             write_whole(folder / FILES, json.dumps({**notes, **changed}))
     return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While this lasts, no other process builds this folder; the lock of a process that dies is free.
+
+    Where the file system has no locks both build it, and the first to finish wins.
+    """
+    lock = folder.with_name(f".{folder.name}.lock")
+    with lock.open("w") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # who waits for it holds the file open, and finds the folder made
 
 
 def _build(folder: Path, settings: Mapping[str, Any], build: Callable[[Path], None]) -> None:

@@ -1,4 +1,4 @@
-"""The plain beginning of a training, which methods may share: done once for each seed, charged to each of them."""
+"""Training that several trials share, done by the first one: a plain beginning, or one network for all budgets."""
 
 import hashlib
 import json
@@ -19,46 +19,52 @@ KNOWN = "known.json"  # beside the weights: what their training cost, and how it
 
 @dataclass(frozen=True)
 class Spent:
-    """What a beginning cost whoever trained it, and its learning curve."""
+    """What it cost whoever trained it, and its learning curve."""
 
-    steps: int
+    steps: int  # of the optimiser
+    asked: int  # as a method counts them
     macs: float
     cpu_s: float
     curve: list[dict[str, float]]
 
 
-class SharedBeginning:
-    """The cache of the beginnings of one fresh model.
+@dataclass(frozen=True)
+class Shared:
+    """The cache of the trainings of one fresh model.
 
-    Args:
+    Attributes:
         cache: folder of caches.
+        kind: of these trainings, in the names of their folders.
         named: all that decides the training, apart from its steps; JSON-serialisable.
         fresh: makes the model that it begins with.
+        divided_by: how many trials divide its cost; 1 if each is charged with all of it.
     """
 
-    def __init__(self, cache: Path, named: Mapping[str, Any], fresh: Callable[[], nn.Module]) -> None:
-        self._cache, self._named, self._fresh = cache, named, fresh
+    cache: Path
+    kind: str
+    named: Mapping[str, Any]
+    fresh: Callable[[], nn.Module]
+    divided_by: int = 1
 
     def fits(self, model: nn.Module) -> bool:
         """Whether a method has left its model as it was: no other weights, nothing frozen, no hooks."""
-        return _digest(model) == _digest(self._fresh())
+        return _digest(model) == _digest(self.fresh())
 
     def load(self, model: nn.Module, steps: int, fit: Callable[[nn.Module], Spent]) -> Spent:
-        """Give the model the weights it has after these steps; left in eval mode.
+        """Give the model the weights it has after this training with these steps left; left in eval mode.
 
-        Whoever comes first trains them by ``fit``: a model of its own, which no method has had in its hands, since
-        others will begin with it.
+        Whoever comes first trains them by ``fit``: a fresh model, since others will go on with it.
 
         Returns:
             What it cost the one who trained it.
         """
 
         def build(folder: Path) -> None:
-            fresh = self._fresh()
+            fresh = self.fresh()
             spent = fit(fresh)
             keep(folder, fresh, asdict(spent))
 
-        folder = cached_folder(self._cache, "beginning", {**self._named, "steps": steps}, build)
+        folder = cached_folder(self.cache, self.kind, {**self.named, "steps": steps}, build)
         return Spent(**load_kept(folder, model.eval()))
 
 

@@ -3,6 +3,7 @@
 import resource
 import time
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
-from bench.plugins.registry import load_method_spec
+from bench.plugins.method import Chain, FrontMethod, Method
+from bench.plugins.registry import load_method_spec, source_digest
 from bench.plugins.task import Plan, Progress, Task
 from bench.storage.files import write_whole
-from bench.trial.beginning import SharedBeginning
+from bench.trial.beginning import Shared
 from bench.trial.dense import DECAY, fresh_model, start_at
 from bench.trial.guard import sealed
 from bench.trial.record import TrialFolder, TrialRecord
@@ -75,7 +77,8 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         hardware=spec.setting.hardware,
         effort=spec.setting.effort,
         teacher=teacher,
-        beginning=_shared(spec, task, tuned) if method_spec.stage == "in_training" else None,
+        beginning=_beginning(spec, task, tuned) if method_spec.stage == "in_training" else None,
+        front=_front(spec, task, tuned, method),
         report=report,
     )
     seed_everything(stream_seed(spec.seed, "method"))
@@ -116,10 +119,22 @@ def _teacher(spec: TrialSpec, task: Task, report: Progress, record: TrialRecord)
     return Teacher(task, found.model)
 
 
-def _shared(spec: TrialSpec, task: Task, tuned: Plan) -> SharedBeginning:
+def _beginning(spec: TrialSpec, task: Task, tuned: Plan) -> Shared:
     """The beginnings of all trials that train the dense model with this seed and learning rate."""
     named = {**spec.setting.made_from, "seed": spec.seed, "learning_rate": tuned.learning_rate}
-    return SharedBeginning(Path(spec.setting.cache), named, partial(fresh_model, task, spec.seed))
+    return Shared(Path(spec.setting.cache), "beginning", named, partial(fresh_model, task, spec.seed))
+
+
+def _front(spec: TrialSpec, task: Task, tuned: Plan, method: Method) -> Shared | None:
+    """The trainings of all trials that differ from this one by their budget alone, if one training serves them."""
+    first = method.links[0] if isinstance(method, Chain) else method
+    if not isinstance(first, FrontMethod):
+        return None
+    settings = {name: value for name, value in vars(first).items() if name != "budget"}
+    widths = {"multiple": spec.setting.width_multiple, "groups": spec.setting.width_groups}
+    front = {"method": type(first).__name__, "settings": settings, "code": source_digest((type(first),)), **widths}
+    beginning = _beginning(spec, task, tuned)
+    return replace(beginning, kind="front", named={**beginning.named, "front": front}, divided_by=len(first.served))
 
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:

@@ -84,9 +84,9 @@ def watching(roots: Sequence[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def own_files() -> Iterator[None]:
-    """While this lasts, the engine itself reads and writes in the watched folders."""
-    before, _watch.reading = _watch.reading, True
+def own_files(own: bool = True) -> Iterator[None]:
+    """While this lasts, the engine itself reads and writes in the watched folders; unless ``own``, a method again."""
+    before, _watch.reading = _watch.reading, own
     try:
         yield
     finally:

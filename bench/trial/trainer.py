@@ -17,15 +17,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from bench.errors import MethodError
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.task import Batch, Plan, Progress, Task
-from bench.trial.beginning import SharedBeginning, Spent
+from bench.trial.beginning import Shared, Spent
 from bench.trial.guard import own_files, reading
 from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
+from bench.trial.schedules import Schedule, factor
 from bench.trial.teacher import Teacher
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
 
 Loss = Callable[[nn.Module, Batch], Tensor]
-Schedule = Literal["one_cycle", "constant", "warm_up", "decay"]
 Effort = Literal["steps", "macs"]  # what every model of a comparison is trained with the same of
 
 
@@ -87,6 +87,7 @@ class Trainer:
         effort: what is equal for all, optimiser steps or multiply-accumulates of training.
         teacher: the dense model that every training listens to, if any; its passes are charged.
         beginning: where ``begin`` finds what others with this seed have trained.
+        front: where ``train_once`` finds what the same method has trained for all budgets.
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
     Attributes:
@@ -107,7 +108,8 @@ class Trainer:
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
         effort: Effort = "steps",
-        beginning: SharedBeginning | None = None,
+        beginning: Shared | None = None,
+        front: Shared | None = None,
         teacher: Teacher | None = None,
         report: Progress = lambda fraction, note: None,
     ) -> None:
@@ -120,7 +122,7 @@ class Trainer:
         self._order = reading(task.batches("train", stream_seed(seed, "order")))
         self._ledger = Ledger()
         self._parent: Trainer | None = None
-        self._beginning, self._teacher = beginning, teacher
+        self._beginning, self._front, self._teacher = beginning, front, teacher
         self.curve: list[dict[str, float]] = []
         self.notes: list[str] = []
         self.logged: dict[str, float] = {}
@@ -225,7 +227,7 @@ class Trainer:
         groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
         _move([p for group in groups[1:] for p in group["params"]], device)
         optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-        scheduler = LambdaLR(optimizer, _schedule(schedule, steps, plan, part))
+        scheduler = LambdaLR(optimizer, factor(schedule, steps, plan, part))
         meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
@@ -258,28 +260,52 @@ class Trainer:
         Raises:
             MethodError: as ``fit``.
         """
+        self._once(self._beginning, model, steps, lambda fresh: self.fit(fresh, steps, schedule="warm_up"))
+
+    def train_once(self, model: nn.Module, train: Callable[[nn.Module], None]) -> None:
+        """Train the fresh model for all budgets of a ``FrontMethod``, whose models divide the cost.
+
+        The first of them calls ``train``, with a fresh model of its own; the others are given the weights that came of
+        it.
+
+        Args:
+            model: left in eval mode, and on the CPU.
+            train: a training with this trainer, which depends on nothing but the seed and settings for all budgets.
+
+        Raises:
+            MethodError: as ``fit``.
+        """
+        self._once(self._front, model, self.steps_left, train)
+
+    def _once(self, shared: Shared | None, model: nn.Module, steps: int, train: Callable[[nn.Module], None]) -> None:
+        """Train a model unless another trial has; the random numbers before and after are the same in either case."""
         seed_everything(stream_seed(self._seed, "beginning"))
-        if self._beginning is None or self._ledger.steps or not self._beginning.fits(model):
-            self.fit(model, steps, schedule="warm_up")
+        if shared is None or self._ledger.steps or not shared.fits(model):
+            train(model)
         else:
             with own_files():
-                spent = self._beginning.load(model, steps, lambda fresh: self._spent(fresh, steps))
+                spent = shared.load(model, steps, lambda fresh: self._spent(fresh, train))
             if not self._ledger.steps:  # another trial has trained it
-                self._charge_for(spent, steps)
+                self._charge_for(spent)
+            else:
+                self._ledger.shared_cpu_s -= spent.cpu_s
+            self._ledger.macs /= shared.divided_by
+            self._ledger.shared_cpu_s += spent.cpu_s / shared.divided_by
         seed_everything(stream_seed(self._seed, "method"))
 
-    def _spent(self, fresh: nn.Module, steps: int) -> Spent:
+    def _spent(self, fresh: nn.Module, train: Callable[[nn.Module], None]) -> Spent:
         """Train a fresh model."""
         started = time.process_time()
-        self.fit(fresh, steps, schedule="warm_up")
-        return Spent(self._ledger.steps, self._ledger.macs, time.process_time() - started, list(self.curve))
+        with own_files(False):
+            train(fresh)
+        cpu_s = time.process_time() - started
+        return Spent(self._ledger.steps, self._ledger.asked, self._ledger.macs, cpu_s, list(self.curve))
 
-    def _charge_for(self, spent: Spent, steps: int) -> None:
+    def _charge_for(self, spent: Spent) -> None:
         """Leave everything as if it had been trained here."""
-        self._spend(steps)
+        self._spend(spent.asked)
         self._ledger.steps, self._ledger.macs = spent.steps, spent.macs
         self.curve.extend(spent.curve)
-        self._ledger.shared_cpu_s += spent.cpu_s
         for _ in range(spent.steps):
             next(self._order)
 
@@ -312,23 +338,3 @@ def _move(parameters: Sequence[nn.Parameter], device: str) -> None:
     """Parameters that are no part of the model go where it goes."""
     for parameter in parameters:
         parameter.data = parameter.data.to(device)
-
-
-def _schedule(name: Schedule, steps: int, plan: Plan, part: tuple[float, float]) -> Callable[[int], float]:
-    """The factor on the learning rate by the steps done in a call that is this part of the schedule."""
-    whole = round(steps / (part[1] - part[0]))
-    done = round(part[0] * whole)
-    rise = max(1, whole // 5)
-
-    def one_cycle(step: int) -> float:
-        if step < rise:
-            return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
-        return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - rise) / max(1, whole - rise))) / 2
-
-    factors: dict[Schedule, Callable[[int], float]] = {
-        "one_cycle": one_cycle,
-        "constant": lambda step: 1.0,
-        "warm_up": lambda step: min(1.0, (step + 1) * 20 / plan.total_steps),
-        "decay": lambda step: 1 - step / max(1, whole),
-    }
-    return lambda step: factors[name](done + step)

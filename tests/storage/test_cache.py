@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -76,6 +77,46 @@ def test_the_first_of_two_builders_wins(tmp_path: Path) -> None:
     folder = cached_folder(tmp_path, "dense", SETTINGS, slow)
     assert (folder / "who.txt").read_text() == "quick"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+BUILDING = """
+import sys, time
+from pathlib import Path
+from bench.storage.cache import cached_folder
+
+def build(folder):
+    root = Path(sys.argv[1])
+    (root / f"built-by-{sys.argv[2]}").touch()
+    while not (root / "go").exists():
+        time.sleep(0.01)
+
+cached_folder(Path(sys.argv[1]) / "cache", "dense", {"seed": 1}, build)
+"""
+
+
+def building(root: Path, name: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", BUILDING, str(root), name])
+
+
+def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
+    builders = [building(tmp_path, name) for name in ("one", "other")]
+    while not [*tmp_path.glob("built-by-*")]:
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [builder.wait(60) for builder in builders] == [0, 0]
+    assert len([*tmp_path.glob("built-by-*")]) == 1
+    assert len([*(tmp_path / "cache").iterdir()]) == 1  # and no lock
+
+
+def test_nobody_waits_for_a_builder_that_was_killed(tmp_path: Path) -> None:
+    first = building(tmp_path, "one")
+    while not (tmp_path / "built-by-one").exists():
+        time.sleep(0.01)
+    second = building(tmp_path, "other")
+    first.kill()
+    first.wait(60)
+    (tmp_path / "go").touch()
+    assert second.wait(60) == 0 and (tmp_path / "built-by-other").exists()
 
 
 def test_a_build_that_is_under_way_is_not_taken_for_a_folder(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.export import WEIGHTS
-from bench.trial.beginning import KNOWN, SharedBeginning
+from bench.trial.beginning import KNOWN, Shared
 from bench.trial.compress import train
 from bench.trial.dense import fresh_model
 from bench.trial.record import TrialFolder, TrialRecord
@@ -90,7 +90,7 @@ def begun(setting: Setting, cache: Path, change: Callable[[nn.Module], Any] | No
     """CPU seconds that were shared when a model began that a method has changed, or trained before."""
     task = setting.build_task()
     model = fresh_model(task, 0)
-    beginning = SharedBeginning(cache, {}, partial(fresh_model, task, 0))
+    beginning = Shared(cache, "beginning", {}, partial(fresh_model, task, 0))
     dense = count_macs(model, task.example_input())
     trainer = Trainer(task, setting.plan, steps=20, seed=0, dense_macs=dense, beginning=beginning)
     if change is not None:
