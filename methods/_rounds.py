@@ -1,10 +1,29 @@
 """Pruning in rounds: cut, train, cut again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from bench import Trainer, Widths
+
+#: of the steps, those by whose end the last round has cut: what is cut when the learning rate is nearly down stays hurt
+CUTTING = 0.5
+
+
+class Round(NamedTuple):
+    """What to cut to, and how to train then."""
+
+    budget: float
+    steps: int
+    part: tuple[float, float]  # of the learning rate's one cycle: a rise in each round would undo the one before
+
+
+def rounds_of(steps: int, budget: float, count: int) -> Iterator[Round]:
+    """Rounds that approach a budget geometrically, with cuts evenly spaced in the first half of the steps."""
+    cuts = [round(CUTTING * steps * done / count) for done in range(count)]
+    for done, (start, end) in enumerate(zip(cuts, [*cuts[1:], steps], strict=True), 1):
+        yield Round(budget ** (done / count), end - start, (start / max(1, steps), end / max(1, steps)))
 
 
 def pruned_in_rounds(
@@ -14,9 +33,7 @@ def pruned_in_rounds(
     rounds: int,
     choose: Callable[[Widths, float], Mapping[str, Tensor]],
 ) -> nn.Module:
-    """The model within a budget, approached geometrically, with the steps that are left divided among the rounds.
-
-    All rounds together are one cycle of the learning rate: a rise of its own in each would undo what the last one did.
+    """The model within a budget, cut and trained in rounds.
 
     Args:
         model: the dense model.
@@ -25,8 +42,8 @@ def pruned_in_rounds(
         rounds: how many.
         choose: the channels of each group to keep within a budget, from the widths of the model as it is by then.
     """
-    for done in range(1, rounds + 1):
+    for turn in rounds_of(trainer.steps_left, budget, rounds):
         widths = trainer.widths(model)
-        model = widths.keep(choose(widths, budget ** (done / rounds)))
-        trainer.fit(model, trainer.steps_left // (rounds - done + 1), part=((done - 1) / rounds, done / rounds))
+        model = widths.keep(choose(widths, turn.budget))
+        trainer.fit(model, turn.steps, part=turn.part)
     return model

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bench import Method, Trainer, tune
 from methods._masks import Masks, lamp, rank_shares
+from methods._rounds import rounds_of
 
 CRITERIA = ("global", "uniform", "lamp")
 
@@ -31,11 +32,10 @@ class UnstructuredPruning(Method):
         """Mask and fine-tune, ``rounds`` times."""
         masks = Masks(trainer.widths(model), taps=True)
         density = masks.density(self.budget)
-        for done in range(1, self.rounds + 1):
+        for turn in rounds_of(trainer.steps_left, density, self.rounds):
             entries = {name: self._entry(own, masks.alive()[name]) for name, own in masks.strengths().items()}
-            masks.keep_first(entries, density ** (done / self.rounds))
-            steps = trainer.steps_left // (self.rounds - done + 1)
-            trainer.fit(model, steps, part=((done - 1) / self.rounds, done / self.rounds))
+            masks.keep_first(entries, turn.budget)
+            trainer.fit(model, turn.steps, part=turn.part)
         masks.fold()
         return model
 
