@@ -52,9 +52,17 @@ def overflows() -> bool:
     return known.get("architecture") == "x86_64" and not (known.get("avx512_vnni") or known.get("avx_vnni"))
 
 
+def largest_integer(reduced: bool) -> int:
+    """Of a weight, of 8 bits or reduced to 7; the smallest is its negative."""
+    return 64 if reduced else 127
+
+
 #: lowest and highest
 Ends = tuple[float, float]
-SAME = 1e-3  # as a share of a tensor's span: what two runtimes may differ by
+SAME = 1e-3  # as a share of a tensor's span: what two runtimes may differ by; of a step: what rounding errors move
+#: what ONNX Runtime is told of a tensor's integers, for the whole tensor or each of its channels
+Grids = dict[str, list[dict[str, Any]]]
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -114,12 +122,13 @@ def quantized(
     operators = {node.op_type for node in graph.node}
     # transposed convolutions have no integer kernel
     transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
+    held = _held(graph, ranges)
     if is_static(prepared):
-        return _static(prepared, batches, ranges, None, transposed, _trained(prepared, ranges))
-    result = _dynamic(prepared, ranges)
+        return _static(prepared, batches, ranges, None, transposed, held | _trained(prepared, ranges))
+    result = _dynamic(prepared, ranges, held)
     if "Conv" in operators:
         nodes = _convolutions(graph.node)
-        result = _static(result, batches, ranges, nodes, transposed, _trained(prepared, ranges, nodes))
+        result = _static(result, batches, ranges, nodes, transposed, held | _trained(prepared, ranges, nodes))
     if operators & {*_FLOAT_ONLY}:
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
@@ -153,10 +162,11 @@ def _static(  # noqa: PLR0917
     ranges: Ranges,
     nodes: list[str] | None,
     left_out: list[str],
-    trained: dict[str, Ends],
+    grids: Grids,
 ) -> OnnxModel:
-    """These nodes (all, if none are named) but for some between fixed ranges, those of tensors that are named given."""
-    grids = {name: [_grid(*ends)] for name, ends in trained.items()}
+    """These nodes (all, if none are named) but for some between fixed ranges; some tensors on grids of their own."""
+    graph = onnx.load_from_string(model.data).graph
+    missing = {*grids} - {name for node in graph.node for name in (*node.input, *node.output)}
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -171,13 +181,13 @@ def _static(  # noqa: PLR0917
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
             nodes_to_exclude=left_out,
-            extra_options={"TensorQuantOverrides": grids},
+            extra_options={"TensorQuantOverrides": {name: g for name, g in grids.items() if name not in missing}},
         ),
     )
 
 
-def _trained(model: OnnxModel, ranges: Ranges, nodes: Sequence[str] | None = None) -> dict[str, Ends]:
-    """The trained ranges of what layers (these nodes, all if none are named) read and make, by tensor.
+def _trained(model: OnnxModel, ranges: Ranges, nodes: Sequence[str] | None = None) -> Grids:
+    """Grids in the trained ranges of what layers (these nodes, all if none are named) read and make, by tensor.
 
     A tensor is known by what it reaches on the probe: order and count of layers differ between a network and its file,
     and a norm that is folded into a layer changes what that makes. A tensor that nothing was trained for is left out.
@@ -200,7 +210,7 @@ def _trained(model: OnnxModel, ranges: Ranges, nodes: Sequence[str] | None = Non
     found = {
         name: next((t.ends for t in ranges.trained if _same(t.probed, ends)), None) for name, ends in reached.items()
     }
-    return {name: ends for name, ends in found.items() if ends is not None}
+    return {name: [_grid(*ends)] for name, ends in found.items() if ends is not None}
 
 
 def _ends(values: Tensor) -> Ends:
@@ -219,7 +229,56 @@ def _grid(low: float, high: float) -> dict[str, Any]:
     return {"scale": np.array(scale, dtype=np.float32), "zero_point": zero}
 
 
-def _dynamic(model: OnnxModel, ranges: Ranges) -> OnnxModel:
+def _held(graph: Any, ranges: Ranges) -> Grids:
+    """Grids of the weights that lie on one already, other than ONNX Runtime's own from extreme to extreme."""
+    if not ranges.per_channel:
+        return {}
+    stored, top, grids = {tensor.name: tensor for tensor in graph.initializer}, largest_integer(ranges.reduced), {}
+    for name, axis in [place for node in graph.node for place in _weights(node) if place[0] in stored]:
+        values = numpy_helper.to_array(stored[name])
+        # those of an LSTM (directions, rows, columns) are quantized as (directions rows, columns)
+        rows = values.reshape(-1, values.shape[-1]) if axis < 0 else np.moveaxis(values, axis, 0)
+        rows = rows.reshape(len(rows), -1)
+        steps = steps_held(rows, top)
+        if (steps != np.abs(rows).max(1) / top).any():
+            grids[name] = [{"axis": max(axis, 0), "rmin": -top * step, "rmax": top * step} for step in steps]
+    return grids
+
+
+def _weights(node: Any) -> list[tuple[str, int]]:
+    """Names of what a node multiplies its input with, and the axes of its outputs; -1 for rows of each direction."""
+    if node.op_type == "LSTM":
+        return [(name, -1) for name in node.input[1:3]]
+    transposed = any(a.name == "transB" and a.i for a in node.attribute)
+    return [(node.input[1], int(node.op_type != "Conv" and not transposed))] if node.op_type in LAYERS else []
+
+
+def steps_held(rows: Array, top: int) -> Array:
+    """The coarsest step of which all numbers of a row are multiples by at most ``top``, for each row.
+
+    Where there is none, the largest number becomes ``top`` steps. Nothing is further from its multiple than then.
+
+    Args:
+        rows: (rows, columns).
+        top: the largest integer.
+    """
+    extremes = np.abs(rows).max(1)
+    shares = np.abs(rows) / np.maximum(extremes, np.finfo(np.float32).tiny)[:, None]
+    levels = np.where(extremes > 0, 0, top)
+    for level in range(1, top):
+        open_rows = np.flatnonzero(levels == 0)
+        few = _whole(shares[open_rows, :16] * level)  # numbers on no grid are found out early
+        open_rows = open_rows[few]
+        levels[open_rows[_whole(shares[open_rows] * level)]] = level
+    return np.asarray(extremes / np.where(levels == 0, top, levels).astype(extremes.dtype))
+
+
+def _whole(numbers: Array) -> Array:
+    """Which rows hold whole numbers, as exactly as 32-bit floats that a norm was folded into."""
+    return np.asarray(np.abs(numbers - np.rint(numbers)).max(1) <= SAME)
+
+
+def _dynamic(model: OnnxModel, ranges: Ranges, grids: Grids) -> OnnxModel:
     return _converted(
         model,
         lambda source, target: quantize_dynamic(
@@ -229,6 +288,8 @@ def _dynamic(model: OnnxModel, ranges: Ranges) -> OnnxModel:
             per_channel=ranges.per_channel,
             reduce_range=ranges.reduced,
             weight_type=QuantType.QInt8,
+            # the first is checked, before the weights of LSTMs have the shape that they are quantized in
+            extra_options={"TensorQuantOverrides": {"input": [{"symmetric": False}], **grids}},
         ),
     )
 
@@ -266,7 +327,8 @@ def _stored_in_eight_bits(model: OnnxModel) -> OnnxModel:
 def _as_integers(weight: Any, graph: Any) -> Iterator[Any]:
     """Replaces a weight (directions, rows, columns) by integers and scales; yields the nodes that compute it."""
     values = numpy_helper.to_array(weight)
-    scale = np.maximum(np.abs(values).max(2, keepdims=True), np.finfo(np.float32).tiny) / np.float32(127)
+    steps = steps_held(values.reshape(-1, values.shape[2]), 127).reshape(*values.shape[:2], 1)
+    scale = np.maximum(steps, np.finfo(np.float32).tiny)
     integers = np.rint(values / scale).astype(np.int8)
     name = weight.name
     weight.CopyFrom(numpy_helper.from_array(integers, f"{name}_quantized"))

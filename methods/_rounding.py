@@ -1,15 +1,15 @@
 """Training behind the rounding that an integer form will have; gradients pass straight through (arXiv 1308.3432)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # that of attention's results, time first
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
-from torch.utils.hooks import RemovableHandle
 
 from bench import make_flexible
-from methods._integer import Trained
+from methods._integer import Ends, Trained, largest_integer, overflows
+from methods._step_sizes import LearnedRange, LearnedWeight
 
 FIXED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)  # read features between fixed ranges, in a static model linear layers too
 MOMENTUM = 0.1  # of the ranges that features were seen in
@@ -40,28 +40,38 @@ class Simulation:
         model: left in its flexible form.
         active: whether anything is rounded yet.
         static: whether linear layers read features between fixed ranges.
+        learned: whether steps of weights and of fixed ranges are trained; else they follow from the extremes.
+
+    Attributes:
+        parameters: what is trained beside the model.
     """
 
-    def __init__(self, model: nn.Module, active: Callable[[], bool], *, static: bool) -> None:
+    def __init__(self, model: nn.Module, active: Callable[[], bool], *, static: bool, learned: bool = False) -> None:
         make_flexible(model)
         self._model, self._active = model, active
         self._seen: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest lately, and zero between them
         self._probed: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest in the last pass
         layers = [m for m in model.modules() if isinstance(m, (*FIXED, nn.Linear, nn.RNNBase, nn.MultiheadAttention))]
         self._fixed = [m for m in layers if isinstance(m, FIXED) or (static and isinstance(m, nn.Linear))]
-        self._hooks = [hook for layer in layers for hook in self._hooked(layer)]
-        if static and self._fixed:  # nothing behind the last one rounds what it makes
-            self._hooks.append(self._fixed[-1].register_forward_hook(self._result))
-        self._weights = [(m, n) for m in layers for n, p in m.named_parameters(recurse=False) if p.dim() > 1]
-        for module, name in self._weights:
-            register_parametrization(module, name, _Weight(active))
-
-    def _hooked(self, layer: nn.Module) -> Iterator[RemovableHandle]:
-        """What rounds the features that a layer reads; a recurrence reads what integer convolutions have made."""
-        if layer in self._fixed or (self._fixed and isinstance(layer, nn.RNNBase)):
-            yield layer.register_forward_pre_hook(self._within_seen)
-        if layer not in self._fixed and not isinstance(layer, (nn.GRU, nn.RNN)):  # whose kernels read floats
-            yield layer.register_forward_pre_hook(self._within_own)
+        # a recurrence reads what integer convolutions have made; nothing behind the last layer rounds what it makes
+        ranged = [m for m in layers if m in self._fixed or (self._fixed and isinstance(m, nn.RNNBase))]
+        places: list[tuple[nn.Module, str]] = [(m, "input") for m in ranged]
+        places += [(m, "output") for m in self._fixed[-1:] if static]
+        self._learned = {place: LearnedRange() for place in places} if learned else {}
+        self._hooks = [m.register_forward_pre_hook(self._within_seen) for m in ranged]
+        self._hooks += [m.register_forward_hook(self._result) for m, at in places if at == "output"]
+        # kernels of GRUs and plain RNNs read floats
+        own = [m for m in layers if m not in self._fixed and not isinstance(m, (nn.GRU, nn.RNN))]
+        self._hooks += [m.register_forward_pre_hook(self._within_own) for m in own]
+        weights = [(m, n, p) for m in layers for n, p in m.named_parameters(recurse=False) if p.dim() > 1]
+        self._weights = [(module, name) for module, name, _ in weights]
+        top = largest_integer(overflows())
+        learned_weights = [LearnedWeight(active, p, top) for _, _, p in weights if learned]
+        observed_weights = [_Weight(active) for _ in weights if not learned]
+        for (module, name), rounding in zip(self._weights, [*learned_weights, *observed_weights], strict=True):
+            register_parametrization(module, name, rounding)
+        steps = [w.steps for w in learned_weights] + [r.steps for r in self._learned.values()]
+        self.parameters = [each.logarithms for each in steps]
 
     @torch.no_grad()
     def fold(self, probe: Tensor) -> tuple[Trained, ...]:
@@ -79,8 +89,13 @@ class Simulation:
         self._model.eval()(probe)
         for hook in self._hooks:
             hook.remove()
-        pairs = ((self._seen[place].tolist(), reached.tolist()) for place, reached in self._probed.items())
-        return tuple(Trained((ends[0], ends[1]), (reached[0], reached[1])) for ends, reached in pairs)
+        pairs = ((self._ends(place), reached.tolist()) for place, reached in self._probed.items())
+        return tuple(Trained(ends, (reached[0], reached[1])) for ends, reached in pairs)
+
+    def _ends(self, place: tuple[nn.Module, str]) -> Ends:
+        learned = self._learned.get(place)
+        low, high = self._seen[place].tolist()
+        return learned.ends if learned is not None and learned.steps.known else (low, high)
 
     def _within_seen(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (self._fitted(layer, "input", inputs[0]), *inputs[1:])
@@ -95,7 +110,10 @@ class Simulation:
         now, known = torch.stack([now[0].clamp(max=0), now[1].clamp(min=0)]), self._seen.get((layer, at))
         if known is None or layer.training:
             self._seen[layer, at] = now if known is None else torch.lerp(known, now, MOMENTUM)
-        return _rounded(features, *self._seen[layer, at]) if self._active() else features
+        if not self._active():
+            return features
+        rounded = self._learned[layer, at].round if self._learned else _rounded
+        return rounded(features, *self._seen[layer, at])
 
     def _within_own(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not self._active():

@@ -281,8 +281,9 @@ def test_features_are_one_of_256_numbers_and_gradients_pass_inside() -> None:
     assert x.grad is not None and torch.equal(x.grad, ((x >= -1) & (x <= 2)).float())
 
 
+@pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("name", ["convolutions", "crnn", "lstm", "block", "encoder"])
-def test_the_file_computes_what_was_trained_behind_rounding(name: str) -> None:
+def test_the_file_computes_what_was_trained_behind_rounding(name: str, learned: bool) -> None:
     """It is nearer to the simulation than to the network without rounding, by at least a factor of two."""
     torch.manual_seed(0)
     build, features = MODELS[name]
@@ -291,7 +292,7 @@ def test_the_file_computes_what_was_trained_behind_rounding(name: str) -> None:
     with torch.no_grad():
         floats = model(x)
         static = is_static(export_onnx(model, x))
-        simulation = Simulation(model, lambda: True, static=static)
+        simulation = Simulation(model, lambda: True, static=static, learned=learned)
         model.train()
         for module in model.modules():  # dropout and batch statistics would be other networks
             if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
