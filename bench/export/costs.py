@@ -32,6 +32,7 @@ _PRODUCTS = {
     "MatMulIntegerToFloat": _Form(1, 5, (2, 3, 4, 5), integer=True),
     "QLinearMatMul": _LINEAR,
     "QGemm": _Form(3, 5, (1, 2, 4, 5, 7, 8), integer=True),
+    "MatMulNBits": _Form(1, 3, (2, 3)),  # integers that become floats as they are read
 }
 #: recurrent layers, and where they find the zero points of W (from the input) and R (from the hidden state)
 _RECURRENT = {**dict.fromkeys(("GRU", "LSTM", "RNN"), (None, None)), "DynamicQuantizeLSTM": (9, 11)}
@@ -172,10 +173,32 @@ def _product_work(node: Any, graph: OnnxGraph) -> Work:
     left, right = node.input[0], _operand(node, form.weight)
     # a matrix may also stand to the left; a product of two activations, as in attention, has no weight
     axis = 0 if node.op_type in _CONVOLUTIONS or any(a.name == "transB" and a.i for a in node.attribute) else -1
-    weight = graph.weight(right, _operand(node, form.zero_point), axis) or graph.weight(left)
+    packed = _packed_weight(node, graph) if node.op_type == "MatMulNBits" else None
+    weight = packed or graph.weight(right, _operand(node, form.zero_point), axis) or graph.weight(left)
     macs = _product_macs(node, graph, left, right)
     effective = macs if weight is None else round(macs * weight.nonzero / weight.size)
-    return macs, effective, macs * (64 if form.integer else graph.bits(left) * graph.bits(right))
+    bits = packed.bits if packed is not None else graph.bits(right)
+    return macs, effective, macs * (64 if form.integer else graph.bits(left) * bits)
+
+
+def _packed_weight(node: Any, graph: OnnxGraph) -> Weight:
+    """That of MatMulNBits: (outputs, blocks, bytes) with a zero point for each block, K of all its inputs in use."""
+    sizes = {a.name: a.i for a in node.attribute}
+    bits, outputs, inputs = sizes["bits"], sizes["N"], sizes["K"]
+    integers = _unpacked(graph.constants[node.input[1]], bits, outputs)
+    blocks = integers.shape[1] // sizes["block_size"]
+    if zeros := _operand(node, 3):
+        zero = _unpacked(graph.constants[zeros], bits, outputs)[:, :blocks]
+    else:
+        zero = np.full((outputs, blocks), 1 << (bits - 1), np.uint8)
+    nonzero = (integers != np.repeat(zero, sizes["block_size"], axis=1))[:, :inputs]
+    return Weight(nonzero.size, int(nonzero.sum()), bits)
+
+
+def _unpacked(tensor: Any, bits: int, rows: int) -> Any:
+    """Bytes as integers of these bits, the lowest first, (rows, columns)."""
+    values = numpy_helper.to_array(tensor).reshape(rows, -1, 1)
+    return (values >> np.arange(0, 8, bits, dtype=np.uint8) & (1 << bits) - 1).reshape(rows, -1)
 
 
 def _product_macs(node: Any, graph: OnnxGraph, left: str, right: str) -> int:
@@ -223,8 +246,10 @@ def _stored_weights(graph: OnnxGraph) -> int:
     """Elements of the weights and biases; scales, zero points and shape constants are none."""
     skipped = {name for node in graph.nodes for name in _scales(node, graph)}
     used = {name for node in graph.nodes for name in node.input} - skipped
-    tensors = [tensor for name, tensor in graph.constants.items() if name in used and tensor.dims]
-    return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type != onnx.TensorProto.INT64)
+    tensors = {name: tensor for name, tensor in graph.constants.items() if name in used and tensor.dims}
+    sizes = {name: prod(t.dims) for name, t in tensors.items() if t.data_type != onnx.TensorProto.INT64}
+    sizes |= {n.input[1]: _packed_weight(n, graph).size for n in graph.nodes if n.op_type == "MatMulNBits"}
+    return sum(sizes.values())
 
 
 def _scales(node: Any, graph: OnnxGraph) -> list[str]:

@@ -1,7 +1,7 @@
 """How long, and on how much, anti-spoofing models train."""
 
 from bench import Plan
-from tasks._presets import MASKS, full_plan, quick_plan
+from tasks._presets import ASKED_FOR, full_plan, quick_plan
 
 PRESETS = {
     "smoke": Plan(
@@ -10,7 +10,7 @@ PRESETS = {
         batch_size=16,
         learning_rate=3e-3,
         trials=2,
-        left_out=MASKS,
+        left_out=ASKED_FOR,
         budgets=(0.25, 0.0625),
         fields={"width": 8, "utterances": (96, 60, 66), "speakers": (12, 6, 6), "seconds": 1.0, "scored_frames": 100},
     ),
@@ -24,7 +24,7 @@ PRESETS = {
         learning_rate=1e-3,
         trials=16,
         seeds=3,
-        left_out=MASKS,
+        left_out=ASKED_FOR,
         fields={
             "model": "resnet34",
             "width": 32,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key
-from tasks._presets import MASKS, full_plan, quick_plan
+from tasks._presets import ASKED_FOR, full_plan, quick_plan
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
 
@@ -60,7 +60,7 @@ class Synthetic(Task):
             learning_rate=2e-2,
             weight_decay=0.0,
             trials=2,
-            left_out=MASKS,
+            left_out=ASKED_FOR,
             budgets=(0.5, 0.125),
             fields={"scored": 1024},
         ),

@@ -1,7 +1,7 @@
 """The training effort of each preset, and the size of what is trained on."""
 
 from bench import Plan
-from tasks._presets import MASKS, full_plan, quick_plan
+from tasks._presets import ASKED_FOR, full_plan, quick_plan
 
 BUDGETS = (0.75, 0.5, 0.25, 0.125, 0.0625)
 
@@ -11,7 +11,7 @@ SMOKE = Plan(
     batch_size=16,
     learning_rate=1e-2,
     trials=2,
-    left_out=MASKS,
+    left_out=ASKED_FOR,
     budgets=(0.5, 0.25),
     fields={
         "size": "tiny",
@@ -32,7 +32,7 @@ PAPER = Plan(
     learning_rate=1e-3,
     trials=16,
     seeds=3,
-    left_out=MASKS,
+    left_out=ASKED_FOR,
     budgets=BUDGETS,
     fields={
         "size": "paper",
