@@ -5,7 +5,7 @@ from functools import partial
 from bench import Plan
 
 #: Methods that take part if they are asked for: those that zero weights, for which no runtime here becomes faster, but
-#: for Budgeted Broadcast; and weights alone in few bits, whose file is smaller but slower on a CPU.
+#: for Budgeted Broadcast; and weights alone in few bits, for a smaller file that is not faster.
 ASKED_FOR = (
     *("budgeted_broadcast_one_shot", "gradual_pruning", "nm_pruning", "rigl", "unstructured_pruning"),
     "weight_only",
