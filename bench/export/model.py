@@ -22,12 +22,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.errors import MethodError
+from bench.errors import BenchError, MethodError
 from bench.export import RECIPE, WEIGHTS
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
 from bench.widths.flexible import attend, heads_of, unfused_attention
-from bench.widths.removal import kept_channels
+from bench.widths.history import Step, steps_of
+from bench.widths.low_rank import with_ranks
 from bench.widths.widths import Widths
 
 #: the last opset of PyTorch's exporter that keeps batch and time free without tracing through torch.export
@@ -182,39 +183,55 @@ def save_module(model: nn.Module, task: Task, folder: Path) -> None:
     """Leave the weights of a finished model in a folder, with the recipe that ``rebuilt_model`` follows."""
     write_whole(folder / WEIGHTS, save({n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}))
     recipe = {
-        "how": "the dense model of the task, of which only these channels are kept, step by step; then the weights",
+        "how": "the dense model of the task; step by step, of each group only these channels are kept, or each layer "
+        "becomes two, with so many channels between them; then the weights",
         "task": type(task).__name__,
         "fields": {name: str(value) for name, value in task.identity().items()},
-        "kept_channels": kept_channels(model),
+        "steps": steps_of(model),
         "weights": WEIGHTS,
     }
     write_whole(folder / RECIPE, json.dumps(recipe) + "\n")
 
 
 def kept_sizes(folder: Path) -> dict[str, int]:
-    """How many channels the recipe of a finished trial keeps of each width group that lost some; empty without one."""
-    if not (folder / RECIPE).exists():
+    """How many channels the recipe of a finished trial keeps of each width group that lost some.
+
+    Empty without a recipe, or where layers were factorised, too: the widths alone do not say what the model costs.
+    """
+    steps = _steps(folder) if (folder / RECIPE).exists() else []
+    if any("ranks" in step for step in steps):
         return {}
-    steps: list[dict[str, list[int]]] = json.loads((folder / RECIPE).read_text())["kept_channels"]
-    return {name: len(channels) for step in steps for name, channels in step.items()}  # the last step counts
+    return {n: len(channels) for step in steps for n, channels in step["kept_channels"].items()}  # the last one counts
+
+
+def _steps(folder: Path) -> list[Step]:
+    """What a recipe does to the dense model; one of an earlier version lists the channels alone."""
+    recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
+    return recipe["steps"] if "steps" in recipe else [{"kept_channels": kept} for kept in recipe["kept_channels"]]
 
 
 def rebuilt_model(task: Task, folder: Path) -> nn.Module | None:
     """The PyTorch module of a finished trial, in eval mode, from the recipe and the weights in its folder.
 
-    None where there is no module (integer models exist as ONNX files only), or where its weights are not those of the
-    task's model with some channels less, so that only whoever made it knows its structure.
+    None where there is no module (integer models exist as ONNX files only), or where the steps and weights do not fit
+    the task's model, so that only whoever made it knows its structure.
     """
     if not (folder / WEIGHTS).exists():
         return None
-    recipe: dict[str, Any] = json.loads((folder / RECIPE).read_text())
     with torch.random.fork_rng(devices=[]):
         model = task.build_model()
-    for kept in recipe["kept_channels"]:
-        widths = Widths(model, task.example_input(), input_axis=task.input_width_axis)
-        model = widths.keep({name: torch.tensor(channels) for name, channels in kept.items()})
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError:  # other names or shapes: a structure of its own
-        return None
+        try:
+            for step in _steps(folder):
+                model = _changed(model, task, step)
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except (RuntimeError, BenchError):  # other names or shapes: a structure of its own
+            return None
     return model.eval()
+
+
+def _changed(model: nn.Module, task: Task, step: Step) -> nn.Module:
+    """The model after a step of a recipe; its weights are of no account."""
+    if "ranks" in step:
+        return with_ranks(model, step["ranks"])
+    widths = Widths(model, task.example_input(), input_axis=task.input_width_axis)
+    return widths.keep({name: torch.tensor(channels) for name, channels in step["kept_channels"].items()})

@@ -22,6 +22,8 @@ from bench.widths.cost import count_macs
 
 #: exported and trained model may differ by this share of the largest output: other kernels, other order of sums
 TOLERANCE = 1e-3
+#: a note beside a result whose structure neither channels kept nor ranks describe
+OWN_STRUCTURE = "The structure of this model is its method's own: recipe.json does not rebuild it."
 
 
 class AuditError(BenchError):
@@ -80,6 +82,8 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     if not all(math.isfinite(value) for value in dev.values()):
         raise AuditError(f"{spec.method} returned a model whose dev scores are not finite numbers")
     record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, checked
+    if (folder.path / WEIGHTS).exists() and not checked.rebuilt:
+        record.notes = [*(record.notes or []), OWN_STRUCTURE]
     record.dense_macs, record.macs_ratio = dense_macs, costs.macs / dense_macs
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes = costs.bops, costs.size_bytes

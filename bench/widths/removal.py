@@ -4,7 +4,6 @@ import copy
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +11,13 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.widths.flexible import RECURRENT, FlexibleAttention, Selection
 from bench.widths.groups import CONVOLUTIONS, Group
+from bench.widths.history import remember
 from bench.widths.trace import INPUT
-
-#: the plain attribute that a model carries its history in; a copy of the model carries it as well
-_ATTRIBUTE = "_kept_channels"
 
 #: (module, attribute) -> the group whose size the number is
 Attributes = dict[tuple[str, str], str]
 
 COMBINATIONS = 200  # of attributes and groups to try
-
-
-def kept_channels(model: nn.Module) -> list[dict[str, list[int]]]:
-    """What each ``Widths.keep`` on the way from the dense model to this one left of the groups that lost channels."""
-    return [dict(step) for step in model.__dict__.get(_ATTRIBUTE, [])]
 
 
 def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Attributes) -> nn.Module:
@@ -52,8 +44,8 @@ def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor
         setattr(small.get_submodule(name), attribute, int((~dead[owner]).sum()))
     for axis, positions in selected.items():
         small = _narrowed(small, axis, torch.cat(positions), groups)
-    step: Any = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
-    small.__dict__[_ATTRIBUTE] = [*kept_channels(model), *([step] if step else [])]
+    kept = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
+    remember(small, model, "kept_channels", kept)
     return small
 
 
