@@ -3,16 +3,18 @@
 import itertools
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from bench import BudgetError, Trainer, count_macs
+from bench import BudgetError, Chain, Trainer, count_macs
 from bench.export.costs import file_costs
-from bench.export.model import Predictor, export_onnx
+from bench.export.model import Predictor, export_onnx, rebuilt_model, save_module
 from methods._low_rank import most_energy, options, total_macs
 from methods.low_rank import LowRank
+from methods.magnitude_pruning import MagnitudePruning
 from tests.methods.test_methods_on_architectures import begun
 from tests.models import Points
 
@@ -72,6 +74,19 @@ def test_it_delivers_its_budget(architecture: str) -> None:
     with torch.no_grad():
         expected = result(x)
     torch.testing.assert_close(Predictor(exported)(x), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "torchaudio Wav2Letter", "torchvision-style ResNet"])
+def test_between_two_prunings_it_is_built_again(architecture: str, tmp_path: Path) -> None:
+    task, model, trainer, dense_macs = begun(architecture)
+    links = MagnitudePruning(budget=0.85), LowRank(budget=0.7), MagnitudePruning(budget=0.5)
+    result = Chain(links=links).compress(model, trainer)
+    assert 0.4 * dense_macs <= count_macs(result, task.example_input()) <= 0.5 * dense_macs
+    save_module(result, task, tmp_path)
+    module, x = rebuilt_model(task, tmp_path), next(task.batches("dev", 3)).inputs
+    assert module is not None
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), result(x))
 
 
 def test_a_budget_that_cannot_be_reached_names_the_least_that_can() -> None:

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.errors import BenchError
-from bench.export.model import RECIPE, WEIGHTS, rebuilt_model
+from bench.export.model import RECIPE, WEIGHTS, kept_sizes, rebuilt_model
 from bench.storage.files import file_digest
 from bench.trial.compress import probe_inputs, train
 from bench.trial.record import MODEL, TRAINED, TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
-from bench.trial.verify import audit, changed_model
+from bench.trial.verify import OWN_STRUCTURE, audit, changed_model
 from bench.widths.cost import count_macs
 
 
@@ -75,6 +75,40 @@ def test_the_rebuilt_module_is_the_trained_one(spec: TrialSpec, trained: TrialFo
     with torch.no_grad():
         outputs = module(probe_inputs(task, spec.seed))
     torch.testing.assert_close(outputs, load_file(trained.outputs_path)["outputs"])
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "kinds"),
+    [
+        ("low_rank", {"budget": 0.5}, ["ranks"]),
+        ("magnitude_pruning+low_rank", {"budget": 0.7, "low_rank.budget": 0.4}, ["kept_channels", "ranks"]),
+        ("low_rank+magnitude_pruning", {"budget": 0.7, "magnitude_pruning.budget": 0.4}, ["ranks", "kept_channels"]),
+    ],
+)
+def test_layers_of_low_rank_are_built_again_before_and_after_channels_went(
+    spec: TrialSpec, tmp_path: Path, method: str, settings: dict[str, float], kinds: list[str]
+) -> None:
+    own = TrialSpec(spec.setting, method, settings, seed=3)
+    folder, task = TrialFolder(tmp_path / "trial"), own.setting.build_task()
+    train(own, folder, report=quiet)
+    record = audited(own, folder)
+    assert (record.status, record.reason, record.notes) == ("complete", "", [])
+    assert record.audit is not None and record.audit.passed and record.audit.rebuilt
+    recipe = json.loads((folder.path / RECIPE).read_text())
+    assert [list(step) for step in recipe["steps"]] == [[kind] for kind in kinds]
+    module = rebuilt_model(task, folder.path)
+    assert module is not None and count_macs(module, task.example_input()) == record.macs
+    assert not kept_sizes(folder.path)  # these widths alone would cost something else
+
+
+def test_a_recipe_of_an_earlier_version_is_still_followed(spec: TrialSpec, trained: TrialFolder) -> None:
+    recipe = json.loads((trained.path / RECIPE).read_text())
+    sizes = kept_sizes(trained.path)
+    recipe["kept_channels"] = [step["kept_channels"] for step in recipe.pop("steps")]
+    edit(trained, RECIPE, lambda _: json.dumps(recipe).encode())
+    record = audited(spec, trained)
+    assert record.audit is not None and record.audit.rebuilt and record.notes == []
+    assert sizes and kept_sizes(trained.path) == sizes
 
 
 def test_a_file_changed_before_the_audit_fails_it(spec: TrialSpec, trained: TrialFolder) -> None:
@@ -146,6 +180,19 @@ def test_a_structure_of_its_own_is_measured_but_not_built_again(spec: TrialSpec,
     record = audited(spec, trained)
     assert record.status == "complete"
     assert record.audit is not None and record.audit.rebuilt is False
+    assert record.notes == [OWN_STRUCTURE] == (trained.record() or record).notes
+
+
+@pytest.mark.parametrize(
+    "step", [{"ranks": {"students.9": 2}}, {"kept_channels": {"students.0.0.0": [0]}}, {"ranks": {"students.0.0": 1}}]
+)
+def test_steps_that_do_not_fit_the_model_do_not_build_it(
+    spec: TrialSpec, trained: TrialFolder, step: dict[str, dict[str, object]]
+) -> None:
+    recipe = json.loads((trained.path / RECIPE).read_text())
+    edit(trained, RECIPE, lambda _: json.dumps({**recipe, "steps": [*recipe["steps"], step]}).encode())
+    record = audited(spec, trained)
+    assert record.status == "complete" and record.notes == [OWN_STRUCTURE]
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"train_steps": "many"}'])
