@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bench import Method, Trainer
-from methods._fresh import evenly, initialised
+from methods._fresh import evenly, redrawn
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class GivenWidths(Method):
     widths: str = ""  # ``stem.0=4 layers.0=12``: channels of each group; groups that are not named stay whole
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        """Cut the fresh model to these widths, initialise it for its new fan-in, train it."""
+        """Cut the fresh model to these widths, draw it anew for its sizes, train it."""
         sizes = {name: int(size) for name, _, size in (part.rpartition("=") for part in self.widths.split())}
         widths = trainer.widths(model)
         kept = {n: evenly(widths.sizes[n])[:size] if n == "input" else torch.arange(size) for n, size in sizes.items()}
-        narrow = initialised(widths.keep(kept))
+        narrow = redrawn(widths.keep(kept), model)
         trainer.fit(narrow)
         return narrow

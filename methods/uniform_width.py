@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench import Method, Trainer, tune
-from methods._fresh import evenly, initialised
+from methods._fresh import evenly, redrawn
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class UniformWidth(Method):
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
-        """Cut the widths of the fresh model, initialise it for its new fan-in, train it."""
+        """Cut the widths of the fresh model, draw it anew for its sizes, train it."""
         widths = trainer.widths(model)
         scores = widths.proportional()
         if "input" in scores:  # fewer mel bands, not lower ones
             best_first = scores["input"].sort(descending=True).values
             scores["input"] = best_first[evenly(len(best_first)).argsort()]
-        narrow = initialised(widths.keep(widths.strongest(scores, self.budget)))
+        narrow = redrawn(widths.keep(widths.strongest(scores, self.budget)), model)
         trainer.fit(narrow)
         return narrow
