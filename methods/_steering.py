@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from bench import Batch, Trainer, Widths
 
+#: from the compute as a fraction of the dense one, and the task loss, both of shape (), what is added to that loss
+Penalty = Callable[[Tensor, Tensor], Tensor]
+
 
 class BudgetSteering:
     """An augmented Lagrangian on log(compute / target), whose target falls geometrically from 1 to the budget.
@@ -18,11 +21,11 @@ class BudgetSteering:
 
     Args:
         budget: the fraction of the dense compute to arrive at.
-        ramp_steps: steps over which the target falls.
+        steps: of the search; the target falls during the first three fifths.
     """
 
-    def __init__(self, budget: float, ramp_steps: int) -> None:
-        self.budget, self.ramp_steps = budget, max(1, ramp_steps)
+    def __init__(self, budget: float, steps: int) -> None:
+        self.budget, self.ramp_steps = budget, max(1, round(0.6 * steps))
         self._multiplier = 0.0
         self._scale: float | None = None
         self._step = 0
@@ -90,27 +93,26 @@ def warm_up(model: nn.Module, trainer: Trainer, widths: Widths, *, budget: float
 
 
 def search(
-    model: nn.Module, trainer: Trainer, widths: Widths, gates: Gates, *, budget: float, steps: int, rate: float
+    model: nn.Module, trainer: Trainer, widths: Widths, gates: Gates, *, penalty: Penalty, steps: int, rate: float
 ) -> None:
-    """Train a model, in place, together with gates whose compute is steered to a budget.
+    """Train a model, in place, together with gates whose compute has a price.
 
     Args:
         model: the dense model.
         trainer: whose steps are spent.
         widths: the groups to gate.
         gates: what is learned.
-        budget: the fraction of the dense compute to arrive at.
+        penalty: added to the task loss.
         steps: to spend.
         rate: learning rate of the gates times the number of steps.
     """
-    steering = BudgetSteering(budget, round(0.6 * steps))
     step = 0
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         gates.draw(len(batch.inputs), annealing=1 - step / steps)
         task_loss = trainer.loss(network, batch)
         compute = widths.macs(gates.widths()) / widths.reference_macs
-        return task_loss + steering.penalty(compute, task_loss)
+        return task_loss + penalty(compute, task_loss)
 
     def after_step(done: int) -> None:
         nonlocal step

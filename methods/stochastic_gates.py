@@ -6,7 +6,7 @@ from torch import nn
 
 from bench import Method, Trainer, tune
 from methods._gates import ChannelGates
-from methods._steering import at_least, search, warm_up
+from methods._steering import BudgetSteering, at_least, search, warm_up
 
 START = {"stg": 0.5, "hard_concrete": 2.0}
 
@@ -37,7 +37,8 @@ class StochasticGates(Method):
         gates = ChannelGates(widths.sizes, self.form, START[self.form])
         shares = self.search_share, self.warm_up_share
         steps = warm_up(model, trainer, widths, budget=self.budget, shares=shares)
-        search(model, trainer, widths, gates, budget=self.budget, steps=steps, rate=self.rate)
+        steering = BudgetSteering(self.budget, steps)
+        search(model, trainer, widths, gates, penalty=steering.penalty, steps=steps, rate=self.rate)
         widths.scale(gates.values())
         chances = {name: chance.detach() for name, chance in gates.chances().items()}
         small = widths.keep(widths.strongest(at_least(chances, min(self.kappa, self.budget)), self.budget))

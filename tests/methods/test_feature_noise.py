@@ -1,7 +1,8 @@
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from bench import Batch, BudgetError, Declined, Metric, Plan, Predict, Split, Ta
 from bench.trial.trainer import Hardware
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
+from methods._steering import Penalty, search
 from methods._width_noise import WidthNoise
 from methods.feature_noise import FeatureNoise
 from tests.architectures import Recurrent, SpeechConformer, Transformer
@@ -35,6 +37,26 @@ def test_feature_noise_meets_its_budget_with_a_plain_model(form: str, budget: fl
     assert not any(module._forward_pre_hooks for root in (model, small) for module in root.modules())
     assert [type(module) for module in small.modules()] == [type(module) for module in model.modules()]
     assert task.evaluate(small, "dev")["error_percent"] < 25
+
+
+def test_the_literal_form_pays_one_price_for_compute_whatever_the_budget_and_the_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    penalties: list[Penalty] = []
+
+    def spy(*what: Any, penalty: Penalty, **how: Any) -> None:
+        penalties.append(penalty)
+        search(*what, penalty=penalty, **how)
+
+    monkeypatch.setattr("methods.feature_noise.search", spy)
+    for budget in (0.5, 0.125):
+        task = Points(hidden=32, batch_size=16)
+        trainer = Trainer(task, task.presets["quick"], steps=20, seed=0, dense_macs=1280)
+        FeatureNoise(budget=budget, form="literal", complexity=3.0).compress(task.build_model(), trainer)
+    compute = torch.tensor(0.7)
+    for penalty, loss in itertools.product(penalties, (0.01, 1.0, 100.0)):
+        assert [float(penalty(compute, torch.tensor(loss))) for _ in range(3)] == pytest.approx([2.1] * 3)
+    assert len(penalties) == 2
 
 
 def test_the_features_that_matter_come_first() -> None:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import Trainer
 from bench.trial.trainer import seed_everything
@@ -11,8 +11,8 @@ from methods._width_noise import WidthNoise
 from tests.models import Points
 
 
-def penalties(scale: float, computes: list[float], budget: float = 0.25, ramp: int = 4) -> list[float]:
-    steering = BudgetSteering(budget, ramp)
+def penalties(scale: float, computes: list[float], budget: float = 0.25) -> list[float]:
+    steering = BudgetSteering(budget, steps=7)  # the target falls for 4
     return [float(steering.penalty(torch.tensor(c, dtype=torch.float64), torch.tensor(scale))) for c in computes]
 
 
@@ -42,7 +42,7 @@ def steered(scale: float, budget: float) -> float:
     """Two widths a, b with loss scale x (1/a + .1/b) and compute a b; the compute that is arrived at."""
     widths = nn.Parameter(torch.tensor([1.0, 1.0], dtype=torch.float64))
     optimizer = torch.optim.Adam([widths], 0.02)
-    steering = BudgetSteering(budget, 150)
+    steering = BudgetSteering(budget, steps=250)
     for _ in range(250):
         loss = scale * (1 / widths[0] + 0.1 / widths[1])
         optimizer.zero_grad()
@@ -75,9 +75,28 @@ def test_nothing_is_gated_before_the_warm_up_has_passed() -> None:
 
     noise.draw = draw  # type: ignore[method-assign]
     steps = warm_up(model, trainer, widths, budget=0.5, shares=(0.75, 0.6))
-    search(model, trainer, widths, noise, budget=0.5, steps=steps, rate=5.0)
+    search(model, trainer, widths, noise, penalty=BudgetSteering(0.5, steps).penalty, steps=steps, rate=5.0)
     assert drawn_at == list(range(45, 75))
     assert annealed == pytest.approx([1 - step / 30 for step in range(30)])
+
+
+def test_what_is_minimised_is_the_task_loss_and_the_penalty() -> None:
+    seed_everything(0)
+    task = Points(hidden=32, batch_size=16)
+    model = task.build_model()
+    trainer = Trainer(task, task.presets["quick"], steps=40, seed=0, dense_macs=1280)
+    widths, sums = trainer.widths(model), list[float]()
+    noise = WidthNoise(widths.sizes, 1.0, 0.0, True)
+
+    def penalty(compute: Tensor, task_loss: Tensor) -> Tensor:
+        a, b = noise.widths().values()
+        torch.testing.assert_close(compute, (6 * a + a * b + 2 * b) / 1280)
+        sums.append(float((task_loss + 3 * compute).detach()))
+        return 3 * compute
+
+    search(model, trainer, widths, noise, penalty=penalty, steps=40, rate=5.0)
+    means = [sum(pair) / 2 for pair in zip(sums[::2], sums[1::2], strict=True)]
+    assert [point["loss"] for point in trainer.curve] == pytest.approx(means, rel=1e-5)
 
 
 @pytest.mark.parametrize(("share", "left"), [(0.0, 2), (1.0, 1)])
