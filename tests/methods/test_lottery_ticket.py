@@ -8,7 +8,7 @@ from torch import nn
 from bench import BudgetError, Trainer, Widths, count_macs
 from bench.check import Probe
 from bench.trial.trainer import seed_everything
-from bench.widths.removal import kept_channels
+from bench.widths.history import steps_of
 from methods.lottery_ticket import LotteryTicket
 
 
@@ -42,7 +42,8 @@ def test_the_small_network_begins_with_the_early_weights_of_its_channels(
     small, trainer = compressed(0.4, rewind_share=0.2, search_share=0.5)
     (_, early, first), (_, trained, second), (begun, _, third) = trainings
     assert (first, second, third) == (8, 12, 20) and trainer.steps_left == 0
-    ((kept),) = kept_channels(small)
+    (step,) = steps_of(small)
+    kept = step["kept_channels"]
     trained_widths = Widths(trained, torch.zeros(1, 8, 20))
     chosen = trained_widths.strongest(trained_widths.norms(), 0.4)
     assert kept == {name: channels.tolist() for name, channels in chosen.items()}
