@@ -36,9 +36,10 @@ def options(singular_values: Tensor, shape: Sequence[int], dense_macs: int, mult
 def most_energy(layers: Mapping[str, Sequence[Option]], limit: float) -> dict[str, Option]:
     """The option of each layer for which the product of the shares of energy is largest, within ``limit`` MACs.
 
-    It is the product that Zhang et al. (arXiv 1505.06798, eq. 13) maximise. At a price per MAC each layer decides for
-    itself (Everett 1963, doi 10.1287/opre.11.3.399); the price is found by bisection. What is left then is spent on one
-    layer after the other, where it buys most. If even the cheapest options cost more than ``limit``, they are returned.
+    Zhang et al. (arXiv 1505.06798) maximise this product, of energies of responses. At a price per MAC each layer
+    decides for itself (Everett 1963, doi 10.1287/opre.11.3.399); the price is found by bisection. What is left then is
+    spent on one layer after the other, where it buys most. If even the cheapest options cost more than ``limit``, they
+    are returned.
     """
     cheapest = {name: own[0] for name, own in layers.items()}
     steepest = max((_slope(own[0], other) for own in layers.values() for other in own[1:]), default=0.0)

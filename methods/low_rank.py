@@ -11,13 +11,13 @@ from methods._low_rank import Option, most_energy, options, total_macs
 
 @dataclass(frozen=True)
 class LowRank(Method):
-    """Make two layers of low rank of each, then fine-tune both (Denton et al., arXiv 1404.0736, section 3.2).
+    """Make two layers of low rank of each, then fine-tune both (Denton et al., arXiv 1404.0736).
 
     The weight of a linear layer or convolution, as a matrix (outputs, inputs * taps), is replaced by its truncated
     singular value decomposition: a layer to ``rank`` channels, with all taps of a convolution, and a pointwise one
-    (Zhang et al., arXiv 1505.06798, section 3.1, without their reweighting by responses). Ranks are chosen for the
-    whole network at once: the product over the layers of the share of squared singular values that stays is the
-    largest within the budget (their eq. 13). A layer stays whole where two would cost as much.
+    (Zhang et al., arXiv 1505.06798, without their fit to responses). Ranks are chosen for the whole network at once:
+    the product over the layers of the share of squared singular values that stays is the largest within the budget, as
+    theirs is for the energies of responses. A layer stays whole where two would cost as much.
     """
 
     stage = "post_hoc"
