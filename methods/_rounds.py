@@ -45,5 +45,5 @@ def pruned_in_rounds(
     for turn in rounds_of(trainer.steps_left, budget, rounds):
         widths = trainer.widths(model)
         model = widths.keep(choose(widths, turn.budget))
-        trainer.fit(model, turn.steps, part=turn.part)
+        trainer.fit(model, min(turn.steps, trainer.steps_left), part=turn.part)  # scores may have cost some
     return model

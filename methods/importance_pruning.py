@@ -27,8 +27,9 @@ class ImportancePruning(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Score, prune and fine-tune, ``rounds`` times."""
+        batches = min(self.batches, max(1, trainer.steps_left // (2 * self.rounds)))  # gradients are paid for in steps
 
         def strongest(widths: Widths, budget: float) -> dict[str, Tensor]:
-            return widths.strongest(importances(self.criterion, widths, trainer, self.batches), budget)
+            return widths.strongest(importances(self.criterion, widths, trainer, batches), budget)
 
         return pruned_in_rounds(model, trainer, self.budget, self.rounds, strongest)

@@ -23,7 +23,9 @@ def quiet(fraction: float, note: str) -> None:
     """Progress that nobody watches."""
 
 
-@pytest.mark.parametrize("name", [*names("methods"), "magnitude_pruning+quantization", "feature_noise:form=literal"])
+@pytest.mark.parametrize(
+    "name", [*names("methods"), "magnitude_pruning+quantization", "importance_pruning+low_rank:rounds=4"]
+)
 def test_method_holds_to_the_contract(name: str) -> None:
     assert list(check_method(load_method_spec(name)))
 

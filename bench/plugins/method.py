@@ -170,7 +170,8 @@ class Chain(Method):
     def compress(self, model: "nn.Module", trainer: "Trainer") -> "nn.Module | OnnxModel":
         result: nn.Module | OnnxModel = model
         for link, steps in zip(self.links, self._shares(trainer), strict=True):
-            result = link.compress(result, trainer.limited(steps))  # type: ignore[arg-type]  # chain_problem
+            left = min(steps, trainer.steps_left)  # gradients that a link has computed outside its training cost steps
+            result = link.compress(result, trainer.limited(left))  # type: ignore[arg-type]  # chain_problem
         return result
 
     def _shares(self, trainer: "Trainer") -> list[int]:

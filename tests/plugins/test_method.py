@@ -184,6 +184,19 @@ def test_the_links_run_in_order_and_spend_all_steps() -> None:
     assert isinstance(result[0], nn.Sequential)  # type: ignore[index]
 
 
+def test_what_a_link_pays_for_gradients_the_next_one_has_less() -> None:
+    @dataclass(frozen=True)
+    class Paying(Cut):
+        def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
+            run.charge()  # as the guard does, which knows only the whole trainer
+            trainer.fit(model)
+            return model
+
+    run = Trainer(Points(), Points.presets["quick"], steps=9, seed=0, dense_macs=384)
+    Chain(links=(Paying(), Paying())).compress(mlp(), run)
+    assert (run.steps_left, run.steps_done) == (0, 9)
+
+
 # --- method specs
 
 
