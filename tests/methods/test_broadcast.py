@@ -8,6 +8,7 @@ from bench import Trainer, Widths
 from methods._broadcast import Broadcast, Rule
 from methods.budgeted_broadcast import BudgetedBroadcast
 from methods.budgeted_broadcast_units import BudgetedBroadcastUnits
+from tests.didactic import Xor, balance, error, sparse
 from tests.models import Branches, Points, mlp, randomise_norms
 
 
@@ -241,3 +242,12 @@ def test_budgeted_broadcast_over_units_meets_its_budget(budget: float) -> None:
     assert 0.85 * budget <= run.cost(small) <= budget
     assert run.steps_left == 0
     assert not any(hasattr(module, "parametrizations") for module in small.modules())
+
+
+@pytest.mark.parametrize(("rule", "least", "most"), [("balance", 0.9, 1.0), ("magnitude", -0.4, 0.4)])
+def test_units_end_at_the_balance_and_solve_xor(rule: str, least: float, most: float) -> None:
+    """Of what hidden units send .26 is left; on-rates are those of the finished network."""
+    task = Xor(batch_size=64)
+    model = sparse(task, 400, 0, 0.5, rule=rule)
+    assert least < balance(task, model) <= most
+    assert error(task, model) < 2
