@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bench import Trainer, Widths
 
 #: of the steps, those by whose end the last round has cut: what is cut when the learning rate is nearly down stays hurt
-CUTTING = 0.5
+CUTTING = 0.25
 
 
 class Round(NamedTuple):
@@ -20,7 +20,7 @@ class Round(NamedTuple):
 
 
 def rounds_of(steps: int, budget: float, count: int) -> Iterator[Round]:
-    """Rounds that approach a budget geometrically, with cuts evenly spaced in the first half of the steps."""
+    """Rounds that approach a budget geometrically, with cuts evenly spaced in the first quarter of the steps."""
     cuts = [round(CUTTING * steps * done / count) for done in range(count)]
     for done, (start, end) in enumerate(zip(cuts, [*cuts[1:], steps], strict=True), 1):
         yield Round(budget ** (done / count), end - start, (start / max(1, steps), end / max(1, steps)))

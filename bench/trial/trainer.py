@@ -289,6 +289,8 @@ class Trainer:
                 self._charge_for(spent)
             else:
                 self._ledger.shared_cpu_s -= spent.cpu_s
+            if shared.divided_by > 1:
+                self.note(f"One training serves {shared.divided_by} budgets, which divide its cost.")
             self._ledger.macs /= shared.divided_by
             self._ledger.shared_cpu_s += spent.cpu_s / shared.divided_by
         seed_everything(stream_seed(self._seed, "method"))

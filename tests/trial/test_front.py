@@ -50,6 +50,7 @@ def test_all_budgets_of_a_seed_are_one_training_and_divide_its_cost(setting: Set
         assert record.train_steps == record.total_steps == setting.plan.total_steps == whole["steps"]
         assert record.train_macs == whole["macs"] / 2
         assert record.curve == whole["curve"]
+        assert record.notes == ["One training serves 2 budgets, which divide its cost."]
         assert record.train_cpu_s is not None and record.train_cpu_s >= 0.45 * whole["cpu_s"]
 
 
