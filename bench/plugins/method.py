@@ -282,13 +282,20 @@ class MethodSpec:
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:
-        """The defaults, but compute budgets ask for this fraction of the dense model's compute."""
+        """The defaults, but with this fraction of the dense model's compute as the budget.
+
+        Links of a chain that each have a budget approach it in equal ratios: the square root of it, then all of it.
+        """
         settings = self.defaults()
-        return settings | {name: fraction for name in settings if name.split(".")[-1] == "budget"}
+        budgets = [name for name in settings if name.split(".")[-1] == "budget"]
+        return settings | {name: fraction ** (done / len(budgets)) for done, name in enumerate(budgets, 1)}
 
     def serving(self, budgets: Sequence[float]) -> dict[str, Any]:
         """The settings that all trials of a comparison with these budgets have."""
-        return {"budgets": " ".join(map(repr, budgets))} if self.is_front and "budgets" not in self.fixed else {}
+        if not self.is_front or "budgets" in self.fixed:
+            return {}
+        served = dict.fromkeys({**self.at_compute(budget), **self.fixed}["budget"] for budget in budgets)
+        return {"budgets": " ".join(map(repr, served))}
 
     @property
     def is_front(self) -> bool:

@@ -213,9 +213,22 @@ def test_a_single_link_is_no_chain() -> None:
     assert method_spec(Cut).build({"rounds": 2}) == Cut(rounds=2)
 
 
-def test_every_setting_that_steers_compute_follows_the_budget() -> None:
-    steered = {"budget": 0.125, "form": "soft", "sparse.budget": 0.125, "sparse.begin": 0.1, RATE: 1.0}
-    assert method_spec(Search, Sparse).at_compute(0.125) == steered
+def test_links_with_a_budget_approach_it_in_equal_ratios() -> None:
+    steered = {"budget": 0.25, "form": "soft", "sparse.budget": 0.0625, "sparse.begin": 0.1, RATE: 1.0}
+    assert method_spec(Search, Sparse).at_compute(0.0625) == steered
+    three = method_spec(Search, Cut, Sparse).at_compute(0.125)
+    assert [three[name] for name in ("budget", "cut.budget", "sparse.budget")] == pytest.approx([0.5, 0.25, 0.125])
+    assert method_spec(Search, Sparse, budget=0.9).at_compute(0.0625)["sparse.budget"] == 0.0625
+
+
+def test_what_serves_a_front_is_told_the_budgets_of_its_link() -> None:
+    assert load_method_spec("slimmable").serving((0.25, 0.0625)) == {"budgets": "0.25 0.0625"}
+    assert load_method_spec("slimmable+magnitude_pruning").serving((0.25, 0.0625)) == {"budgets": "0.5 0.25"}
+    assert load_method_spec("slimmable+magnitude_pruning:budget=0.5").serving((0.25, 0.0625)) == {"budgets": "0.5"}
+    assert load_method_spec("magnitude_pruning").serving((0.25,)) == {}
+
+
+def test_a_setting_that_steers_compute_is_known() -> None:
     assert method_spec(Search).reaches_compute
     assert method_spec(Sparse).reaches_compute
     assert not method_spec(Integer).reaches_compute
