@@ -8,9 +8,15 @@ from bench.plugins.task import Plan
 
 Schedule = Literal["one_cycle", "constant", "warm_up", "decay"]
 
+#: steps over which a training that goes on comes back to its rate: Adam knows nothing yet of the gradients it will see
+AGAIN = 10
+
 
 def factor(name: Schedule, steps: int, plan: Plan, part: tuple[float, float]) -> Callable[[int], float]:
-    """The factor on the learning rate by the steps done in a call of ``Trainer.fit`` for this part of a schedule."""
+    """The factor on the learning rate by the steps done in a call of ``Trainer.fit`` for this part of a schedule.
+
+    A later part rises to where the schedule is, since each call has an optimiser of its own.
+    """
     whole = round(steps / (part[1] - part[0]))
     done = round(part[0] * whole)
     rise = max(1, whole // 5)
@@ -26,4 +32,5 @@ def factor(name: Schedule, steps: int, plan: Plan, part: tuple[float, float]) ->
         "warm_up": lambda step: min(1.0, (step + 1) * 20 / plan.total_steps),
         "decay": lambda step: 1 - step / max(1, whole),
     }
-    return lambda step: factors[name](done + step)
+    rises = AGAIN if done else 1
+    return lambda step: factors[name](done + step) * min(1.0, (step + 1) / rises)

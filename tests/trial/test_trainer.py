@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError, MethodError, Plan, Trainer
+from bench.trial.schedules import AGAIN
 from bench.trial.trainer import Hardware, stream_seed
 from tests.models import Points, mlp, randomise_norms
 
@@ -216,12 +217,15 @@ def test_schedules(schedule: str) -> None:
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
 
 
-def test_a_schedule_in_parts_is_the_schedule() -> None:
+def test_a_schedule_in_parts_is_the_schedule_but_for_a_rise_in_each() -> None:
     plan = replace(PLAN, dense_steps=20, finetune_steps=30)
     whole, run, model = rates_of(trainer(100, plan=plan), "one_cycle"), trainer(100, plan=plan), fresh()
     for first, last in ((0.0, 0.25), (0.25, 0.5), (0.5, 1.0)):
         run.fit(model, round(100 * (last - first)), part=(first, last))
-    assert [point["learning_rate"] / PLAN.learning_rate for point in run.curve] == pytest.approx(whole)
+    # a point has the rate of the step to come
+    rises = {start + step: (step + 2) / AGAIN for start in (25, 50) for step in range(AGAIN - 1)}
+    expected = [rate * rises.get(step, 1.0) for step, rate in enumerate(whole)]
+    assert [point["learning_rate"] / PLAN.learning_rate for point in run.curve] == pytest.approx(expected)
 
 
 def test_further_parameters_have_their_own_learning_rate_and_decay() -> None:
