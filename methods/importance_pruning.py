@@ -29,7 +29,7 @@ class ImportancePruning(Method):
         """Score, prune and fine-tune, ``rounds`` times."""
         batches = min(self.batches, max(1, trainer.steps_left // (2 * self.rounds)))  # gradients are paid for in steps
 
-        def strongest(widths: Widths, budget: float) -> dict[str, Tensor]:
-            return widths.strongest(importances(self.criterion, widths, trainer, batches), budget)
+        def score(widths: Widths) -> dict[str, Tensor]:
+            return importances(self.criterion, widths, trainer, batches)
 
-        return pruned_in_rounds(model, trainer, self.budget, self.rounds, strongest)
+        return pruned_in_rounds(model, trainer, self.budget, self.rounds, score)

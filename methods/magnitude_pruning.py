@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
-from bench import Method, Trainer, Widths, tune
+from bench import Method, Trainer, tune
 from methods._rounds import pruned_in_rounds
 
 
@@ -23,7 +23,4 @@ class MagnitudePruning(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Prune and fine-tune, ``rounds`` times."""
-        return pruned_in_rounds(model, trainer, self.budget, self.rounds, self._strongest)
-
-    def _strongest(self, widths: Widths, budget: float) -> dict[str, Tensor]:
-        return widths.strongest(widths.norms(self.norm), budget)
+        return pruned_in_rounds(model, trainer, self.budget, self.rounds, lambda widths: widths.norms(self.norm))

@@ -1,5 +1,6 @@
 """Random channel removal: the control of every ranking."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -25,8 +26,11 @@ class RandomPruning(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Prune at random and fine-tune, ``rounds`` times."""
-        return pruned_in_rounds(model, trainer, self.budget, self.rounds, self._drawn)
+        return pruned_in_rounds(
+            model, trainer, self.budget, self.rounds, lambda widths: widths.norms(self.norm), choose=_drawn
+        )
 
-    def _drawn(self, widths: Widths, budget: float) -> dict[str, Tensor]:
-        sizes = widths.largest(widths.norms(self.norm), budget)
-        return {name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()}
+
+def _drawn(widths: Widths, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
+    sizes = widths.largest(scores, budget)
+    return {name: torch.randperm(widths.sizes[name])[:kept] for name, kept in sizes.items()}

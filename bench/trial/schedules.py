@@ -17,7 +17,7 @@ def factor(name: Schedule, steps: int, plan: Plan, part: tuple[float, float]) ->
 
     A later part rises to where the schedule is, since each call has an optimiser of its own.
     """
-    whole = round(steps / (part[1] - part[0]))
+    whole = round(steps / (part[1] - part[0])) if steps else 0
     done = round(part[0] * whole)
     rise = max(1, whole // 5)
 
