@@ -119,7 +119,7 @@ class FrontMethod(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not all(_is_share(text) for text in self.budgets.split()):
+        if not all(_is_share(text) for text in str(self.budgets).split()):  # a single one is read as a number
             raise BenchError(f"{type(self).__name__}: budgets {self.budgets!r} are not shares in (0, 1], as 0.25 0.125")
         if self.budget not in self.served:
             raise BenchError(
@@ -130,7 +130,7 @@ class FrontMethod(Method):
     @property
     def served(self) -> tuple[float, ...]:
         """The budgets of all models that the training serves."""
-        return tuple(float(text) for text in self.budgets.split()) or (self.budget,)
+        return tuple(float(text) for text in str(self.budgets).split()) or (self.budget,)
 
 
 def _is_share(text: str) -> bool:

@@ -93,6 +93,13 @@ def test_budgets_that_make_no_sense_are_named(budgets: str, said: str) -> None:
         registry.load_method_spec("slimmable").build({"budget": 0.5, "budgets": budgets})
 
 
+def test_one_budget_may_be_given_as_a_number() -> None:
+    method = registry.load_method_spec("slimmable:budgets=0.25").build({"budget": 0.25})
+    assert method.served == (0.25,)  # type: ignore[attr-defined]
+    with pytest.raises(BenchError, match=r"budget 0\.25 is none of those it is trained for, 0\.3"):
+        registry.load_method_spec("slimmable:budgets=0.3")
+
+
 def test_it_is_not_tuned_and_every_trial_knows_all_budgets(tmp_path: Path) -> None:
     spec = registry.load_method_spec("slimmable")
     journal, directions = tmp_path / "journal", ("minimize", "minimize")
