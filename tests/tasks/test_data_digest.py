@@ -19,19 +19,18 @@ from tasks.synthetic import Synthetic
 from tasks.vad import Vad
 from tests.tasks.vad_folders import write_esc50, write_vctk
 
-#: makes small corpora of both tasks in two fresh folders each, with one worker and with two; prints their digests
+#: makes small corpora in two fresh folders, with one worker and with two; prints their digests. What anti-spoofing
+#: makes is compared by ``tests/commands/test_run.py``, whose trials are named by it.
 MAKING = """
 import json, sys
 from pathlib import Path
-from tasks.antispoof import Antispoof
 from tasks.vad import Vad
 
 shown = {}
 for workers in (1, 2):
     cache = Path(sys.argv[1]) / str(workers)
-    small = dict(utterances=(20, 20, 20), speakers=(2, 2, 2), seconds=1.0)
-    tasks = Antispoof(**small, cache=cache), Vad(speakers=4, utterances=1, noises=1, mixtures=(6, 4, 4), cache=cache)
-    shown[workers] = [task.prepare(workers, lambda fraction, note: None) for task in tasks]
+    task = Vad(speakers=4, utterances=1, noises=1, mixtures=(6, 4, 4), cache=cache)
+    shown[workers] = task.prepare(workers, lambda fraction, note: None)
 print(json.dumps(shown))
 """
 
@@ -55,7 +54,7 @@ def test_one_worker_makes_the_same_data_as_two(tmp_path: Path) -> None:
     one, two = json.loads(made.stdout).values()
     first, second = files(tmp_path / "1"), files(tmp_path / "2")
     assert [name for name in sorted({*first, *second}) if first.get(name) != second.get(name)] == []
-    assert len(first) > 100
+    assert len(first) > 50
     assert one == two
 
 
