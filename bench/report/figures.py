@@ -288,7 +288,7 @@ def breakdown_figure(data: ReportData) -> str | None:
     with style():
         cell = max(0.52, 0.2 + 0.08 * max(len(part) for part in table.columns))
         width = 1.3 + 0.075 * max(map(len, labels)) + cell * len(table.columns)
-        figure = blank_figure(width, max(2.8, 1.1 + 0.26 * len(table)))
+        figure = blank_figure(width, max(3.6, 1.1 + 0.26 * len(table)))
         ax: Axes = figure.add_subplot()
         numbers = {"annot": True, "fmt": ".0f" if data.metric.unit == "percent" else ".2g", "annot_kws": {"size": 9}}
         numbers["cmap"] = "viridis_r" if data.sign == 1 else "viridis"

@@ -1,11 +1,12 @@
 """Which figures are drawn, and what stands in them."""
 
+import json
 import re
 from pathlib import Path
 
 from bench.report import write_report
 from bench.report.drawing import blank_figure, camp_colours, style, to_svg
-from bench.report.figures import attainment_figure, draw_figures
+from bench.report.figures import attainment_figure, breakdown_figure, draw_figures
 from tests.report.cases import read
 from tests.written import Written
 
@@ -45,6 +46,22 @@ def test_a_collapsed_point_does_not_set_the_scale(written: Written) -> None:
 def test_figures_are_drawn_only_where_there_is_something_to_draw(built: Path, written: Written) -> None:
     assert set(draw_figures(read(built))) == FIGURES
     assert draw_figures(read(written.save())) == {}
+
+
+def test_few_points_with_many_parts_have_room(written: Written) -> None:
+    """Matplotlib warns where they have none, and warnings are errors here."""
+    scores = {"eer_percent": 9.0, **{f"eer_percent/A{number:02}": 3.0 * number - 20 for number in range(7, 18)}}
+    post_hoc = {"stage": "post_hoc"}
+    for name, budget, more in (
+        ("stochastic_gates:search_share=0.5", 0.16, {}),
+        ("magnitude_pruning:dense_share=0.5", 0.16, post_hoc),
+        ("dense", None, {"control": True}),
+        ("uniform_width", 0.16, {"control": True}),
+        ("random_pruning:dense_share=0.5", 0.16, {"control": True, **post_hoc}),
+    ):
+        trial = written.add(name, budget, 9.0, 9.0, **more)  # type: ignore[arg-type]
+        (trial / "eval.json").write_text(json.dumps(scores))
+    assert ">A17<" in str(breakdown_figure(read(written.save())))
 
 
 def test_what_a_figure_shows_is_escaped_for_those_who_cannot_see_it() -> None:
