@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-HALVINGS = 60  # of the interval in which the price of compute is looked for
+ROUNDING = 1e-5  # HiGHS may overstep a limit by a tenth of this share of it
 
 
 class Option(NamedTuple):
@@ -36,36 +38,26 @@ def options(singular_values: Tensor, shape: Sequence[int], dense_macs: int, mult
 def most_energy(layers: Mapping[str, Sequence[Option]], limit: float) -> dict[str, Option]:
     """The option of each layer for which the product of the shares of energy is largest, within ``limit`` MACs.
 
-    Zhang et al. (arXiv 1505.06798) maximise this product, of energies of responses. At a price per MAC each layer
-    decides for itself (Everett 1963, doi 10.1287/opre.11.3.399); the price is found by bisection. What is left then is
-    spent on one layer after the other, where it buys most. If even the cheapest options cost more than ``limit``, they
-    are returned.
+    Zhang et al. (arXiv 1505.06798) maximise this product, of energies of responses. It is a knapsack problem with a
+    choice for each layer, which HiGHS solves. If even the cheapest options cost more than ``limit``, they are returned.
     """
     cheapest = {name: own[0] for name, own in layers.items()}
-    steepest = max((_slope(own[0], other) for own in layers.values() for other in own[1:]), default=0.0)
-    chosen, low, high = cheapest, 0.0, 2 * steepest
-    for _ in range(HALVINGS):
-        price = (low + high) / 2
-        found = {name: max(own, key=lambda o: o.worth - price * o.macs) for name, own in layers.items()}
-        if total_macs(found) <= limit:
-            chosen, high = found, price
-        else:
-            low = price
-    while affordable := [
-        (_slope(chosen[name], option), name, option)
-        for name, own in layers.items()
-        for option in own
-        if 0 < option.macs - chosen[name].macs <= limit - total_macs(chosen) and option.worth > chosen[name].worth
-    ]:
-        _, name, option = max(affordable, key=lambda step: step[0])
-        chosen = {**chosen, name: option}
-    return chosen
+    if total_macs(cheapest) >= limit:
+        return cheapest
+    choices = [(name, option) for name, own in layers.items() for option in own]
+    one_each = LinearConstraint([[float(name == owner) for owner, _ in choices] for name in layers], 1, 1)
+    shares, losses = [option.macs / limit for _, option in choices], [-option.worth for _, option in choices]
+    for most in (1.0, 1.0 - ROUNDING):
+        within = LinearConstraint([shares], ub=most)
+        taken = milp(
+            losses, constraints=[one_each, within], integrality=np.ones(len(choices), int), bounds=Bounds(0, 1)
+        ).x
+        found = {} if taken is None else {n: o for (n, o), share in zip(choices, taken, strict=True) if share > 0.5}
+        if found and total_macs(found) <= limit:
+            return found
+    return cheapest
 
 
 def total_macs(chosen: Mapping[str, Option]) -> int:
     """MACs of these layers together."""
     return sum(option.macs for option in chosen.values())
-
-
-def _slope(one: Option, other: Option) -> float:
-    return (other.worth - one.worth) / (other.macs - one.macs)

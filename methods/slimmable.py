@@ -1,12 +1,12 @@
 """One network that works at several widths."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from bench import Batch, FrontMethod, Trainer, Widths
 
@@ -30,7 +30,7 @@ class Slimmable(FrontMethod):
         trainer.train_once(model, partial(self._train, trainer))
         widths = trainer.widths(model)
         small = widths.keep(_first(widths, self.budget))
-        _take_statistics(small, islice(trainer.batches(), self.batches))
+        update_bn((batch.inputs for batch in islice(trainer.batches(), self.batches)), small)
         return small
 
     def _train(self, trainer: Trainer, model: nn.Module) -> None:
@@ -48,18 +48,3 @@ class Slimmable(FrontMethod):
 def _first(widths: Widths, budget: float) -> dict[str, Tensor]:
     """The first channels of each group, as many as the budget pays for at a uniform width."""
     return widths.strongest(widths.proportional(), budget)
-
-
-@torch.no_grad()
-def _take_statistics(model: nn.Module, batches: Iterator[Batch]) -> None:
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over all batches
-    model.train()
-    for batch in batches if norms else ():
-        model(batch.inputs)
-    model.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

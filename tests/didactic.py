@@ -8,6 +8,7 @@ tests/methods/test_broadcast.py.
 
 import itertools
 import statistics
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,13 +35,13 @@ class Formula(Task):
 
     examples: int = 0  # to train on; 0: always new ones
 
+    @abstractmethod
     def on_rates(self) -> Tensor:
         """How often each bit is on, (24,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def truth(self, bits: Tensor) -> Tensor:
         """The function's value, (B,), for bits of shape (B, 24)."""
-        raise NotImplementedError
 
     def build_model(self) -> nn.Module:
         first, second = WIDTHS

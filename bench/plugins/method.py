@@ -110,10 +110,11 @@ class FrontMethod(Method):
     """A method whose one training serves several budgets: ``compress`` cuts its model from ``trainer.train_once``.
 
     The trials of a seed divide the cost of that training. They run with the defaults of all other settings: what is
-    tuned at one budget would need a training for itself. A subclass says ``stage = "in_training"``, ``promises =
-    "front"``.
+    tuned at one budget would need a training for itself.
     """
 
+    stage = "in_training"
+    promises = "front"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     budgets: str = ""  # all that the training serves, such as ``0.25 0.125``; that of this model alone if empty
 

@@ -151,17 +151,11 @@ def _abandoned(draft: Path) -> bool:
 
 def _discard(folder: Path) -> None:
     """Move a damaged folder away; a process that has its files open keeps them."""
-    if not folder.exists():
-        return
-    handle, away = os.open(folder.parent, os.O_RDONLY), _draft(folder)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if not intact(folder):  # no other process has found the damage as well, and made the folder again
-            shutil.rmtree(away, ignore_errors=True)
-            folder.rename(away)
-            shutil.rmtree(away, ignore_errors=True)
-    finally:
-        os.close(handle)
+    away = _draft(folder)
+    shutil.rmtree(away, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_a_layer_may_have_every_rank_that_costs_less_than_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_choice_is_nearly_the_best_of_all(seed: int) -> None:
+def test_the_choice_is_the_best_of_all(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"a": (6, 8), "b": (8, 12), "c": (5, 30)}
     layers = {}
@@ -56,9 +56,7 @@ def test_the_choice_is_nearly_the_best_of_all(seed: int) -> None:
         found = most_energy(layers, limit)
         best = max(sum(o.worth for o in c.values()) for c in every if total_macs(c) <= limit)
         assert total_macs(found) <= limit
-        # never below the best of a smaller budget, by what the dearest step of a layer may leave unspent
-        below = [sum(o.worth for o in c.values()) for c in every if total_macs(c) <= limit - 3 * 35]
-        assert max(below, default=-math.inf) - 1e-9 <= sum(o.worth for o in found.values()) <= best + 1e-9
+        assert sum(o.worth for o in found.values()) == pytest.approx(best, rel=1e-3)
 
 
 @pytest.mark.parametrize("architecture", REACHED)
