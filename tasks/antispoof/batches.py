@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import Batch
+from tasks._speech.filterbank import widened
 from tasks.antispoof.features import FeatureSplit
 
 Frames = NDArray[np.float32]
@@ -30,7 +31,7 @@ def training_batches(
         order = rng.permutation(len(features))
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
-            crops = np.stack([_crop(features.frames(int(i)), crop_frames, rng) for i in chosen]).astype(np.float32)
+            crops = widened(np.stack([_crop(features.frames(int(i)), crop_frames, rng) for i in chosen]))
             crops -= np.stack([features.mean(int(i)) for i in chosen])[:, None]
             crops *= scale
             band = rng.integers(crops.shape[2] - MASKED_BANDS)
@@ -54,7 +55,7 @@ def band_scale(train: FeatureSplit) -> Frames:
 
 
 def _centred(features: FeatureSplit, index: int) -> Frames:
-    return features.frames(index).astype(np.float32) - features.mean(index)
+    return widened(features.frames(index)) - features.mean(index)
 
 
 def _normalised(features: FeatureSplit, index: int, scale: Frames) -> Frames:

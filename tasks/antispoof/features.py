@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench import BenchError, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
-from tasks._speech.filterbank import Half, log_energies
+from tasks._speech.filterbank import Half, log_energies, widened
 from tasks._speech.workers import in_threads
 from tasks.antispoof.asvspoof import Utterance, read_audio, read_protocol
 
@@ -59,7 +59,8 @@ class FeatureSplit:
         self.labels: NDArray[np.int64] = np.array([row["bonafide"] for row in rows], np.int64)
         self.digest = folder_digest(folder)
         self._offsets: NDArray[np.int64] = np.load(folder / OFFSETS)
-        self._frames: Half = np.load(folder / FRAMES, mmap_mode="r")
+        # slices of a memmap are slow, those of an array over the same memory are not
+        self._frames: Half = np.asarray(np.load(folder / FRAMES, mmap_mode="r"))
         self._means: dict[int, NDArray[np.float32]] = {}  # each utterance is read many times in a training
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class FeatureSplit:
     def mean(self, index: int) -> NDArray[np.float32]:
         """Of each band over the frames of one utterance: (bands,)."""
         if index not in self._means:
-            self._means[index] = self.frames(index).astype(np.float32).mean(0)
+            self._means[index] = widened(self.frames(index)).mean(0)
         return self._means[index]
 
 

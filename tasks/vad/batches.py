@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import Batch
+from tasks._speech.filterbank import widened
 from tasks.vad.features import FeatureSplit
 
 Floats = NDArray[np.float32]
@@ -21,13 +22,13 @@ class Normaliser:
 
     def __init__(self, train: FeatureSplit) -> None:
         step = -(-len(train) // NORMALISED_BY)
-        sample = train.frames[::step].astype(np.float32)
+        sample = widened(train.frames[::step])
         self._mean = sample.mean((0, 1))
         self._scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
 
     def __call__(self, frames: NDArray[np.float16]) -> Tensor:
         """(B, T, bands) as stored -> (B, bands, T) as models get it."""
-        normal = (frames.astype(np.float32) - self._mean) * self._scale
+        normal = (widened(frames) - self._mean) * self._scale
         return torch.from_numpy(np.ascontiguousarray(normal.transpose(0, 2, 1)))
 
 

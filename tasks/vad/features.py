@@ -33,7 +33,7 @@ class FeatureSplit:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.frames: Half = np.load(folder / FRAMES, mmap_mode="r", allow_pickle=False)
+        self.frames: Half = np.asarray(np.load(folder / FRAMES, mmap_mode="r", allow_pickle=False))
         self.labels: NDArray[np.bool_] = np.load(folder / LABELS, allow_pickle=False)
         self.ranges: NDArray[np.int64] = np.load(folder / RANGES, allow_pickle=False)
         self.digest = folder_digest(folder)
