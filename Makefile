@@ -6,7 +6,7 @@ BENCH := .venv/bin/bench
 READY := .venv/.ready
 
 # The variables of each target. Another one on the command line is an error, where make itself would ignore it.
-variables_bench := TASK PRESET METHODS BUDGETS SEEDS DATA MODEL RESULTS ARGS PYTHON
+variables_bench := TASK PRESET METHODS BUDGETS SEEDS DATA MODEL COST RESULTS ARGS PYTHON
 variables_report := TASK PRESET MODEL RESULTS ARGS PYTHON
 variables_ui := RESULTS ARGS PYTHON
 variables_test := ARGS PYTHON
@@ -26,7 +26,7 @@ make $(goals) has no variable $(name)$(call hint,$(name)); it has: $(or $(known)
 
 # A variable as an option of the command, if it is set: `--data='/a b'`. No shell and no make reads anything into its
 # value; without `unexport`, make would expand a $ in it.
-unexport TASK PRESET METHODS BUDGETS SEEDS DATA MODEL RESULTS
+unexport TASK PRESET METHODS BUDGETS SEEDS DATA MODEL COST RESULTS
 define newline
 
 
@@ -35,7 +35,7 @@ one_line = $(if $(findstring $(newline),$(value $1)),$(error $1 has more than on
 quoted = '$(subst ','\'',$(call one_line,$1))'
 option = $(if $(value $1), --$2=$(call quoted,$1))
 shown = $(call option,PRESET,preset)$(call option,MODEL,model)$(call option,RESULTS,results)
-chosen = $(call option,METHODS,methods)$(call option,BUDGETS,budgets)$(call option,SEEDS,seeds)$(call option,DATA,data)
+chosen = $(call option,METHODS,methods)$(call option,BUDGETS,budgets)$(call option,SEEDS,seeds)$(call option,DATA,data)$(call option,COST,cost)
 
 .PHONY: setup bench test lint report ui perf chaos validate clean
 setup: $(READY)

@@ -111,6 +111,10 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     effort: Annotated[
         Literal["steps", "macs"], typer.Option(help="Train every model for as many steps, or as many training MACs.")
     ] = "steps",
+    cost: Annotated[
+        Literal["macs", "bytes", "latency"],
+        typer.Option(help="What budgets are shares of: multiply-accumulates, or the exported file's size or latency."),
+    ] = "macs",
     distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
@@ -123,7 +127,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     if waiting:
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
     from bench.runner import command
-    from bench.runner.comparison import Request
+    from bench.runner.request import Request
     from bench.trial.trainer import Hardware
 
     if waiting:  # the next message begins on an empty line
@@ -145,6 +149,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
             effort=effort,
+            cost=cost,
             distill=distill,
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),

@@ -111,7 +111,7 @@ def search(
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         gates.draw(len(batch.inputs), annealing=1 - step / steps)
         task_loss = trainer.loss(network, batch)
-        compute = widths.macs(gates.widths()) / widths.reference_macs
+        compute = widths.cost(gates.widths())
         return task_loss + penalty(compute, task_loss)
 
     def after_step(done: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bench import BudgetError, Method, Trainer, Widths, factorizable, factorized, tune
+from bench import BudgetError, Declined, Method, Trainer, Widths, factorizable, factorized, tune
 from methods._low_rank import Option, most_energy, options, total_macs
 
 
@@ -32,6 +32,8 @@ class LowRank(Method):
 
     def _chosen(self, widths: Widths, trainer: Trainer) -> dict[str, Option]:
         """What each layer becomes."""
+        if widths.price.axis != "macs":
+            raise Declined(f"low rank chooses ranks by MACs and knows no price in {widths.price.axis}; try --cost macs")
         dense, matrices = widths.weight_macs, factorizable(widths.model)
         layers = {
             name: options(torch.linalg.svdvals(matrix.double()), matrix.shape, dense[f"{name}.weight"], widths.multiple)

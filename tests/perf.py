@@ -64,7 +64,7 @@ def noise_steps(task: Task, plan: Plan, steps: int) -> tuple[Call, Call]:
 
     def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
         noise.draw(len(batch.inputs), annealing=1.0)
-        return trainer.loss(network, batch) + widths.macs(noise.widths()) / widths.reference_macs
+        return trainer.loss(network, batch) + widths.cost(noise.widths())
 
     def noisy() -> None:
         with widths.gate(noise.gates(), live=noise.live()):

@@ -19,8 +19,9 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.execution.executor import Executor, Job
-from bench.runner.comparison import Comparison, Request
+from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
+from bench.runner.request import Request
 from bench.trial.record import TRAINED, TrialFolder, TrialRecord
 from bench.trial.setting import TrialSpec
 from tests.perf_runs import adopt, cpu_s

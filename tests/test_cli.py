@@ -12,7 +12,7 @@ import pytest
 from bench import cli
 from bench.execution.executor import Cluster
 from bench.runner import command
-from bench.runner.comparison import Request
+from bench.runner.request import Request
 from bench.storage.files import sole_supervisor
 from bench.trial.trainer import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus

@@ -107,7 +107,7 @@ def test_a_value_of_several_lines_is_refused(project: Path) -> None:
         (("bench", "METHOD=dense"), "make bench has no variable METHOD (did you mean METHODS?)"),
         (
             ("bench", "preset=smoke"),
-            "make bench has no variable preset; it has: ARGS BUDGETS DATA METHODS MODEL PRESET",
+            "make bench has no variable preset; it has: ARGS BUDGETS COST DATA METHODS MODEL PRESET",
         ),
         (("ui", "METHODS=x y"), "make ui has no variable METHODS; it has: ARGS PYTHON RESULTS"),
         (("report", "SEEDS=3"), "make report has no variable SEEDS"),

@@ -238,6 +238,11 @@ class MethodSpec:
         return all(link.control for link in self.classes)
 
     @property
+    def terminal(self) -> str:
+        """The name of the last link of a chain, if it makes the file; empty if that is plain export."""
+        return self.chain.rpartition("+")[2] if self.classes[-1].terminal and len(self.classes) > 1 else ""
+
+    @property
     def follows(self) -> bool:
         return any(link.follows for link in self.classes)
 

@@ -26,8 +26,9 @@ from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
 from bench.report.document import render_terminal, terminal
-from bench.runner.comparison import Comparison, Request
+from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
+from bench.runner.request import Request
 from bench.storage.cache import WIDTH
 from bench.storage.files import sole_supervisor
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ from rich.markup import escape
 
 from bench.check import ensure_repeats, known_to_repeat
 from bench.errors import BenchError
-from bench.execution.executor import Cluster, Executor, Job, Lost
+from bench.execution.executor import Executor, Job, Lost
 from bench.export.model import kept_sizes
 from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
-from bench.results.points import Points, comparison_folder, write_index
+from bench.results.points import Points, write_index
 from bench.runner.controls import followers
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import check_reach
+from bench.runner.request import Request
 from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, method_entry
 from bench.stats.fronts import best_possible_front
 from bench.stats.significance import seeds_needed
@@ -29,38 +29,10 @@ from bench.tracking.sync import BackgroundTracker
 from bench.trial.compress import train
 from bench.trial.dense import train_dense
 from bench.trial.evaluate import evaluate_model, time_models
+from bench.trial.pricing import price_digest
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
-from bench.trial.trainer import CPU, Effort, Hardware
 from bench.trial.verify import audit, changed_model
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be compared, and how; None means as the preset has it."""
-
-    task: str
-    preset: str
-    methods: tuple[str, ...]  # method specs; empty for all methods that can be loaded
-    results: Path  # folder that everything is written to
-    jobs: int  # processes at a time on this machine
-    tracking_uri: str | None = None  # of the MLflow store; None for SQLite in the results
-    budgets: tuple[float, ...] | None = None  # fractions of the dense compute
-    trials: int | None = None
-    seeds: int | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)  # of the task, as the user chose
-    width_multiple: int = 1
-    width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
-    hardware: Hardware = CPU
-    effort: Effort = "steps"  # what every model is trained with the same of
-    distill: bool = False  # whether all learn from the dense model, too
-    trial_timeout_s: float | None = None  # after which a trial that still trains is ended; None for never
-    cluster: Cluster | None = None  # of Ray; None for this machine
-
-    @property
-    def folder(self) -> Path:
-        return comparison_folder(self.results, self.task, self.preset)
-
 
 EFFORTS = {"steps": "", "macs": " of the dense model, or as many MACs,"}  # in words
 TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
@@ -90,6 +62,7 @@ class Comparison:
             hardware=request.hardware,
             effort=request.effort,
             distill=request.distill,
+            cost=request.cost,
         )
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
@@ -109,12 +82,14 @@ class Comparison:
         except Exception as error:  # of the plugin
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
+        self._price()
         check_reach(self.setting, self.method_specs, self.budgets)
         self.screen.prepared()
         for method_spec in self._searched:
             asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
             widths = {"groups": self.setting.width_groups, "multiple": self.setting.width_multiple}
-            name = content_key({**self.setting.made_from, **asked, **widths})
+            cost = {"cost": self.setting.cost, "price": self.setting.prices.get(method_spec.terminal, "")}
+            name = content_key({**self.setting.made_from, **asked, **widths, **cost})
             self._studies[method_spec.name] = MethodStudy(
                 method_spec,
                 directions=(self.task_class.metric.direction, "minimize"),
@@ -124,6 +99,21 @@ class Comparison:
             )
         store = self.request.task, self.request.preset, self.request.tracking_uri
         self._tracker = BackgroundTracker(self.request.results, *store)  # last: it goes on in a thread of its own
+
+    def _price(self) -> None:
+        """Find out what widths cost, unless they are paid for in MACs: with plain export, and in each other format."""
+        if self.setting.cost == "macs":
+            return
+        terminals = dict.fromkeys(["", *(spec.terminal for spec in self.method_specs)])
+        jobs = [
+            Job(name, f"{name or 'float'} models", price_digest, (self.setting, name), timed=False, here=True)
+            for name in terminals
+        ]
+        prices = {}
+        for job, result in self._run_phase(f"measuring what widths cost in {self.setting.cost}", jobs):
+            _require(job, result)
+            prices[job.key] = result
+        self.setting = dataclasses.replace(self.setting, prices=prices)
 
     def search(self) -> None:
         """Run all studies side by side, then the chosen points with the other seeds."""

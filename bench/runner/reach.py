@@ -8,7 +8,9 @@ from bench.errors import BenchError
 from bench.plugins.method import MethodSpec
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_json
+from bench.trial.pricing import price_of
 from bench.trial.setting import Setting
+from bench.trial.verify import IN_WORDS
 from bench.widths.widths import Widths
 
 FOUND = "smallest.json"
@@ -19,22 +21,25 @@ def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: S
     if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
         return
     smallest = _smallest_budget(setting)
+    of = f"the dense {IN_WORDS[setting.cost]}"
     if beyond := ", ".join(f"{budget:g}" for budget in budgets if budget < smallest):
         raise BenchError(
             f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
-            f"{smallest:.4f} of the dense compute; choose larger ones with --budgets"
+            f"{smallest:.4f} of {of}; choose larger ones with --budgets"
         )
 
 
 def _smallest_budget(setting: Setting) -> float:
-    """The least share of the dense compute; found once, as following a model through PyTorch takes seconds."""
+    """The least share of the dense cost; found once, as following a model through PyTorch takes seconds."""
     task, groups, multiple = setting.build_task(), setting.width_groups, setting.width_multiple
 
     def find(folder: Path) -> None:
         axis = task.input_width_axis
-        widths = Widths(task.build_model(), task.example_input(), multiple=multiple, input_axis=axis)
+        model, price = task.build_model(), price_of(setting)
+        widths = Widths(model, task.example_input(), multiple=multiple, input_axis=axis, price=price)
         write_json(folder / FOUND, {"smallest": (widths.only(groups) if groups else widths).smallest_budget})
 
-    named = {**setting.made_from, "groups": groups, "multiple": multiple}
+    prices = {"cost": setting.cost, **setting.prices}
+    named = {**setting.made_from, "groups": groups, "multiple": multiple, **prices}
     found = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())
     return float(found["smallest"])

@@ -20,11 +20,12 @@ from bench.storage.files import write_whole
 from bench.trial.beginning import Shared
 from bench.trial.dense import DECAY, fresh_model, start_at
 from bench.trial.guard import sealed
+from bench.trial.pricing import price_of
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from bench.trial.teacher import Teacher
 from bench.trial.trainer import Trainer, seed_everything, stream_seed
-from bench.widths.cost import count_macs
+from bench.widths.cost import Price, count_macs
 
 
 def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
@@ -76,6 +77,7 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         width_groups=spec.setting.width_groups,
         hardware=spec.setting.hardware,
         effort=spec.setting.effort,
+        price=_price(spec, method_spec.terminal, method),
         teacher=teacher,
         beginning=_beginning(spec, task, tuned) if method_spec.stage == "in_training" else None,
         front=_front(spec, task, tuned, method),
@@ -119,6 +121,16 @@ def _teacher(spec: TrialSpec, task: Task, report: Progress, record: TrialRecord)
     return Teacher(task, found.model)
 
 
+def _price(spec: TrialSpec, terminal: str, method: Method) -> Price | None:
+    """What the budget is a share of: zeros and bits cost less in theory alone, so theirs can be no other."""
+    if spec.setting.cost != "macs" and method.promises in ("mask", "bits") and method.promised_budget is not None:
+        raise Declined(
+            f"its budget counts zeros or bits, which cost a runtime no less {spec.setting.cost}; compare it with "
+            "--cost macs"
+        )
+    return price_of(spec.setting, terminal) if method.promised_budget is not None else None
+
+
 def _beginning(spec: TrialSpec, task: Task, tuned: Plan) -> Shared:
     """The beginnings of all trials that train the dense model with this seed and learning rate."""
     named = {**spec.setting.made_from, "seed": spec.seed, "learning_rate": tuned.learning_rate}
@@ -131,7 +143,11 @@ def _front(spec: TrialSpec, task: Task, tuned: Plan, method: Method) -> Shared |
     if not isinstance(first, FrontMethod):
         return None
     settings = {name: value for name, value in vars(first).items() if name != "budget"}
-    widths = {"multiple": spec.setting.width_multiple, "groups": spec.setting.width_groups}
+    widths = {
+        "multiple": spec.setting.width_multiple,
+        "groups": spec.setting.width_groups,
+        "price": [spec.setting.cost, spec.setting.prices.get("", "")],
+    }
     front = {"method": type(first).__name__, "settings": settings, "code": source_digest((type(first),)), **widths}
     beginning = _beginning(spec, task, tuned)
     return replace(beginning, kind="front", named={**beginning.named, "front": front}, divided_by=len(first.served))

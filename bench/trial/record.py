@@ -71,6 +71,7 @@ class TrialRecord:
     # by the audit, of the ONNX file
     dense_macs: int | None = None  # MACs of the task's dense model for one unit of work
     macs_ratio: Number | None = None  # MACs as a share of the dense model's
+    cost_ratio: Number | None = None  # the same of what budgets are shares of: MACs, bytes or latency
     params: int | None = None  # numbers stored
     macs: int | None = None  # for one unit of work
     effective_macs: int | None = None  # those with a non-zero weight

@@ -13,6 +13,7 @@ from bench.plugins.registry import load_method_spec, load_task, source_digest
 from bench.plugins.task import Plan, Task
 from bench.storage.cache import content_key
 from bench.trial.trainer import CPU, Effort, Hardware
+from bench.widths.cost import CostAxis
 
 #: of a plan, what a comparison may choose; none of it decides the result of a trial
 _CHOSEN = ("fields", "trials", "seeds", "budgets", "left_out", "also")
@@ -31,6 +32,8 @@ class Setting:
     width_groups: tuple[str, ...] = ()  # beginnings of the names of those that methods may change; empty for all
     hardware: Hardware = CPU
     effort: Effort = "steps"  # what every model is trained with the same of
+    cost: CostAxis = "macs"  # what budgets are shares of
+    prices: Mapping[str, str] = field(default_factory=dict)  # digests of what widths cost, by what makes the files
     distill: bool = False  # whether all but the dense model learn from the dense model, too
 
     def build_task(self) -> Task:
@@ -79,6 +82,8 @@ class TrialSpec:
                 "seed": self.seed,
                 "width_multiple": self.setting.width_multiple,
                 "width_groups": self.setting.width_groups,
+                "cost": self.setting.cost,
+                "price": self.setting.prices.get(method_spec.terminal, ""),
                 "method_code": source_digest(method_spec.classes),
             }
         )

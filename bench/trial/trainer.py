@@ -22,7 +22,7 @@ from bench.trial.guard import own_files, reading
 from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
 from bench.trial.schedules import Schedule, factor
 from bench.trial.teacher import Teacher
-from bench.widths.cost import count_macs
+from bench.widths.cost import Price, count_macs
 from bench.widths.widths import Widths
 
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -85,6 +85,7 @@ class Trainer:
         width_multiple: widths that the solvers choose are multiples of this.
         width_groups: beginnings of the names of the width groups that methods may change; all unless given.
         effort: what is equal for all, optimiser steps or multiply-accumulates of training.
+        price: what budgets are shares of; MACs unless given.
         teacher: the dense model that every training listens to, if any; its passes are charged.
         beginning: where ``begin`` finds what others with this seed have trained.
         front: where ``train_once`` finds what the same method has trained for all budgets.
@@ -108,12 +109,14 @@ class Trainer:
         width_groups: Sequence[str] = (),
         hardware: Hardware = CPU,
         effort: Effort = "steps",
+        price: Price | None = None,
         beginning: Shared | None = None,
         front: Shared | None = None,
         teacher: Teacher | None = None,
         report: Progress = lambda fraction, note: None,
     ) -> None:
         self._effort: Effort = effort
+        self._price = price
         self.plan, self._steps_left = plan, steps
         self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
@@ -183,11 +186,13 @@ class Trainer:
     def widths(self, model: nn.Module) -> Widths:
         """The width graph of a model; budgets are fractions of the task's dense model."""
         example, axis = self._task.example_input(), self._task.input_width_axis
-        widths = Widths(model, example, self._dense_macs, self._width_multiple, axis)
+        widths = Widths(model, example, self._dense_macs, self._width_multiple, axis, price=self._price)
         return widths.only(self._width_groups) if self._width_groups else widths
 
     def cost(self, model: nn.Module) -> float:
-        """Compute of a model as a fraction of the dense model's MACs."""
+        """What a model costs as a share of the dense model: its MACs, or what else the budgets are in."""
+        if self._price is not None:
+            return float(self.widths(model).cost())
         return count_macs(model, self._task.example_input()) / self._dense_macs
 
     def export(self, model: nn.Module) -> OnnxModel:

@@ -16,12 +16,16 @@ from bench.export.costs import Costs, file_costs
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
 from bench.plugins.task import Predict, Progress, Task
 from bench.trial.compress import probe_inputs, require_machine
+from bench.trial.pricing import cost_measure
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.trial.setting import TrialSpec
-from bench.widths.cost import count_macs
+from bench.widths.cost import CostAxis, count_macs
 
 #: exported and trained model may differ by this share of the largest output: other kernels, other order of sums
 TOLERANCE = 1e-3
+#: of a budget, what may be delivered: nothing is rounded in the method's favour, but a latency is a measurement
+ALLOWED: dict[CostAxis, float] = {"macs": 1.0, "bytes": 1.0, "latency": 1.03}
+IN_WORDS: dict[CostAxis, str] = {"macs": "compute", "bytes": "file", "latency": "latency"}
 #: a note beside a result whose structure neither channels kept nor ranks describe
 OWN_STRUCTURE = "The structure of this model is its method's own: recipe.json does not rebuild it."
 
@@ -88,10 +92,12 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes = costs.bops, costs.size_bytes
     record.status, record.reason = "complete", ""
-    delivered = (costs.effective_macs if record.promises == "mask" else costs.macs) / dense_macs
-    if record.budget is not None and delivered > record.budget:  # nothing is rounded in the method's favour
+    cost = spec.setting.cost
+    record.cost_ratio = record.macs_ratio if cost == "macs" else cost_measure(spec.setting, task)(exported)
+    delivered = costs.effective_macs / dense_macs if record.promises == "mask" else record.cost_ratio
+    if record.budget is not None and delivered > record.budget * ALLOWED[cost]:
         record.status = "missed"
-        record.reason = f"asked for {record.budget:g} of the dense compute, delivered {delivered:.4f}"
+        record.reason = f"asked for {record.budget:g} of the dense {IN_WORDS[cost]}, delivered {delivered:.4f}"
 
 
 def _same_model(task: Task, seed: int, folder: TrialFolder, predict: Predict, costs: Costs) -> AuditRecord:

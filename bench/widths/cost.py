@@ -3,8 +3,9 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -89,22 +90,47 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     return counter.macs
 
 
+#: what can be paid for: multiply-accumulates, bytes of the exported file, its latency on this machine
+CostAxis = Literal["macs", "bytes", "latency"]
 #: live entries of an axis: so many for each channel of a group, and last those of no group, under ""
 Extent = dict[str, int]
 
 
 class ProductCost(NamedTuple):
-    """A product costs ``unit`` MACs for every pair of a live input and a live output."""
+    """A product costs ``unit`` MACs, or what else is paid for, for every pair of a live input and a live output."""
 
     weight: str  # name of the parameter; empty for a product of two activations
-    unit: int
+    unit: float
     inputs: Extent
     outputs: Extent
+    block: int = 1  # outputs that are computed at once: a kernel takes as long for one of them as for all
 
-    def macs(self, sizes: Mapping[str, Any]) -> Any:
-        """MACs of the product for these sizes of groups, of which ``""`` has the size 1."""
+    def at(self, sizes: Mapping[str, Any]) -> Any:
+        """What the product costs for these sizes of groups, of which ``""`` has the size 1.
+
+        Between integers, where gradients are wanted, there are no blocks.
+        """
         inputs, outputs = (sum(n * sizes[name] for name, n in own.items()) for own in (self.inputs, self.outputs))
+        if isinstance(outputs, int):
+            outputs = -(-outputs // self.block) * self.block
         return self.unit * inputs * outputs
+
+
+@dataclass(frozen=True)
+class Price:
+    """What budgets are shares of: the cost of a model on one axis, as a function of its widths.
+
+    The same terms price all models that are made of one dense model by removing channels.
+    """
+
+    axis: CostAxis
+    terms: tuple[ProductCost, ...]
+    dense: float  # the cost of the dense model, in the unit of the terms
+    off: float = 0.0  # share by which it is wrong, median of models that were measured; MACs are exact
+
+    def share(self, sizes: Mapping[str, Any]) -> Any:
+        """The cost for these sizes of all groups, as a share of the dense model's; gradients pass through."""
+        return sum(term.at(sizes) for term in self.terms) / self.dense
 
 
 def product_costs(graph: Graph) -> tuple[ProductCost, ...]:
@@ -134,7 +160,7 @@ def smallest_sizes(sizes: Mapping[str, int], multiple: int, least: Mapping[str, 
 
 def largest_within(
     scores: Mapping[str, Tensor],
-    macs: Callable[[Sizes], int],
+    cost: Callable[[Sizes], float],
     limit: float,
     multiple: int = 1,
     least: Mapping[str, int] | None = None,
@@ -146,8 +172,8 @@ def largest_within(
 
     Args:
         scores: (size,) of each group, comparable across groups; higher is kept first.
-        macs: cost of a choice of sizes.
-        limit: of these MACs.
+        cost: of a choice of sizes; it never falls when a group grows.
+        limit: of this cost.
         multiple: widths are multiples of this, or the whole group.
         least: channels that each group needs; one unless given.
 
@@ -156,18 +182,22 @@ def largest_within(
     """
     full = {name: len(score) for name, score in scores.items()}
     smallest = smallest_sizes(full, multiple, least)
-    if macs(smallest) > limit:
+    if cost(smallest) > limit:
         raise BudgetError(
-            f"no choice of widths costs at most {limit:,.0f} MACs: the smallest reachable model has "
-            f"{macs(smallest):,} ({macs(smallest) / macs(full):.4f} of the dense one); ask for a larger budget"
+            f"no choice of widths costs at most {limit:.4g} of the dense model: the smallest that can be reached costs "
+            f"{cost(smallest):.4f}; ask for a larger budget"
         )
     units = _ranked_units(scores, smallest, multiple)
     counts = range(1, len(units) + 1)
-    taken = bisect_right(counts, limit, key=lambda count: macs(_grown(smallest, units[:count])))
-    sizes = _grown(smallest, units[:taken])
+    taken = bisect_right(counts, limit, key=lambda count: cost(_grown(smallest, units[:count])))
+    return _filled(_grown(smallest, units[:taken]), units[taken:], cost, limit)
+
+
+def _filled(sizes: Sizes, units: list[Unit], cost: Callable[[Sizes], float], limit: float) -> Sizes:
+    """These sizes and all further units that fit, best first."""
     full_groups: set[str] = set()
-    for _, group, amount in units[taken:]:  # best first: behind a unit that does not fit none of its group fits
-        if group not in full_groups and macs(grown := {**sizes, group: sizes[group] + amount}) <= limit:
+    for _, group, amount in units:  # behind a unit that does not fit none of its group fits
+        if group not in full_groups and cost(grown := {**sizes, group: sizes[group] + amount}) <= limit:
             sizes = grown
         else:
             full_groups.add(group)

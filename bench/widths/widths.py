@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.widths.cost import Sizes, count_macs, largest_within, product_costs, smallest_sizes
+from bench.widths.cost import Price, Sizes, count_macs, largest_within, product_costs, smallest_sizes
 from bench.widths.flexible import make_flexible
 from bench.widths.gating import Gate, Live, batch_axes, gated
 from bench.widths.groups import Group, build_graph
@@ -26,6 +26,7 @@ class Widths:
         reference_macs: what a budget is a fraction of; the model's own MACs unless given.
         multiple: the solvers choose widths that are multiples of this (runtimes like 8), or the whole group.
         input_axis: axis of the input whose entries (mel bands) are a width of the model too; None if none.
+        price: what budgets are shares of; MACs unless given.
 
     Raises:
         BenchError: the model has an operator that the graph does not know; the message names it.
@@ -38,6 +39,8 @@ class Widths:
         reference_macs: int | None = None,
         multiple: int = 1,
         input_axis: int | None = None,
+        *,
+        price: Price | None = None,
     ) -> None:
         make_flexible(model)
         self.model = model.eval()
@@ -47,7 +50,7 @@ class Widths:
         graph = build_graph(plain, example_input.cpu(), input_axis)
         self.groups: tuple[Group, ...] = graph.groups
         self._all = self.groups
-        self._costs = product_costs(graph)
+        self.products = product_costs(graph)
         self._batch_axes = batch_axes(plain, example_input.cpu())
         counted = count_macs(plain, example_input.cpu())
         if self.macs(self.sizes) != counted:
@@ -58,6 +61,7 @@ class Widths:
         self._attributes: Attributes = {}
         self._attributes = find_attributes(plain, self.groups, self._removal_is_masking)
         self.reference_macs = counted if reference_macs is None else reference_macs
+        self.price = price or Price("macs", self.products, self.reference_macs)
 
     @property
     def sizes(self) -> Sizes:
@@ -65,7 +69,8 @@ class Widths:
         return {group.name: group.size for group in self.groups}
 
     @property
-    def _least(self) -> Sizes:
+    def least(self) -> Sizes:
+        """The number of channels that each group needs."""
         return {group.name: group.least for group in self.groups}
 
     def without(self, names: Iterable[str]) -> Self:
@@ -87,24 +92,28 @@ class Widths:
 
         Groups that are not named keep all their channels.
         """
-        self._known(sizes)
-        live = {"": 1, **{group.name: group.size for group in self._all}, **sizes}
-        return sum(cost.macs(live) for cost in self._costs)
+        return sum(cost.at(self._live(sizes)) for cost in self.products)
+
+    def cost(self, sizes: Mapping[str, Any] | None = None) -> Any:
+        """What a model of these sizes costs, as a share of the dense model's MACs or of what else budgets are in.
+
+        Sizes are as for ``macs``; those of the model itself unless given.
+        """
+        return self.price.share(self._live(sizes or {}))
 
     @property
     def weight_macs(self) -> dict[str, int]:
         """MACs of the products with each weight, by its qualified name; those of two activations are left out."""
-        live = {"": 1, **{group.name: group.size for group in self._all}}
         found: dict[str, int] = {}
-        for cost in self._costs:
+        for cost in self.products:
             if cost.weight:
-                found[cost.weight] = found.get(cost.weight, 0) + cost.macs(live)
+                found[cost.weight] = found.get(cost.weight, 0) + cost.at(self._live({}))
         return found
 
     @property
     def smallest_budget(self) -> float:
-        """The compute of the smallest model that the solvers can reach, as a fraction of the reference."""
-        return float(self.macs(smallest_sizes(self.sizes, self.multiple, self._least)) / self.reference_macs)
+        """The cost of the smallest model that the solvers can reach, as a share of the dense model's."""
+        return float(self.cost(smallest_sizes(self.sizes, self.multiple, self.least)))
 
     def norms(self, p: int = 2) -> dict[str, Tensor]:
         """The p-norm of each channel to the power p, averaged over all coupled weights, as a share of its group's mean.
@@ -136,7 +145,7 @@ class Widths:
     def largest(self, scores: Mapping[str, Tensor], budget: float) -> Sizes:
         """How many channels of each group the largest model within ``budget`` keeps; see ``largest_within``."""
         self._known(scores)
-        return largest_within(scores, self.macs, budget * self.reference_macs, self.multiple, self._least)
+        return largest_within(scores, self.cost, budget, self.multiple, self.least)
 
     def strongest(self, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
         """The channels of the largest model within ``budget``, best scores first, as sorted indices."""
@@ -175,6 +184,11 @@ class Widths:
                 weight = self.model.get_parameter(member.tensor).transpose(0, member.axis)
                 factor = factors[group.name].to(weight)[member.channels]
                 weight[member.positions] *= factor.view(-1, *[1] * (weight.dim() - 1))
+
+    def _live(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of all groups, these and the others; of what is in no group there is one."""
+        self._known(sizes)
+        return {"": 1, **{group.name: group.size for group in self._all}, **sizes}
 
     def _with_groups(self, groups: list[Group]) -> Self:
         other = copy.copy(self)

@@ -9,8 +9,9 @@ import pytest
 
 from bench.execution.executor import Executor, Job, answer
 from bench.plugins.task import Progress
-from bench.runner.comparison import Comparison, Request
+from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
+from bench.runner.request import Request
 from bench.trial import evaluate
 from bench.trial.record import EVAL, EVAL_ITEMS, LATENCY, TrialFolder
 from bench.trial.setting import Setting

@@ -1,0 +1,170 @@
+"""What widths cost in bytes or in latency: models of many widths are made and measured, and a price is fitted.
+
+Whole models are measured, not layers alone: what a runtime fuses, copies or finds in its caches depends on the layers
+around, and an integer file has other kernels altogether.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from scipy.optimize import nnls
+from torch import nn
+
+from bench.errors import BenchError
+from bench.export.latency import Effort, Loaded, compare_cpu_time
+from bench.export.model import OnnxModel, export_onnx
+from bench.plugins.registry import load_method_spec
+from bench.plugins.task import Progress, Task
+from bench.storage.cache import cached_folder
+from bench.storage.files import write_whole
+from bench.storage.provenance import processor
+from bench.trial.setting import Setting
+from bench.trial.trainer import Trainer, seed_everything
+from bench.widths.cost import Price, ProductCost, Sizes, count_macs
+from bench.widths.widths import Widths
+
+FITTED = "price.json"
+#: of every model that is measured; the machine is ours alone
+TIMING = Effort(repeats=3, most=6, repeat_ms=25.0)
+#: outputs that a kernel may compute at once
+BLOCKS = (1, 8, 16)
+MOST_MODELS = 80
+#: of the models, one in so many tells how far the price is off, and helps to fit it only then
+HELD_OUT = 5
+#: the most that a price is raised by for being off, so that budgets are kept
+MOST_RAISED = 0.05
+
+Measure = Callable[[OnnxModel], float]
+Make = Callable[[nn.Module], OnnxModel]
+
+
+def price_of(setting: Setting, terminal: str = "", report: Progress = lambda fraction, note: None) -> Price | None:
+    """What budgets are shares of in these trials; None for MACs, which every model is counted for.
+
+    Measured when it is first asked for, then kept: by processor and runtime, for they decide what a kernel takes.
+
+    Args:
+        setting: of the trials.
+        terminal: the method that makes the files, such as quantization at the end of a chain; none for plain export.
+        report: called with the share of models that have been measured.
+    """
+    if setting.cost == "macs":
+        return None
+
+    def measure(folder: Path) -> None:
+        write_whole(folder / FITTED, json.dumps(asdict(_measured(setting, terminal, report))) + "\n")
+
+    named = {
+        **setting.made_from,
+        "cost": setting.cost,
+        "terminal": terminal,
+        "machine": [processor(), onnxruntime.__version__],
+    }
+    folder = cached_folder(Path(setting.cache), "price", named, measure)
+    try:
+        return TypeAdapter(Price).validate_json((folder / FITTED).read_bytes())
+    except ValidationError as error:
+        raise BenchError(f"{folder / FITTED} holds no price; delete the folder, and it is measured again") from error
+
+
+def price_digest(setting: Setting, terminal: str, report: Progress) -> str:
+    """Job: see to it that the price is there; what it is, in 16 hexadecimal digits."""
+    price = price_of(setting, terminal, report)
+    return hashlib.sha256(repr(price).encode()).hexdigest()[:16]
+
+
+def cost_measure(setting: Setting, task: Task) -> Measure:
+    """What tells the cost of a file as a share of the dense model's, on an axis that files are measured for."""
+    example = task.example_input()
+    dense = export_onnx(task.build_model(), example)
+    if setting.cost == "bytes":
+        return lambda file: len(file.data) / len(dense.data)
+    calls = Loaded(dense).calls(example)
+    return lambda file: compare_cpu_time(Loaded(file).calls(example), calls, TIMING).ratio
+
+
+def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
+    """Make models of random widths, measure and fit."""
+    torch.set_num_threads(1)
+    seed_everything(0)
+    task = setting.build_task()
+    example = task.example_input()
+    widths = Widths(task.build_model(), example, input_axis=task.input_width_axis)
+    terms = _terms(widths)
+    count = min(MOST_MODELS, 20 + 2 * len(terms))
+    make, measure = _maker(setting, task, terminal), cost_measure(setting, task)
+    rng, drawn, costs = np.random.default_rng(0), [], []
+    for number in range(count):
+        sizes = _random_sizes(widths, rng) if number else widths.sizes
+        drawn.append(sizes)
+        costs.append(measure(make(widths.keep({name: torch.arange(size) for name, size in sizes.items()}))))
+        report((number + 1) / count, "")
+    return fitted(setting, terms, drawn, np.array(costs))
+
+
+def _maker(setting: Setting, task: Task, terminal: str) -> Make:
+    """What makes the file of a model: plain export, or the method that does it at the end of a chain."""
+    if not terminal:
+        return lambda model: export_onnx(model, task.example_input())
+    method = load_method_spec(terminal).build({})
+    macs = count_macs(task.build_model(), task.example_input())
+
+    def make(model: nn.Module) -> OnnxModel:
+        made = method.compress(model, Trainer(task, setting.plan, steps=0, seed=0, dense_macs=macs))
+        if not isinstance(made, OnnxModel):
+            raise BenchError(f"{terminal} returned no file, so what it costs in {setting.cost} cannot be measured")
+        return made
+
+    return make
+
+
+def _terms(widths: Widths) -> list[ProductCost]:
+    """What a cost may be made of: a constant, so much for each channel, so much for each pair that is multiplied."""
+    fixed = [ProductCost("", 1, {"": 1}, {"": 1})]
+    channels = [ProductCost("", 1, {"": 1}, {name: 1}) for name in widths.sizes]
+    return [*fixed, *channels, *widths.products]
+
+
+def _random_sizes(widths: Widths, rng: np.random.Generator) -> Sizes:
+    """Widths around a common share of the dense ones."""
+    share = rng.uniform(0.05, 1)
+    drawn = {name: round(size * share * rng.uniform(0.5, 1.5)) for name, size in widths.sizes.items()}
+    return {name: int(np.clip(drawn[name], widths.least[name], size)) for name, size in widths.sizes.items()}
+
+
+def fitted(setting: Setting, terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> Price:
+    """The price that is closest to what models of these sizes cost, in relative terms and with no negative part.
+
+    It is raised by how far it is off for models that it was not fitted to, so that budgets are kept.
+    """
+    held_out = np.arange(len(costs)) % HELD_OUT == HELD_OUT - 1
+    tried = {b: [term._replace(block=b) if term.weight else term for term in terms] for b in BLOCKS}
+    errors = {}
+    for block, own in tried.items():
+        rows = _rows(own, sizes)
+        units = _fit(rows[~held_out], costs[~held_out])
+        errors[block] = np.abs(rows[held_out] @ units / costs[held_out] - 1)
+    best = min(BLOCKS, key=lambda block: float(np.mean(errors[block])))
+    units = _fit(_rows(tried[best], sizes), costs)
+    off = float(np.median(errors[best]))
+    kept = [term._replace(unit=term.unit * float(unit)) for term, unit in zip(tried[best], units, strict=True) if unit]
+    return Price(setting.cost, tuple(kept), 1 / (1 + min(MOST_RAISED, off)), off)
+
+
+def _rows(terms: Sequence[ProductCost], sizes: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:
+    return np.array([[term.at({"": 1, **own}) for term in terms] for own in sizes], float)
+
+
+def _fit(rows: NDArray[np.float64], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The units of the terms, none negative, by least squares of the relative errors."""
+    scale = rows.max(0)
+    units, _ = nnls(rows / scale / costs[:, None], np.ones(len(costs)))
+    return np.asarray(units / scale)
