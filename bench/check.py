@@ -219,10 +219,12 @@ def _plain_module(model: nn.Module) -> OnnxModel:
 def _delivered(method: Method, exported: OnnxModel) -> str:
     dense = count_macs(Probe().build_model(), Probe().example_input())
     costs = file_costs(exported, tuple(Probe().example_input().shape))
-    budget, delivered = method.promised_budget, costs.effective_macs if method.promises == "mask" else costs.macs
+    budget, delivered = method.promised_budget, costs.promised(method.promises)
     if budget is not None:
         require(delivered <= budget * dense, f"asked for {budget:g} of the compute, got {delivered / dense:.4f}")
-    return f"costs {costs.macs / dense:.3f} of the dense MACs ({costs.effective_macs / dense:.3f} non-zero)"
+    counted = {"non-zero": costs.effective_macs, "bit operations": costs.promised("bits")}
+    shares = ", ".join(f"{number / dense:.3f} {name}" for name, number in counted.items())
+    return f"costs {costs.macs / dense:.3f} of the dense MACs ({shares})"
 
 
 def _file_of(model: nn.Module | OnnxModel) -> OnnxModel:

@@ -1,6 +1,6 @@
 """An exported model whose linear layers store their weights as integers, each block of inputs on a grid of its own."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +9,10 @@ from onnx import helper, numpy_helper
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
 
 from bench import Batch, Declined, OnnxModel
+from methods._reconstruction import Array, gptq, hessians
 
-Array = np.ndarray[Any, Any]
 _QUANTIZE = {4: quantize_matmul_4bits, 8: quantize_matmul_8bits}  # what ONNX Runtime's tool for MatMulNBits calls
 _SMALLEST_BLOCK = 16
-DAMPING = 0.01  # of the mean of the diagonal, added to it (GPTQ, section 3.3)
 
 
 class Blocks(NamedTuple):
@@ -58,33 +57,6 @@ def _halves(packed: Array) -> Array:
     return np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1)
 
 
-def gptq(weight: Array, hessian: Array, scales: Array, zeros: Array, top: int) -> Array:
-    """Round input by input, the error of each made up for by those to come (Frantar et al., arXiv 2210.17323).
-
-    With U the upper Cholesky factor of the inverse Hessian, what input k loses is ``e = (w_k - q_k) / U_kk``, and the
-    weights of later inputs j change by ``-U_kj e`` (algorithm 1).
-
-    Args:
-        weight: (inputs, outputs).
-        hessian: ``2 sum x x^T`` over what the layer reads, (inputs, inputs); it is damped by ``DAMPING``.
-        scales: of each number's grid, (inputs, outputs).
-        zeros: integers that mean zero, (inputs, outputs).
-        top: the largest integer.
-
-    Returns:
-        Integers from 0 to ``top``, (inputs, outputs).
-    """
-    left, integers = weight.astype(np.float64), np.zeros(weight.shape)
-    damping = max(DAMPING * float(hessian.diagonal().mean()), np.finfo(np.float64).tiny ** 0.5)
-    factor = np.linalg.cholesky(np.linalg.inv(hessian + damping * np.eye(len(hessian)))).T
-    steps = np.where(scales == 0, 1.0, scales)
-    for k, row in enumerate(factor):
-        integers[k] = np.clip(np.rint(left[k] / steps[k]) + zeros[k], 0, top)
-        error = (left[k] - (integers[k] - zeros[k]) * scales[k]) / row[k]
-        left[k + 1 :] -= np.outer(row[k + 1 :], error)
-    return integers
-
-
 def in_blocks(model: OnnxModel, bits: int, size: int, batches: Iterable[Batch] = ()) -> OnnxModel:
     """The model with its linear layers' weights as integers and everything else as it was.
 
@@ -105,7 +77,7 @@ def in_blocks(model: OnnxModel, bits: int, size: int, batches: Iterable[Batch] =
             "weight-only quantization has nothing to act on: the exported network has no linear layer with a stored "
             "weight (MatMul or Gemm); use quantization for convolutions and recurrent layers"
         )
-    hessians = _hessians(model, [node.input[0] for node in layers], batches)
+    known = hessians(model, layers, batches)
     nodes = []
     for node in graph.node:
         if not _is_linear(node, stored):
@@ -113,8 +85,8 @@ def in_blocks(model: OnnxModel, bits: int, size: int, batches: Iterable[Batch] =
             continue
         weight = numpy_helper.to_array(stored[node.input[1]])
         weight = weight.T if any(a.name == "transB" and a.i for a in node.attribute) else weight
-        blocks, hessian = Blocks.of(weight, bits, size), hessians.get(node.input[0])
-        nodes += _layer(node, graph, blocks if hessian is None else blocks.rounded(weight, hessian), len(weight))
+        blocks, own = Blocks.of(weight, bits, size), known.get(node.output[0])
+        nodes += _layer(node, graph, blocks if own is None else blocks.rounded(weight, own[0]), len(weight))
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
@@ -144,21 +116,3 @@ def _layer(node: Any, graph: Any, blocks: Blocks, inputs: int) -> Iterator[Any]:
     yield helper.make_node("MatMulNBits", operands, [product], f"{name}_blocks", domain="com.microsoft", **shape)
     if biases:
         yield helper.make_node("Add", [product, *biases], [name], f"{name}_bias")
-
-
-def _hessians(model: OnnxModel, names: Sequence[str], batches: Iterable[Batch]) -> dict[str, Array]:
-    """``2 sum x x^T`` of tensors (..., features), over all but the last axis; empty without batches."""
-    loaded = onnx.load_from_string(model.data)
-    given = loaded.graph.input[0].name
-    wanted = [*dict.fromkeys(names)]
-    known = {given, *(output.name for output in loaded.graph.output)}
-    loaded.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
-    session, sums = OnnxModel(loaded.SerializeToString()).session(), dict[str, Array]()
-    for batch in batches:
-        inputs = batch.inputs.numpy()
-        computed = session.run([name for name in wanted if name != given], {given: inputs})
-        read = dict(zip([name for name in wanted if name != given], computed, strict=True)) | {given: inputs}
-        for name in wanted:
-            rows = np.asarray(read[name], np.float64).reshape(-1, read[name].shape[-1])
-            sums[name] = sums.get(name, 0.0) + 2 * rows.T @ rows
-    return sums

@@ -231,17 +231,15 @@ def _grid(low: float, high: float) -> dict[str, Any]:
 
 def _held(graph: Any, ranges: Ranges) -> Grids:
     """Grids of the weights that lie on one already, other than ONNX Runtime's own from extreme to extreme."""
-    if not ranges.per_channel:
-        return {}
     stored, top, grids = {tensor.name: tensor for tensor in graph.initializer}, largest_integer(ranges.reduced), {}
     for name, axis in [place for node in graph.node for place in _weights(node) if place[0] in stored]:
         values = numpy_helper.to_array(stored[name])
         # those of an LSTM (directions, rows, columns) are quantized as (directions rows, columns)
         rows = values.reshape(-1, values.shape[-1]) if axis < 0 else np.moveaxis(values, axis, 0)
-        rows = rows.reshape(len(rows), -1)
-        steps = steps_held(rows, top)
+        rows = rows.reshape(len(rows) if ranges.per_channel else 1, -1)
+        steps, along = steps_held(rows, top), {"axis": max(axis, 0)} if ranges.per_channel else {}
         if (steps != np.abs(rows).max(1) / top).any():
-            grids[name] = [{"axis": max(axis, 0), "rmin": -top * step, "rmax": top * step} for step in steps]
+            grids[name] = [{**along, "rmin": -top * step, "rmax": top * step} for step in steps]
     return grids
 
 

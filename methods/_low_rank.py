@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-ROUNDING = 1e-5  # HiGHS may overstep a limit by a tenth of this share of it
+from methods._knapsack import best_choices
 
 
 class Option(NamedTuple):
@@ -38,24 +36,14 @@ def options(singular_values: Tensor, shape: Sequence[int], dense_macs: int, mult
 def most_energy(layers: Mapping[str, Sequence[Option]], limit: float) -> dict[str, Option]:
     """The option of each layer for which the product of the shares of energy is largest, within ``limit`` MACs.
 
-    Zhang et al. (arXiv 1505.06798) maximise this product, of energies of responses. It is a knapsack problem with a
-    choice for each layer, which HiGHS solves. If even the cheapest options cost more than ``limit``, they are returned.
+    Zhang et al. (arXiv 1505.06798) maximise this product, of energies of responses. If even the cheapest options cost
+    more than ``limit``, they are returned.
     """
-    cheapest = {name: own[0] for name, own in layers.items()}
-    if total_macs(cheapest) >= limit:
-        return cheapest
-    choices = [(name, option) for name, own in layers.items() for option in own]
-    one_each = LinearConstraint([[float(name == owner) for owner, _ in choices] for name in layers], 1, 1)
-    shares, losses = [option.macs / limit for _, option in choices], [-option.worth for _, option in choices]
-    for most in (1.0, 1.0 - ROUNDING):
-        within = LinearConstraint([shares], ub=most)
-        taken = milp(
-            losses, constraints=[one_each, within], integrality=np.ones(len(choices), int), bounds=Bounds(0, 1)
-        ).x
-        found = {} if taken is None else {n: o for (n, o), share in zip(choices, taken, strict=True) if share > 0.5}
-        if found and total_macs(found) <= limit:
-            return found
-    return cheapest
+    if limit <= 0:
+        return {name: own[0] for name, own in layers.items()}
+    costs = [[option.macs for option in own] for own in layers.values()]
+    losses = [[-option.worth for option in own] for own in layers.values()]
+    return {name: layers[name][place] for name, place in zip(layers, best_choices(costs, losses, limit), strict=True)}
 
 
 def total_macs(chosen: Mapping[str, Option]) -> int:

@@ -5,11 +5,12 @@ from functools import partial
 from bench import Plan
 
 #: Methods that take part if they are asked for: those that zero weights, for which no runtime here becomes faster, but
-#: for Budgeted Broadcast; weights alone in few bits, for a smaller file that is not faster; one training for all
-#: budgets, which answers another question than the best model at each; and two more, for the sake of time.
+#: for Budgeted Broadcast; weights alone in few bits, for a smaller file that is not faster; bits that are simulated;
+#: one training for all budgets, which answers another question than the best model at each; and two more, for the sake
+#: of time.
 ASKED_FOR = (
     *("budgeted_broadcast_one_shot", "gradual_pruning", "nm_pruning", "rigl", "unstructured_pruning"),
-    *("slimmable", "weight_only", "lottery_ticket", "low_rank"),
+    *("slimmable", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
 )
 
 #: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:

@@ -2,3 +2,4 @@
 
 WEIGHTS = "model.safetensors"  # of a PyTorch module; these names stand here as a report needs them without PyTorch
 RECIPE = "recipe.json"
+FLOAT_BITS = 32 * 32  # bit operations of a multiply-accumulate of two floats

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from bench.errors import BenchError
+from bench.export import FLOAT_BITS
 from bench.export.model import OnnxModel
 
 
@@ -37,6 +38,7 @@ _PRODUCTS = {
 #: recurrent layers, and where they find the zero points of W (from the input) and R (from the hidden state)
 _RECURRENT = {**dict.fromkeys(("GRU", "LSTM", "RNN"), (None, None)), "DynamicQuantizeLSTM": (9, 11)}
 _COSTLY = {*_PRODUCTS, *_RECURRENT}
+_INTEGERS = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 #: operators that move values without changing them
 _MOVES = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast")
 #: operators without multiply-accumulates worth the name
@@ -63,21 +65,27 @@ class Costs:
     effective_macs: int  # those with a non-zero weight; theoretical, since runtimes multiply by the zeros too
     bops: int  # MACs x weight bits x activation bits
     size_bytes: int  # of the file
+    simulated: bool  # whether its bits are only simulated: integers that a Clip holds to fewer than they are stored in
+
+    def promised(self, promises: str) -> float:
+        """What a method's budget is held to, in MACs: with ``bits`` those of floats that are as many bit operations."""
+        return {"mask": self.effective_macs, "bits": self.bops / FLOAT_BITS}.get(promises, self.macs)
 
 
 def file_costs(model: OnnxModel, input_shape: tuple[int, ...]) -> Costs:
     """Costs of an exported model for an input of this shape; a ``BenchError`` names an operator of unknown cost."""
     graph = OnnxGraph(model, input_shape)
-    works = []
-    for node in graph.nodes:
-        if node.op_type in _COSTLY:
-            works.append(_recurrent_work(node, graph) if node.op_type in _RECURRENT else _product_work(node, graph))
-        elif node.op_type not in _FREE:
-            raise BenchError(
-                f"cannot count the MACs of ONNX operator {node.op_type!r}: add its formula to bench/export/costs.py"
-            )
+    works = [work for node in graph.nodes for work in _works(node, graph)]
     macs, effective, bops = (sum(column) for column in zip((0, 0, 0), *works, strict=True))
-    return Costs(_stored_weights(graph), macs, effective, bops, len(model.data))
+    simulated = any(graph.clipped_bits(node.output[0]) for node in graph.nodes)
+    return Costs(_stored_weights(graph), macs, effective, bops, len(model.data), simulated)
+
+
+def node_macs(model: OnnxModel, input_shape: tuple[int, ...]) -> dict[str, list[int]]:
+    """MACs of each node that costs any, by its first output: of its product, or of a recurrent layer's W and R."""
+    graph = OnnxGraph(model, input_shape)
+    works = {node.output[0]: _works(node, graph) for node in graph.nodes}
+    return {name: [macs for macs, *_ in own] for name, own in works.items() if own}
 
 
 class Weight(NamedTuple):
@@ -128,14 +136,30 @@ class OnnxGraph:
         if maker.op_type == "DequantizeLinear":
             along = next((a.i for a in maker.attribute if a.name == "axis"), 1)
             return self.weight(maker.input[0], _operand(maker, 2), along)
+        if maker.op_type == "Clip" and (bits := self.clipped_bits(name)):
+            inner = self.weight(maker.input[0], zero_point, axis)
+            return inner and inner._replace(bits=bits)
         scaled = maker.op_type == "Mul" and maker.input[1] in self.constants  # integers times a scale
         return self.weight(maker.input[0]) if scaled or maker.op_type in _MOVES else None
 
     def bits(self, name: str) -> int:
-        """Bits of an operand: as stored; of an activation 8 behind a quantise-dequantise pair, else 32."""
+        """Bits of an operand: as stored or clipped; of an activation 8 behind a quantise-dequantise pair, else 32."""
         if (weight := self.weight(name)) is not None:
             return weight.bits
-        return 8 if name in self.makers and self.makers[name].op_type == "DequantizeLinear" else 32
+        maker = self.makers.get(name)
+        if maker is None or maker.op_type != "DequantizeLinear":
+            return 32
+        return self.clipped_bits(maker.input[0]) or 8
+
+    def clipped_bits(self, name: str) -> int:
+        """Bits of integers that a Clip holds between two numbers of the file; 0 if none does."""
+        if (maker := self.makers.get(name)) is None or maker.op_type != "Clip":
+            return 0
+        bounds = [self.constants.get(bound) for bound in maker.input[1:]]
+        if len(bounds) < 2 or any(bound is None or bound.data_type not in _INTEGERS for bound in bounds):
+            return 0
+        low, high = (int(numpy_helper.to_array(bound)) for bound in bounds)
+        return (high - low).bit_length()
 
 
 def _is_constant(node: Any) -> bool:
@@ -160,12 +184,23 @@ def _weight(tensor: Any, zero_point: Any, axis: int) -> Weight:
     return Weight(values.size, int(np.count_nonzero(values != zero)), 4 if packed else values.dtype.itemsize * 8)
 
 
-#: MACs of one node, those with a non-zero weight, and MACs x weight bits x activation bits
+#: MACs of a product, those with a non-zero weight, and MACs x weight bits x activation bits
 Work = tuple[int, int, int]
 
 
 def _operand(node: Any, place: int | None) -> str:
     return node.input[place] if place is not None and place < len(node.input) else ""
+
+
+def _works(node: Any, graph: OnnxGraph) -> list[Work]:
+    """Of the products of a node."""
+    if node.op_type in _COSTLY:
+        return _recurrent_works(node, graph) if node.op_type in _RECURRENT else [_product_work(node, graph)]
+    if node.op_type not in _FREE:
+        raise BenchError(
+            f"cannot count the MACs of ONNX operator {node.op_type!r}: add its formula to bench/export/costs.py"
+        )
+    return []
 
 
 def _product_work(node: Any, graph: OnnxGraph) -> Work:
@@ -229,17 +264,19 @@ def _einsum_macs(node: Any, shapes: list[tuple[int, ...]]) -> int:
     return prod(sizes[index] for index in shared | set(result)) if shared - set(result) else 0
 
 
-def _recurrent_work(node: Any, graph: OnnxGraph) -> Work:
-    """(T, B, I) through W (directions, gates H, I) and R (directions, gates H, H): all elements work at each step."""
-    steps = prod(graph.shapes[node.input[0]][:2])
-    macs = effective = bops = 0
-    for name, zero in zip(node.input[1:3], _RECURRENT[node.op_type], strict=True):
+def _recurrent_works(node: Any, graph: OnnxGraph) -> list[Work]:
+    """(T, B, I) through W (directions, gates H, I) and R (directions, gates H, H): all elements work at each step.
+
+    What W is multiplied with may have few bits; the hidden state, which R is, never leaves the node.
+    """
+    steps, works = prod(graph.shapes[node.input[0]][:2]), []
+    bits = (graph.bits(node.input[0]), 32)
+    for name, zero, read in zip(node.input[1:3], _RECURRENT[node.op_type], bits, strict=True):
         weight = graph.weight(name, _operand(node, zero))
         size = prod(graph.shapes[name]) if weight is None else weight.size
-        macs += steps * size
-        effective += steps * (size if weight is None else weight.nonzero)
-        bops += steps * size * (64 if node.op_type == "DynamicQuantizeLSTM" else 32 * graph.bits(name))
-    return macs, effective, bops
+        product = 64 if node.op_type == "DynamicQuantizeLSTM" else read * graph.bits(name)
+        works.append((steps * size, steps * (size if weight is None else weight.nonzero), steps * size * product))
+    return works
 
 
 def _stored_weights(graph: OnnxGraph) -> int:
@@ -261,7 +298,7 @@ def _scales(node: Any, graph: OnnxGraph) -> list[str]:
     if node.op_type == "Mul":  # with the scale of an activation, behind an integer product, or with stored integers
         makers = [graph.makers[name] for name in node.input if name in graph.makers]
         scaled = any(maker.op_type == "DynamicQuantizeLinear" for maker in makers)
-        stored = any(maker.op_type == "Cast" and maker.input[0] in graph.constants for maker in makers)
+        stored = any(maker.op_type == "Cast" and graph.weight(maker.input[0]) is not None for maker in makers)
         return list(node.input) if scaled or stored else []
     form = _PRODUCTS.get(node.op_type, _Form())
     return [node.input[place] for place in form.scales if place < len(node.input)]

@@ -28,6 +28,7 @@ RATE = "learning_rate_factor"
 DENSE_SHARE = "dense_share"
 DENSE_SHARES = (0.25, 0.5, 0.75)
 DEFAULT_SHARE = 0.75
+EIGHT_BITS = 8 * 8 / (32 * 32)  # bit operations of integers of 8 bits as a share of those of floats
 
 
 @dataclass(frozen=True)
@@ -291,10 +292,19 @@ class MethodSpec:
         """The defaults, but with this fraction of the dense model's compute as the budget.
 
         Links of a chain that each have a budget approach it in equal ratios: the square root of it, then all of it.
+        Before a link that promises bits they do so from what 8 bits alone reach.
         """
         settings = self.defaults()
-        budgets = [name for name in settings if name.split(".")[-1] == "budget"]
-        return settings | {name: fraction ** (done / len(budgets)) for done, name in enumerate(budgets, 1)}
+        budgets = {f"{prefix}budget": link.promises for prefix, link in self._links() if f"{prefix}budget" in settings}
+        of_macs = min(1.0, fraction / EIGHT_BITS) if "bits" in budgets.values() else fraction
+        shares = {name: of_macs ** (done / len(budgets)) for done, name in enumerate(budgets, 1)}
+        return settings | shares | {name: fraction for name, promises in budgets.items() if promises == "bits"}
+
+    def asked_of_macs(self, fraction: float) -> list[float]:
+        """The shares of the dense MACs, not of bit operations, that links ask for with this fraction as the budget."""
+        settings, links = self.at_compute(fraction), self._links()
+        names = [f"{prefix}budget" for prefix, link in links if link.promises != "bits"]
+        return [settings[name] for name in names if name in settings]
 
     def serving(self, budgets: Sequence[float]) -> dict[str, Any]:
         """The settings that all trials of a comparison with these budgets have."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.report.cells import (
     METHOD,
+    SIMULATED,
     Field,
     cell_of,
     extra,
@@ -116,7 +117,8 @@ def limits(data: ReportData) -> list[str]:
     holds = {
         "embedded": data.index["setting"]["fields"].get("data") == "embedded",
         "theory": len(data.theory) > 0,
-        "latency": data.chosen["latency_ratio"].isna().any(),
+        "latency": (data.chosen["latency_ratio"].isna() & ~data.chosen["simulated"]).any(),
+        "simulated": data.chosen["simulated"].any(),
         "eval": data.chosen["eval"].isna().any(),
     }
     return [text for name, text in TEXTS["limits"].items() if holds[name]]
@@ -209,11 +211,14 @@ def _result_table(data: ReportData, width: int) -> Table:
             previous = row["method"]
         row["style"] = "bad" if row["failed"] or row["missed"] else "control" if row["control"] else ""
         left, ratio = row["effective_macs_ratio"], row["macs_ratio"]
+        row["latency"] = SIMULATED if row["simulated"] else row["latency_ratio"]
         row["share"] = f"({left:.3f} ≠ 0) {ratio:.3f}" if row["unstructured"] else cell_of(ratio, written(".3f"))
+        if row["simulated"]:
+            row["share"] = f"(bits {row['bops_ratio']:.3f}) {ratio:.3f}"
         row["eval"] = "failed" if row["failed"] else row["eval"]
     name = metric_name(data.metric)
     fields: list[Field] = [*METHOD, ("budget", "budget", written(".4g")), ("MACs", "macs", short)]
     fields += [("of dense", "share", str), ("params", "params", short), ("size", "size_bytes", in_bytes)]
-    fields += [("latency", "latency_ratio", written(".2f", "x ")), (f"dev\n{name}", "dev", written(".1f"))]
+    fields += [("latency", "latency", written(".2f", "x ")), (f"dev\n{name}", "dev", written(".1f"))]
     fields.append((f"eval\n{name}", "eval", written(".1f")))
     return table_of(rows, [field for field in fields if width >= WIDE or field[0] not in ONLY_WIDE])

@@ -14,6 +14,7 @@ from bench.stats.estimates import Estimate
 Form = Callable[[Any], str]
 #: heading, key of the records, and how a number is written; without that it is text
 Field = tuple[str, Any, Form | None]
+SIMULATED = "simulated"  # stands for a latency that would say nothing
 METHOD: list[Field] = [("method", "method", None), ("compressed", "kind", None)]
 
 

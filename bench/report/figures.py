@@ -61,6 +61,7 @@ AXES = (
     CostAxis("macs_ratio", "compute: MACs, share of the dense model"),
     CostAxis("latency_ratio", "latency, share of the dense model's"),
     CostAxis("size_bytes", "size of the exported file"),
+    CostAxis("bops_ratio", "bit operations, share of the dense model's (simulated where so marked in the tables)"),
 )
 
 
@@ -76,7 +77,7 @@ def draw_figures(data: ReportData) -> dict[str, str]:
 def front_figure(data: ReportData, axis: CostAxis) -> str | None:
     """The eval score of every chosen point against a cost, one line a method; None if there is nothing to draw."""
     table = data.chosen[data.chosen["eval"].notna() & (data.chosen[axis.column] > 0)]
-    if table.empty:
+    if table.empty or (axis.column == "bops_ratio" and not table["simulated"].any()):
         return None
     seeds = data.models[data.models["eval"].notna() & data.models[axis.column].notna()]
     with style():

@@ -8,6 +8,7 @@ from typing import Any
 from bench.report.answer import TEXTS, answer, how_drawn, limits, rules
 from bench.report.cells import (
     METHOD,
+    SIMULATED,
     Field,
     Form,
     count,
@@ -157,6 +158,7 @@ def _points(data: ReportData) -> Section:
         row["style"] = "bad" if row["failed"] or row["missed"] else "control" if row["control"] else ""
         failed = f" ({row['failed']} of {row['seeds']} failed)" if row["failed"] else ""
         missed = " (budget missed)" if row["missed"] else ""
+        row["latency"] = SIMULATED if row["simulated"] else row["latency_ratio"]
         row["read"] = Cell(score(row["eval"], row["eval_std"]) + failed + missed, row["eval"])
         row["dot"] = "●" if row["front"] else ""
         before = (row["total_steps"] or 0) - (row["train_steps"] or 0)
@@ -167,7 +169,8 @@ def _points(data: ReportData) -> Section:
     fields = [*METHOD, ("budget", "budget", percent), (f"eval {metric}", "read", score), ("front", "dot", None)]
     fields += [(f"dev {metric}", "dev", score), ("MACs share", "macs_ratio", measured)]
     fields += [("non-zero share (theoretical)", "effective_macs_ratio", measured)]
-    fields += [("latency share (real)", "latency_ratio", whole), ("MACs", "macs", short)]
+    fields += [("bit operations share (theoretical)", "bops_ratio", measured)]
+    fields += [("latency share (real)", "latency", whole), ("MACs", "macs", short)]
     fields += [("latency ms", "latency_ms", written(".3f")), ("params", "params", short)]
     fields += [("size", "size_bytes", in_bytes), ("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
     table = listing(rows, [*fields, ("files", "files", None)])

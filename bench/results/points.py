@@ -29,10 +29,11 @@ COLUMNS = (
     *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio"),
     *("latency_spread", "latency_wall_ms", "latency_p95_ms", "latency_chunk_ms", "latency_chunk_ratio"),
     *("latency_utterance_ms", "latency_utterance_ratio", "latency_eager_ms", "latency_eager_ratio", "train_steps"),
-    *("total_steps", "cost_ratio", "macs_ratio", "effective_macs_ratio", "best_possible", "cpu_s", "peak_memory_mb"),
+    *("total_steps", "cost_ratio", "macs_ratio", "effective_macs_ratio", "bops_ratio", "best_possible", "cpu_s"),
+    "peak_memory_mb",
     *("train_macs", "train_cpu_s", "dense_share", "start_train_macs", "start_cpu_s"),
     *("teacher_train_macs", "teacher_cpu_s"),
-    *("control", "chosen", "reason", "settings", "run_id", "key"),
+    *("simulated", "control", "chosen", "reason", "settings", "run_id", "key"),
 )
 
 

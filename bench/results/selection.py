@@ -72,20 +72,23 @@ def chosen_points(points: Points) -> pd.DataFrame:
     Columns: method, stage, control, kind (in-training, post-hoc or control), budget, trial; the means of all costs,
     of ``dev`` and of ``eval`` (in the unit of the metric); ``eval_std``, ``eval_min`` and ``eval_max`` over seeds;
     seeds, scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
-    unstructured (its zeros save MACs in theory only).
+    unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only).
     """
-    numbers = ["dev", "eval", "params", "macs", "macs_ratio", "effective_macs_ratio", "size_bytes", "train_steps"]
-    numbers += ["total_steps", "cpu_s", *(str(name) for name in points.table if str(name).startswith("latency_"))]
+    numbers = ["dev", "eval", "params", "macs", "macs_ratio", "effective_macs_ratio", "bops_ratio", "size_bytes"]
+    numbers += ["train_steps", "total_steps", "cpu_s"]
+    numbers += [str(name) for name in points.table if str(name).startswith("latency_")]
     keys = ["method", "stage", "control", "budget", "trial"]
     # a column nobody has a number for holds None, and a mean of those is an error
     table = chosen_models(points).astype({**dict.fromkeys([*numbers, "budget"], float), "control": bool})
     table = table.assign(**{status: table["status"] == status for status in ("failed", "missed")})
+    table = table.assign(simulated=table["simulated"].eq(True))
     grouped = table.groupby(keys, dropna=False, sort=False)
     means = grouped[numbers].mean()
     for spread in ("std", "min", "max"):
         means[f"eval_{spread}"] = grouped["eval"].agg(spread)
     means["seeds"], means["scored"] = grouped.size(), grouped["eval"].count()
     means[["failed", "missed"]] = grouped[["failed", "missed"]].sum()
+    means["simulated"] = grouped["simulated"].any()
     means["valid"] = (means["failed"] == 0) & (means["missed"] == 0)
     means["unstructured"] = means["effective_macs_ratio"] < UNSTRUCTURED * means["macs_ratio"]
     order = ["control", "stage", "method", "budget"]

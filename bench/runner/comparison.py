@@ -157,7 +157,7 @@ class Comparison:
         ]
         ended = list(self._run_phase("reading eval", evals))
         self._fail("eval", {job.key: str(why) for job, why in ended if isinstance(why, (BenchError, Lost))})
-        folders = dict.fromkeys(self._files(trial) for trial in self._frozen() if trial.has_model)
+        folders = dict.fromkeys(self._files(trial) for trial in self._frozen() if trial.is_timed)
         if untimed := [folder for folder in folders if folder.latencies() is None]:
             timing = Job("latency", "latency", time_models, (self.setting, untimed), timed=False, here=True)
             for job, result in self._run_phase("measuring latency, alone on the machine", [timing]):

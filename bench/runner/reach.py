@@ -18,11 +18,12 @@ FOUND = "smallest.json"
 
 def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
     """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``."""
-    if not any(name.split(".")[-1] == "budget" for method_spec in method_specs for name in method_spec.space()):
+    asked = {budget: [share for spec in method_specs for share in spec.asked_of_macs(budget)] for budget in budgets}
+    if not any(asked.values()):
         return
     smallest = _smallest_budget(setting)
     of = f"the dense {IN_WORDS[setting.cost]}"
-    if beyond := ", ".join(f"{budget:g}" for budget in budgets if budget < smallest):
+    if beyond := ", ".join(f"{budget:g}" for budget, shares in asked.items() if min(shares) < smallest):
         raise BenchError(
             f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
             f"{smallest:.4f} of {of}; choose larger ones with --budgets"

@@ -220,6 +220,11 @@ class PlannedTrial:
     def has_model(self) -> bool:
         return self.record is not None and self.record.has_model
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether its latency says something: not that of bits that are simulated."""
+        return self.record is not None and self.record.has_model and not self.record.simulated
+
     def error(self, metric: Metric) -> float | None:
         """What it is chosen by, small is good: its dev error, infinite for a missed budget; None without a model."""
         if self.record is None or (objectives := self.record.objectives(metric.column)) is None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from bench.export import RECIPE, WEIGHTS
+from bench.export import FLOAT_BITS, RECIPE, WEIGHTS
 from bench.plugins.method import Promise
 from bench.plugins.task import ItemScores
 from bench.storage.files import file_digest, write_json, write_whole
@@ -48,7 +48,7 @@ class TrialRecord:
     settings: dict[str, Any] | None = None  # of the method, as searched
     seed: int | None = None  # of the training
     budget: Number | None = None  # share of the dense model's MACs that the method promises to keep to, if any
-    promises: Promise | None = None  # whether these are all MACs, or for a mask those with a non-zero weight
+    promises: Promise | None = None  # whether these are all MACs, for a mask those that are not zero, or bits of them
     dense_share: Number | None = None  # of all steps, that trained the dense model a post-hoc method starts from
     start: Scores | None = None  # dev scores of the dense model that a post-hoc method starts from
     start_train_macs: int | None = None  # MACs that training this dense model took
@@ -77,6 +77,7 @@ class TrialRecord:
     effective_macs: int | None = None  # those with a non-zero weight
     bops: int | None = None  # MACs x weight bits x activation bits
     size_bytes: int | None = None  # of the file
+    simulated: bool | None = None  # whether its bits are only simulated, so that its latency says nothing
     dev: Scores | None = None  # on dev, in the unit of the metric: the headline and its breakdowns
     evaluation_cpu_s: Number | None = None  # CPU time of scoring dev, s
     audit: AuditRecord | None = None  # what else it found
@@ -89,14 +90,21 @@ class TrialRecord:
     def effective_macs_ratio(self) -> float | None:
         return self.effective_macs / self.dense_macs if self.effective_macs is not None and self.dense_macs else None
 
-    def objectives(self, headline: str) -> tuple[float, float] | None:
-        """The dev score in the column ``headline``, and non-zero MACs as a share of the dense model's, for a search.
+    @property
+    def bops_ratio(self) -> float | None:
+        """Bit operations as a share of those of the dense model in floats."""
+        return self.bops / (FLOAT_BITS * self.dense_macs) if self.bops is not None and self.dense_macs else None
 
-        None without a model. The order of the dev scores says nothing, as files have their names sorted.
+    def objectives(self, headline: str) -> tuple[float, float] | None:
+        """The dev score in the column ``headline``, and the cost as a share of the dense model's, for a search.
+
+        The cost is non-zero MACs, or bit operations where the budget is one of bits. None without a model. The order of
+        the dev scores says nothing, as files have their names sorted.
         """
         if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
             return None
-        return (self.dev or {})[headline], self.effective_macs_ratio
+        bits = self.bops_ratio if self.promises == "bits" and self.budget is not None else None
+        return (self.dev or {})[headline], self.effective_macs_ratio if bits is None else bits
 
     def content(self) -> dict[str, Any]:
         """As it stands in its file: without what is not known, but for what has no value in a trial that trained."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from bench.errors import MethodError
+from bench.export.costs import node_macs
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.beginning import Shared, Spent
@@ -92,6 +93,7 @@ class Trainer:
         report: called about once a second with the fraction of ``steps`` done and the loss, in words.
 
     Attributes:
+        dense_macs: as given.
         curve: points of the learning curve: step, mean loss since the point before, learning rate.
         notes: remarks of the method for the reader of the result.
         logged: numbers that the method has seen and that decide nothing, by name.
@@ -118,7 +120,7 @@ class Trainer:
         self._effort: Effort = effort
         self._price = price
         self.plan, self._steps_left = plan, steps
-        self._task, self._seed, self._dense_macs, self._hardware = task, seed, dense_macs, hardware
+        self._task, self._seed, self.dense_macs, self._hardware = task, seed, dense_macs, hardware
         self._width_multiple, self._width_groups = width_multiple, tuple(width_groups)
         hardware.make_repeatable()
         self._report: Report = lambda done, loss: report(min(1.0, done / max(1, steps)), f"loss {loss:.3f}")
@@ -186,18 +188,22 @@ class Trainer:
     def widths(self, model: nn.Module) -> Widths:
         """The width graph of a model; budgets are fractions of the task's dense model."""
         example, axis = self._task.example_input(), self._task.input_width_axis
-        widths = Widths(model, example, self._dense_macs, self._width_multiple, axis, price=self._price)
+        widths = Widths(model, example, self.dense_macs, self._width_multiple, axis, price=self._price)
         return widths.only(self._width_groups) if self._width_groups else widths
 
     def cost(self, model: nn.Module) -> float:
         """What a model costs as a share of the dense model: its MACs, or what else the budgets are in."""
         if self._price is not None:
             return float(self.widths(model).cost())
-        return count_macs(model, self._task.example_input()) / self._dense_macs
+        return count_macs(model, self._task.example_input()) / self.dense_macs
 
     def export(self, model: nn.Module) -> OnnxModel:
         """The model as an ONNX file, for methods that work on one."""
         return export_onnx(model, self._task.example_input())
+
+    def node_macs(self, model: OnnxModel) -> dict[str, list[int]]:
+        """MACs of each node of a file, by its first output: of its product, or of a recurrent layer's W and R."""
+        return node_macs(model, tuple(self._task.example_input().shape))
 
     def fit(
         self,
@@ -321,7 +327,7 @@ class Trainer:
         if self._effort == "steps":
             return steps
         example = self._task.example_input()
-        share = (step_macs(model, example) + self._taught(example)) / (PASSES * self._dense_macs)
+        share = (step_macs(model, example) + self._taught(example)) / (PASSES * self.dense_macs)
         return steps if math.isnan(share) else round(steps / share)
 
     def _taught(self, inputs: Tensor) -> float:

@@ -90,11 +90,12 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
         record.notes = [*(record.notes or []), OWN_STRUCTURE]
     record.dense_macs, record.macs_ratio = dense_macs, costs.macs / dense_macs
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
-    record.bops, record.size_bytes = costs.bops, costs.size_bytes
+    record.bops, record.size_bytes, record.simulated = costs.bops, costs.size_bytes, costs.simulated
     record.status, record.reason = "complete", ""
     cost = spec.setting.cost
     record.cost_ratio = record.macs_ratio if cost == "macs" else cost_measure(spec.setting, task)(exported)
-    delivered = costs.effective_macs / dense_macs if record.promises == "mask" else record.cost_ratio
+    counted = costs.promised(record.promises or "structure") / dense_macs
+    delivered = counted if cost == "macs" else record.cost_ratio
     if record.budget is not None and delivered > record.budget * ALLOWED[cost]:
         record.status = "missed"
         record.reason = f"asked for {record.budget:g} of the dense {IN_WORDS[cost]}, delivered {delivered:.4f}"

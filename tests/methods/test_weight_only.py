@@ -16,7 +16,8 @@ from bench.check import check_method
 from bench.export.costs import file_costs
 from bench.export.model import OnnxModel, Predictor, export_onnx
 from bench.plugins.registry import load_method_spec
-from methods._blocks import Blocks, gptq, in_blocks
+from methods._blocks import Blocks, in_blocks
+from methods._reconstruction import gptq
 from methods.weight_only import WeightOnly
 from tests.export.test_model import AttentionBlock, Crnn, Encoder
 from tests.methods.test_quantization import batches

@@ -221,6 +221,16 @@ def test_links_with_a_budget_approach_it_in_equal_ratios() -> None:
     assert method_spec(Search, Sparse, budget=0.9).at_compute(0.0625)["sparse.budget"] == 0.0625
 
 
+def test_links_before_one_that_promises_bits_start_from_what_8_bits_reach() -> None:
+    chain = load_method_spec("magnitude_pruning+mixed_precision")
+    asked = {share: chain.at_compute(share) for share in (0.5, 1 / 16, 1 / 64)}
+    assert [own["budget"] for own in asked.values()] == [1.0, 1.0, 0.5]
+    assert [own["mixed_precision.budget"] for own in asked.values()] == [0.5, 1 / 16, 1 / 64]
+    assert chain.asked_of_macs(1 / 64) == [0.5]
+    assert load_method_spec("mixed_precision").asked_of_macs(1 / 64) == []
+    assert load_method_spec("magnitude_pruning").asked_of_macs(1 / 64) == [1 / 64]
+
+
 def test_what_serves_a_front_is_told_the_budgets_of_its_link() -> None:
     assert load_method_spec("slimmable").serving((0.25, 0.0625)) == {"budgets": "0.25 0.0625"}
     assert load_method_spec("slimmable+magnitude_pruning").serving((0.25, 0.0625)) == {"budgets": "0.5 0.25"}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.report import write_report
 from bench.report.answer import answer, draws, how_drawn, limits
+from bench.report.figures import draw_figures
 from bench.stats.estimates import Estimate
 from tests.report.cases import decline, read, terminal, with_items
 from tests.written import Written
@@ -118,6 +120,25 @@ def test_how_drawn_says_that_few_seeds_cannot_hold_the_mean(written: Written) ->
 
 def test_how_drawn_counts_the_seeds_of_what_was_drawn() -> None:
     assert "1 seed" not in how_drawn([Estimate(1.0, None, None, 1), Estimate(1.0, 0.5, 1.5, 8)])
+
+
+def test_simulated_bits_have_no_latency_anywhere(written: Written) -> None:
+    written.add("dense", None, 10.0, 11.0, control=True, bops=1024_000)
+    written.add("feature_noise", 0.5, 10.5, 13.0, bops=512_000)
+    assert "bops_ratio" not in draw_figures(read(written.save()))
+    simulated = {"latency": False, "simulated": True, "bops": 40_960}
+    written.add("mixed_precision", 0.04, 10.0, 12.0, stage="post_hoc", macs=1.0, **simulated)
+    folder = written.save()
+    data = read(folder)
+    (line,) = [line for line in terminal(folder).splitlines() if "mixed_precision" in line]
+    assert "simulated" in line and "(bits 0.040) 1.000" in line and "x " not in line
+    assert "mixed_precision" not in set(data.speedup["method"])
+    said = " ".join(limits(data))
+    assert "simulated" in said and "interrupted" not in said
+    figures = draw_figures(data)
+    assert "mixed_precision" in figures["bops_ratio"] and "mixed_precision" not in figures["latency_ratio"]
+    write_report(folder)
+    assert "simulated" in (folder / "report.md").read_text()
 
 
 def test_limits_name_what_is_missing(built: Path) -> None:

@@ -98,6 +98,15 @@ def test_a_model_that_cannot_be_timed_is_a_failed_trial(searched: Comparison, mo
     assert searched._files(second).latencies()
 
 
+def test_a_model_whose_bits_are_simulated_is_not_timed(searched: Comparison) -> None:
+    first, second = searched._frozen()
+    assert first.record is not None and first.record.simulated is False
+    first.record.simulated = True
+    searched.finish()
+    assert searched._files(first).latencies() is None and searched._files(second).latencies()
+    assert searched._files(first).eval_was_read
+
+
 def test_trials_with_the_same_key_are_measured_once(searched: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a method under two specs that mean the same."""
     frozen, timed = searched._frozen(), []

@@ -101,6 +101,24 @@ def test_layers_of_low_rank_are_built_again_before_and_after_channels_went(
     assert not kept_sizes(folder.path)  # these widths alone would cost something else
 
 
+def test_a_budget_of_bits_is_held_to_the_bit_operations_of_the_file(spec: TrialSpec, tmp_path: Path) -> None:
+    own = TrialSpec(spec.setting, "mixed_precision", {"budget": 0.04}, seed=3)
+    folder = TrialFolder(tmp_path / "trial")
+    train(own, folder, report=quiet)
+    said = folder.trained() or TrialRecord()
+    record = audited(own, folder)
+    assert (record.status, record.promises, record.simulated, record.macs_ratio) == ("complete", "bits", True, 1.0)
+    assert record.bops_ratio is not None and 0.95 * 0.04 <= record.bops_ratio <= 0.04
+    assert record.objectives(next(iter(record.dev or {}))) == (
+        next(iter((record.dev or {}).values())),
+        record.bops_ratio,
+    )
+    folder.record_path.unlink()
+    said.budget = 0.035
+    folder.write(said)
+    assert audited(own, folder).reason == f"asked for 0.035 of the dense compute, delivered {record.bops_ratio:.4f}"
+
+
 def test_a_recipe_of_an_earlier_version_is_still_followed(spec: TrialSpec, trained: TrialFolder) -> None:
     recipe = json.loads((trained.path / RECIPE).read_text())
     sizes = kept_sizes(trained.path)
