@@ -22,7 +22,8 @@ from bench.plugins.registry import load_method_spec, load_task, names, source_di
 from bench.plugins.task import Batch, Metric, Plan, Predict, Progress, Split, Task
 from bench.storage.cache import cached_folder, content_key
 from bench.trial.guard import sealed
-from bench.trial.trainer import Trainer, seed_everything
+from bench.trial.repeatable import seed_everything
+from bench.trial.trainer import Trainer
 from bench.trial.verify import largest_difference
 from bench.widths.cost import count_macs
 

@@ -128,7 +128,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         print(f"{task} · {preset}: loading PyTorch …", end="", file=sys.stderr, flush=True)
     from bench.runner import command
     from bench.runner.request import Request
-    from bench.trial.trainer import Hardware
+    from bench.trial.repeatable import Hardware
 
     if waiting:  # the next message begins on an empty line
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
-from bench import BudgetError, Declined, Method, Trainer, Widths, factorizable, factorized, tune
-from methods._low_rank import Option, most_energy, options, total_macs
+from bench import Method, Trainer, factorized, tune
+from methods._low_rank import layer_options, ranks_within
 
 
 @dataclass(frozen=True)
@@ -25,32 +24,7 @@ class LowRank(Method):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Choose the ranks, factorise, fine-tune."""
-        chosen = self._chosen(trainer.widths(model), trainer)
-        small = factorized(model, {name: option.rank for name, option in chosen.items() if option.rank is not None})
+        widths = trainer.widths(model)
+        small = factorized(model, ranks_within(layer_options(widths, trainer), widths, self.budget))
         trainer.fit(small)
         return small
-
-    def _chosen(self, widths: Widths, trainer: Trainer) -> dict[str, Option]:
-        """What each layer becomes."""
-        if widths.price.axis != "macs":
-            raise Declined(f"low rank chooses ranks by MACs and knows no price in {widths.price.axis}; try --cost macs")
-        dense, matrices = widths.weight_macs, factorizable(widths.model)
-        layers = {
-            name: options(torch.linalg.svdvals(matrix.double()), matrix.shape, dense[f"{name}.weight"], widths.multiple)
-            for name, matrix in matrices.items()
-            if f"{name}.weight" in dense  # a model may hold layers that it does not use
-        }
-        fixed = widths.macs(widths.sizes) - sum(own[-1].macs for own in layers.values())
-        limit = self.budget * widths.reference_macs
-        chosen = most_energy(layers, limit - fixed)
-        if (least := fixed + total_macs(chosen)) > limit:
-            raise BudgetError(
-                f"low rank leaves {fixed / widths.reference_macs:.4f} of the dense compute whole (products of "
-                "activations, attention, recurrences, grouped and transposed convolutions), so that the smallest model "
-                f"it can reach has {least / widths.reference_macs:.4f} of the dense compute; ask for a larger budget"
-            )
-        if whole := sorted({name.rpartition(".")[0] for name in dense} - set(layers)):
-            trainer.note(
-                f"Low rank leaves whole what is neither linear layer nor plain convolution: {', '.join(whole)}."
-            )
-        return chosen

@@ -27,7 +27,7 @@ class Slimmable(FrontMethod):
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Train all widths unless another budget of this seed has, cut the network to one, take its statistics."""
-        trainer.train_once(model, partial(self._train, trainer))
+        trainer.train_once(model, partial(self._train, trainer), serves=len(self.served))
         widths = trainer.widths(model)
         small = widths.keep(_first(widths, self.budget))
         update_bn((batch.inputs for batch in islice(trainer.batches(), self.batches)), small)

@@ -10,7 +10,7 @@ from bench import Plan
 #: of time.
 ASKED_FOR = (
     *("budgeted_broadcast_one_shot", "gradual_pruning", "nm_pruning", "rigl", "unstructured_pruning"),
-    *("slimmable", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
+    *("slimmable", "nested_subspaces", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
 )
 
 #: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:

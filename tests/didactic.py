@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from bench import Batch, Metric, Plan, Predict, Split, Task, Trainer
-from bench.trial.trainer import seed_everything
+from bench.trial.repeatable import seed_everything
 from methods.budgeted_broadcast import BudgetedBroadcast
 
 BITS, WIDTHS = 24, (64, 48)

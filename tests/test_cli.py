@@ -14,7 +14,7 @@ from bench.execution.executor import Cluster
 from bench.runner import command
 from bench.runner.request import Request
 from bench.storage.files import sole_supervisor
-from bench.trial.trainer import Hardware
+from bench.trial.repeatable import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 
 
@@ -39,6 +39,14 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--methods", "magnitude_pruning+feature_noise"), "put FeatureNoise first"),
         (("run", "antispoof", "--methods", "feature_noise:wndow=1"), "no setting 'wndow'"),
         (("run", "antispoof", "--methods", "feature_noise:form"), "expected name=value"),
+        (
+            ("run", "antispoof", "--methods", "slimmable:budgets=0.25 0.125", "--budgets", "0.25,0.5"),
+            "Slimmable: budget 0.5 is none of those it is trained for, 0.25 0.125;",
+        ),
+        (
+            ("run", "antispoof", "--methods", "nested_subspaces:budgets=0.3", "--budgets", "0.5"),
+            "NestedSubspaces: budget 0.5 is none of those it is trained for, 0.3;",
+        ),
         (("run", "antispoof", "--budgets", "0.5,1.5"), "budget '1.5' is outside (0, 1]"),
         (("run", "antispoof", "--budgets", "0"), "budget '0' is outside (0, 1]"),
         (("run", "antispoof", "--budgets", "half"), "budget 'half'"),

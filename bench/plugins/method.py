@@ -22,10 +22,8 @@ Stage = Literal["in_training", "post_hoc"]
 #: the number of non-zero weights; their bits
 Promise = Literal["structure", "front", "mask", "bits"]
 
-#: a setting that every method has: the factor on the plan's learning rate, for all the steps that the method takes
-RATE = "learning_rate_factor"
-#: a setting that every post-hoc method has: the share of all steps after which it is given the dense model
-DENSE_SHARE = "dense_share"
+RATE = "learning_rate_factor"  # a setting of every method: of the plan's rate, for all the steps that it takes
+DENSE_SHARE = "dense_share"  # a setting of every post-hoc method: of all steps, before it is given the dense model
 DENSE_SHARES = (0.25, 0.5, 0.75)
 DEFAULT_SHARE = 0.75
 EIGHT_BITS = 8 * 8 / (32 * 32)  # bit operations of integers of 8 bits as a share of those of floats
@@ -110,11 +108,10 @@ class Method(ABC):
 class FrontMethod(Method):
     """A method whose one training serves several budgets: ``compress`` cuts its model from ``trainer.train_once``.
 
-    The trials of a seed divide the cost of that training. They run with the defaults of all other settings: what is
-    tuned at one budget would need a training for itself.
+    The trials of a seed divide the cost of that training, but not that of the dense model a post-hoc one begins with.
+    They run with the defaults of all other settings: what is tuned at one budget would need a training for itself.
     """
 
-    stage = "in_training"
     promises = "front"
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     budgets: str = ""  # all that the training serves, such as ``0.25 0.125``; that of this model alone if empty
@@ -228,7 +225,7 @@ class MethodSpec:
     def __post_init__(self) -> None:
         if problem := chain_problem(self.classes):
             raise BenchError(f"{self.name}: {problem}")
-        self.build({})  # refuses a setting that does not exist before anything runs
+        self.build(self.defaults())  # refuses a setting that does not exist before anything runs
 
     @property
     def stage(self) -> Stage:
@@ -286,6 +283,8 @@ class MethodSpec:
         """The defaults of the settings that can be searched."""
         values = {prefix + f.name: f.default for prefix, link in self._links() for f in dataclasses.fields(link)}
         values |= {RATE: 1.0, DENSE_SHARE: DEFAULT_SHARE}
+        if served := [text for text in str(self.fixed.get("budgets", "")).split() if self.is_front and _is_share(text)]:
+            values["budget"] = float(served[0])  # the default may be none of them
         return {name: values[name] for name in self.space()}
 
     def at_compute(self, fraction: float) -> dict[str, Any]:

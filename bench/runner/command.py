@@ -81,7 +81,12 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             )
     fields = _typed(request.fields, task)
     task.at(request.preset, **fields).check()
-    methods, broken = _loadable(request.methods, task.presets[request.preset])
+    plan = task.presets[request.preset]
+    methods, broken = _loadable(request.methods, plan)
+    budgets = request.budgets or plan.budgets
+    for method_spec in map(load_method_spec, methods):
+        for budget in budgets:  # which a method may refuse
+            method_spec.build({**method_spec.serving(budgets), **method_spec.at_compute(budget)})
     _require_room(request.results)
     return dataclasses.replace(request, methods=methods, fields=fields), broken
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from bench.execution.executor import Cluster
 from bench.results.points import comparison_folder
-from bench.trial.trainer import CPU, Effort, Hardware
+from bench.trial.repeatable import CPU, Hardware
+from bench.trial.trainer import Effort
 from bench.widths.cost import CostAxis
 
 

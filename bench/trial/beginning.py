@@ -1,9 +1,11 @@
 """Training that several trials share, done by the first one: a plain beginning, or one network for all budgets."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,17 @@ class Shared:
         kind: of these trainings, in the names of their folders.
         named: all that decides the training, apart from its steps; JSON-serialisable.
         fresh: makes the model that it begins with.
-        divided_by: how many trials divide its cost; 1 if each is charged with all of it.
     """
 
     cache: Path
     kind: str
     named: Mapping[str, Any]
     fresh: Callable[[], nn.Module]
-    divided_by: int = 1
+
+    def of(self, model: nn.Module) -> "Shared":
+        """Those of them that begin with this model, as it is now."""
+        named = {**self.named, "begins_with": _digest(model)}
+        return replace(self, named=named, fresh=partial(copy.deepcopy, model))
 
     def fits(self, model: nn.Module) -> bool:
         """Whether a method has left its model as it was: no other weights, nothing frozen, no hooks."""

@@ -22,9 +22,10 @@ from bench.trial.dense import DECAY, fresh_model, start_at
 from bench.trial.guard import sealed
 from bench.trial.pricing import price_of
 from bench.trial.record import TrialFolder, TrialRecord
+from bench.trial.repeatable import seed_everything, stream_seed
 from bench.trial.setting import Setting, TrialSpec
 from bench.trial.teacher import Teacher
-from bench.trial.trainer import Trainer, seed_everything, stream_seed
+from bench.trial.trainer import Trainer
 from bench.widths.cost import Price, count_macs
 
 
@@ -150,7 +151,7 @@ def _front(spec: TrialSpec, task: Task, tuned: Plan, method: Method) -> Shared |
     }
     front = {"method": type(first).__name__, "settings": settings, "code": source_digest((type(first),)), **widths}
     beginning = _beginning(spec, task, tuned)
-    return replace(beginning, kind="front", named={**beginning.named, "front": front}, divided_by=len(first.served))
+    return replace(beginning, kind="front", named={**beginning.named, "front": front})
 
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:

@@ -15,8 +15,9 @@ from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.trial.beginning import keep, load_kept
 from bench.trial.record import Scores
+from bench.trial.repeatable import seed_everything, stream_seed
 from bench.trial.setting import Setting
-from bench.trial.trainer import Trainer, seed_everything, stream_seed
+from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 
 #: of the steps of a starting point, how many bring the learning rate down (Hu et al. 2024, arXiv 2404.06395)

@@ -26,8 +26,9 @@ from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_whole
 from bench.storage.provenance import processor
+from bench.trial.repeatable import seed_everything
 from bench.trial.setting import Setting
-from bench.trial.trainer import Trainer, seed_everything
+from bench.trial.trainer import Trainer
 from bench.widths.cost import Price, ProductCost, Sizes, count_macs
 from bench.widths.widths import Widths
 

@@ -12,7 +12,8 @@ import torch
 from bench.plugins.registry import load_method_spec, load_task, source_digest
 from bench.plugins.task import Plan, Task
 from bench.storage.cache import content_key
-from bench.trial.trainer import CPU, Effort, Hardware
+from bench.trial.repeatable import CPU, Hardware
+from bench.trial.trainer import Effort
 from bench.widths.cost import CostAxis
 
 #: of a plan, what a comparison may choose; none of it decides the result of a trial

@@ -2,14 +2,10 @@
 
 import copy
 import math
-import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -21,6 +17,7 @@ from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.beginning import Shared, Spent
 from bench.trial.guard import own_files, reading
 from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
+from bench.trial.repeatable import CPU, Hardware, seed_everything, stream_seed
 from bench.trial.schedules import Schedule, factor
 from bench.trial.teacher import Teacher
 from bench.widths.cost import Price, count_macs
@@ -28,47 +25,6 @@ from bench.widths.widths import Widths
 
 Loss = Callable[[nn.Module, Batch], Tensor]
 Effort = Literal["steps", "macs"]  # what every model of a comparison is trained with the same of
-
-
-#: independent random streams that all follow from the one seed of a trial
-_STREAMS = {"init": 0, "order": 1, "method": 2, "calibration": 3, "decay": 4, "beginning": 5}
-
-
-def stream_seed(seed: int, stream: str) -> int:
-    """The seed of one named random stream of a trial."""
-    return int(np.random.SeedSequence([seed, _STREAMS[stream]]).generate_state(1)[0])
-
-
-def seed_everything(seed: int) -> None:
-    """Seed all global generators: PyTorch's, NumPy's and Python's."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What training runs on; models are there while they train, and on the CPU at all other times."""
-
-    device: str = "cpu"  # or cuda, cuda:1
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 trains with automatic mixed precision
-
-    def autocast(self) -> torch.autocast:
-        device = torch.device(self.device).type
-        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
-
-    def make_repeatable(self) -> None:
-        """Make a GPU add up in the same order each time, for the rest of the process; one thread of a CPU does anyway.
-
-        See https://docs.pytorch.org/docs/stable/notes/randomness.html.
-        """
-        if torch.device(self.device).type == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-            torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-CPU = Hardware()
 
 
 class Trainer:
@@ -273,22 +229,26 @@ class Trainer:
         """
         self._once(self._beginning, model, steps, lambda fresh: self.fit(fresh, steps, schedule="warm_up"))
 
-    def train_once(self, model: nn.Module, train: Callable[[nn.Module], None]) -> None:
-        """Train the fresh model for all budgets of a ``FrontMethod``, whose models divide the cost.
+    def train_once(self, model: nn.Module, train: Callable[[nn.Module], None], *, serves: int) -> None:
+        """Train a model for all budgets of a ``FrontMethod``, whose models divide the cost.
 
-        The first of them calls ``train``, with a fresh model of its own; the others are given the weights that came of
-        it.
+        The first that begins with these weights calls ``train``, with a copy of its own; the others are given what came
+        of it.
 
         Args:
             model: left in eval mode, and on the CPU.
             train: a training with this trainer, which depends on nothing but the seed and settings for all budgets.
+            serves: so many budgets.
 
         Raises:
             MethodError: as ``fit``.
         """
-        self._once(self._front, model, self.steps_left, train)
+        shared = None if self._front is None else self._front.of(model)
+        self._once(shared, model, self.steps_left, train, serves)
 
-    def _once(self, shared: Shared | None, model: nn.Module, steps: int, train: Callable[[nn.Module], None]) -> None:
+    def _once(
+        self, shared: Shared | None, model: nn.Module, steps: int, train: Callable[[nn.Module], None], serves: int = 1
+    ) -> None:
         """Train a model unless another trial has; the random numbers before and after are the same in either case."""
         seed_everything(stream_seed(self._seed, "beginning"))
         if shared is None or self._ledger.steps or not shared.fits(model):
@@ -300,10 +260,10 @@ class Trainer:
                 self._charge_for(spent)
             else:
                 self._ledger.shared_cpu_s -= spent.cpu_s
-            if shared.divided_by > 1:
-                self.note(f"One training serves {shared.divided_by} budgets, which divide its cost.")
-            self._ledger.macs /= shared.divided_by
-            self._ledger.shared_cpu_s += spent.cpu_s / shared.divided_by
+            if serves > 1:
+                self.note(f"One training serves {serves} budgets, which divide its cost.")
+            self._ledger.macs /= serves
+            self._ledger.shared_cpu_s += spent.cpu_s / serves
         seed_everything(stream_seed(self._seed, "method"))
 
     def _spent(self, fresh: nn.Module, train: Callable[[nn.Module], None]) -> Spent:

@@ -52,6 +52,7 @@ class _Recurrence(nn.RNNBase):
             start = [start, start] if hx is None else [h[index : index + 1] for h in hx]
         elif hx is not None:
             start = hx[index : index + 1]
+        features = getattr(self, f"ih_{name}", _same)(features)
         features = self.gates.get(f"weight_ih_{name}", _same)(features)
         weights[1] = self.gates.get(f"weight_hh_{name}", _same)(weights[1])
         if self.bias:
@@ -183,13 +184,16 @@ class FlexibleAttention(nn.MultiheadAttention):
         return [PROJECTIONS[0]] if self.in_proj_weight is not None else PROJECTIONS[1:]
 
     def _time_first(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Each input as (T, B, n), behind the gate of its weight; what is one tensor before is one behind it."""
+        """Each input as (T, B, n), behind the gate of its weight, and before that behind the layer that makes it fewer
+        features, if any; what is one tensor before is one behind it.
+        """
         done: dict[tuple[int, str], Tensor] = {}
         places = [(id(x), name) for x, name in zip(inputs, self.projections() * 3, strict=False)]
         for place, x in zip(places, inputs, strict=True):
             if place not in done:
                 batch_first = x if self.batch_first else x.transpose(0, 1)
-                done[place] = self.gates.get(place[1], _same)(batch_first).transpose(0, 1)
+                reduced = getattr(self, "in_proj", _same)(batch_first)
+                done[place] = self.gates.get(place[1], _same)(reduced).transpose(0, 1)
         return [done[place] for place in places]
 
 

@@ -81,8 +81,8 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
         module.input_size = module.get_parameter("weight_ih_l0").shape[1]
         module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
     elif isinstance(module, FlexibleAttention):
-        module.embed_dim = module.out_proj.out_features
-        module.num_heads = module.out_proj.in_features // module.head_dim
+        output = [own.weight for own in module.out_proj.modules() if isinstance(own, nn.Linear)]  # two of low rank
+        module.embed_dim, module.num_heads = len(output[-1]), output[0].shape[1] // module.head_dim
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BudgetError, Declined, Metric, Plan, Predict, Split, Task, Trainer
-from bench.trial.trainer import Hardware
+from bench.trial.repeatable import Hardware
 from bench.widths.cost import count_macs
 from bench.widths.widths import Widths
 from methods._steering import Penalty, search

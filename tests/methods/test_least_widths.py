@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bench import Method, Trainer, Widths, count_macs
-from bench.trial.trainer import seed_everything
+from bench.trial.repeatable import seed_everything
 from methods._steering import at_least
 from methods.budgeted_broadcast_units import BudgetedBroadcastUnits
 from methods.feature_noise import FeatureNoise

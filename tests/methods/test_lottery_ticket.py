@@ -7,7 +7,7 @@ from torch import nn
 
 from bench import BudgetError, Trainer, Widths, count_macs
 from bench.check import Probe
-from bench.trial.trainer import seed_everything
+from bench.trial.repeatable import seed_everything
 from bench.widths.history import steps_of
 from methods.lottery_ticket import LotteryTicket
 

@@ -20,14 +20,15 @@ from tests.models import Points
 
 #: the share of the dense compute that is asked for: half of what the layers that can be factorised cost, or less
 REACHED = {
-    "gru": 0.85,
-    "transformer": 0.75,
-    "encoder, norm first": 0.8,
-    "encoder, time first": 0.8,
+    "gru": 0.6,
+    "lstm both ways": 0.6,
+    "transformer": 0.5,
+    "encoder, norm first": 0.5,
+    "encoder, time first": 0.5,
     "grouped": 0.9,
-    "torchaudio DeepSpeech": 0.7,
+    "torchaudio DeepSpeech": 0.5,
     "torchaudio Wav2Letter": 0.25,
-    "torchaudio Conformer": 0.7,
+    "torchaudio Conformer": 0.4,
     "torchvision-style ResNet": 0.25,
     "torchvision-style ResNeXt": 0.5,
 }
@@ -77,7 +78,7 @@ def test_it_delivers_its_budget(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["transformer", "torchaudio Wav2Letter", "torchvision-style ResNet"])
 def test_between_two_prunings_it_is_built_again(architecture: str, tmp_path: Path) -> None:
     task, model, trainer, dense_macs = begun(architecture)
-    links = MagnitudePruning(budget=0.85), LowRank(budget=0.7), MagnitudePruning(budget=0.5)
+    links = MagnitudePruning(budget=0.85), LowRank(budget=0.6), MagnitudePruning(budget=0.5)
     result = Chain(links=links).compress(model, trainer)
     assert 0.4 * dense_macs <= count_macs(result, task.example_input()) <= 0.5 * dense_macs
     save_module(result, task, tmp_path)
@@ -96,10 +97,7 @@ def test_a_budget_that_cannot_be_reached_names_the_least_that_can() -> None:
     task, model, trainer, dense_macs = begun("transformer")
     result = LowRank(budget=least).compress(model, trainer)
     assert least - 3e-4 <= count_macs(result, task.example_input()) / dense_macs <= least
-    assert trainer.notes == [
-        "Low rank leaves whole what is neither linear layer nor plain convolution: blocks.0.attention, "
-        "blocks.0.attention.out_proj, blocks.1.attention, blocks.1.attention.out_proj, positions."
-    ]
+    assert trainer.notes == ["Low rank leaves whole what it cannot make two layers of: positions.weight."]
 
 
 @pytest.mark.parametrize(("multiple", "budget"), [(1, 0.5), (4, 0.5), (1, 1.0)])

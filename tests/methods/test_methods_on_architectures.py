@@ -17,9 +17,9 @@ from tests.architectures import ARCHITECTURES
 
 #: given widths are those of another method's model, whatever the budget
 BUDGETED = [n for n in names("methods") if hasattr(load_method(n), "budget") and not load_method(n).follows]
-#: Torch-Pruning's own graph does not follow all of these; low rank has budgets of its own, in ``test_low_rank.py``;
-#: the others ask the width graph for nothing that magnitude pruning does not ask for
-LEFT_OUT = ("torch_pruning", "low_rank", "random_pruning", "lottery_ticket")
+#: Torch-Pruning's own graph does not follow all of these; layers of low rank have budgets of their own, in
+#: ``test_low_rank.py``; the others ask the width graph for nothing that magnitude pruning does not ask for
+LEFT_OUT = ("torch_pruning", "low_rank", "nested_subspaces", "random_pruning", "lottery_ticket")
 STRUCTURED = [n for n in BUDGETED if load_method(n).promises in ("structure", "front") and n not in LEFT_OUT]
 #: those that read activations or gradients; other masks differ in when they are set
 MASKED = {"budgeted_broadcast": {"side": "both", "rescale": True}, "rigl": {"updates": 2}}

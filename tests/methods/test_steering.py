@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Trainer
-from bench.trial.trainer import seed_everything
+from bench.trial.repeatable import seed_everything
 from methods._steering import BudgetSteering, search, warm_up
 from methods._width_noise import WidthNoise
 from tests.models import Points

@@ -30,8 +30,10 @@ def setting(tmp_path: Path) -> Setting:
     return Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
 
 
-def trained(setting: Setting, folder: Path, budget: float, budgets: str = BOTH, seed: int = 0) -> TrialRecord:
-    spec = TrialSpec(setting, "slimmable", {"budget": budget, "budgets": budgets}, seed)
+def trained(
+    setting: Setting, folder: Path, budget: float, budgets: str = BOTH, *, seed: int = 0, method: str = "slimmable"
+) -> TrialRecord:
+    spec = TrialSpec(setting, method, {"budget": budget, "budgets": budgets}, seed)
     train(spec, TrialFolder(folder), quiet)
     found = TrialFolder(folder).trained()
     assert found is not None
@@ -71,16 +73,33 @@ def test_another_seed_and_other_budgets_are_other_trainings(
     assert len(fronts(setting)) == 2
 
 
+def test_one_fine_tuning_of_the_dense_model_serves_all_budgets(setting: Setting, tmp_path: Path) -> None:
+    wide, narrow = (trained(setting, tmp_path / str(b), b, method="nested_subspaces") for b in (0.5, 0.25))
+    (front,) = fronts(setting)
+    whole = json.loads((front / "known.json").read_text())
+    steps = setting.plan.total_steps
+    for record in (wide, narrow):
+        assert record.train_steps == whole["steps"] == steps - round(0.75 * steps) and record.total_steps == steps
+        assert record.train_macs == whole["macs"] / 2
+        assert record.start_train_macs and record.start_train_macs > whole["macs"]  # of the dense model, not divided
+        assert "One training serves 2 budgets, which divide its cost." in (record.notes or [])
+    trained(setting, tmp_path / "earlier", 0.25, method="nested_subspaces:dense_share=0.5")
+    assert len(fronts(setting)) == 2  # it begins with another model
+    trained(replace(setting, cache=str(tmp_path / "other")), tmp_path / "alone", 0.25, method="nested_subspaces")
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in ("0.25", "alone"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_a_shared_training_is_watched_as_any_other(setting: Setting, tmp_path: Path) -> None:
     task, cache = setting.build_task(), tmp_path / "cache"
     cache.mkdir()
     (cache / "dev.txt").write_text("labels")
     model = fresh_model(task, 0)
-    front = Shared(cache, "front", {}, partial(fresh_model, task, 0), divided_by=2)
+    front = Shared(cache, "front", {}, partial(fresh_model, task, 0))
     dense_macs = count_macs(model, task.example_input())
     trainer = Trainer(task, setting.plan, steps=20, seed=0, dense_macs=dense_macs, front=front)
     with pytest.raises(MethodError, match=r"touches .*dev\.txt"), sealed(task, trainer, [cache]):
-        trainer.train_once(model, lambda fresh: (cache / "dev.txt").read_text())  # type: ignore[arg-type,return-value]
+        trainer.train_once(model, lambda fresh: (cache / "dev.txt").read_text(), serves=2)  # type: ignore[arg-type,return-value]
     assert not fronts(setting)
 
 
@@ -96,8 +115,14 @@ def test_budgets_that_make_no_sense_are_named(budgets: str, said: str) -> None:
 def test_one_budget_may_be_given_as_a_number() -> None:
     method = registry.load_method_spec("slimmable:budgets=0.25").build({"budget": 0.25})
     assert method.served == (0.25,)  # type: ignore[attr-defined]
-    with pytest.raises(BenchError, match=r"budget 0\.25 is none of those it is trained for, 0\.3"):
-        registry.load_method_spec("slimmable:budgets=0.3")
+
+
+@pytest.mark.parametrize("name", ["slimmable", "nested_subspaces", "slimmable+quantization"])
+def test_the_default_budget_is_one_of_those_it_is_trained_for(name: str) -> None:
+    spec = registry.load_method_spec(f"{name}:budgets=0.3 0.1")
+    assert spec.defaults()["budget"] == 0.3 and spec.at_compute(0.1)["budget"] == 0.1
+    with pytest.raises(BenchError, match=r"budget 0\.25 is none of those it is trained for, 0\.3 0\.1;"):
+        spec.build({"budget": 0.25})
 
 
 def test_it_is_not_tuned_and_every_trial_knows_all_budgets(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import Batch, BenchError, MethodError, Plan, Trainer
+from bench.trial.repeatable import Hardware, stream_seed
 from bench.trial.schedules import AGAIN
-from bench.trial.trainer import Hardware, stream_seed
 from tests.models import Points, mlp, randomise_norms
 
 PLAN = Points.presets["quick"]
@@ -330,7 +330,7 @@ def test_methods_see_the_chosen_width_groups_only() -> None:
 
 GPU = """
 import os, torch
-from bench.trial.trainer import Hardware
+from bench.trial.repeatable import Hardware
 Hardware("cpu").make_repeatable()
 assert not torch.are_deterministic_algorithms_enabled()
 Hardware("cuda:1").make_repeatable()  # sets switches, and touches no device

@@ -24,6 +24,11 @@ LAYERS = {
 }
 
 
+def matrix_of(model: nn.Module, name: str) -> torch.Tensor:
+    """The weight of a product, (outputs, inputs * taps)."""
+    return model.get_parameter(factorizable(model)[name]).detach().flatten(1)
+
+
 def built(name: str) -> tuple[nn.Module, torch.Tensor]:
     """A model of another's, in eval mode, and an input."""
     torch.manual_seed(0)
@@ -34,7 +39,7 @@ def built(name: str) -> tuple[nn.Module, torch.Tensor]:
 @pytest.mark.parametrize("name", LAYERS)
 def test_it_is_the_best_approximation_of_its_rank(name: str) -> None:
     model = nn.Sequential(LAYERS[name])
-    weight = factorizable(model)["0"].numpy()
+    weight = matrix_of(model, "0").numpy()
     left, values, right = np.linalg.svd(weight.astype(np.float64), full_matrices=False)
     assert weight.shape == (len(LAYERS[name].weight), LAYERS[name].weight[0].numel())
     for rank in range(1, len(values) + 1):
@@ -60,13 +65,42 @@ def test_at_full_rank_a_layer_computes_what_it_did(name: str) -> None:
 def test_at_full_rank_a_model_computes_what_it_did(name: str) -> None:
     model, x = built(name)
     expected, before = model(x), copy.deepcopy(model.state_dict())
-    matrices = factorizable(model)
-    pairs = factorized(model, {name: min(matrix.shape) for name, matrix in matrices.items()})
+    weights = factorizable(model)
+    pairs = factorized(model, {name: min(matrix_of(model, name).shape) for name in weights})
     assert close(pairs(x), expected)
-    assert matrices and not {f"{name}.weight" for name in matrices} & set(pairs.state_dict())
+    assert weights and all(f"{name}.0.weight" in pairs.state_dict() for name in weights)
+    assert not set(weights) & set(factorizable(pairs))  # the two may be factorised again, the one is gone
     assert not pairs.training and all(torch.equal(before[n], t) for n, t in model.state_dict().items())
-    attentions = [n for n, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)]
-    assert not [n for n in matrices if any(n.startswith(f"{attention}.") for attention in attentions)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "left"),
+    [
+        (nn.MultiheadAttention(6, 2), ["in_proj", "out_proj"]),
+        (nn.MultiheadAttention(6, 2, kdim=5, vdim=4), ["out_proj"]),  # three weights of different shapes
+        (nn.LSTM(4, 3, num_layers=2), ["ih_l0", "ih_l1"]),
+        (nn.GRU(4, 3, bidirectional=True), ["ih_l0", "ih_l0_reverse"]),
+        (nn.Conv1d(4, 6, 3, groups=2), []),
+        (nn.ConvTranspose1d(4, 6, 3), []),
+    ],
+)
+def test_what_of_a_layer_can_be_factorised(layer: nn.Module, left: list[str]) -> None:
+    assert list(factorizable(nn.ModuleDict({"own": layer}))) == [f"own.{name}" for name in left]
+    assert set(factorizable(layer)) == set(left)  # a layer that is the model itself
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rank", [1, 3, 6])
+def test_an_attention_of_low_rank_is_one_with_the_best_matrix_of_this_rank(rank: int) -> None:
+    torch.manual_seed(0)
+    attention, x = nn.MultiheadAttention(6, 2, batch_first=True).eval(), torch.randn(3, 5, 6)
+    small = factorized(attention, {"in_proj": rank, "out_proj": rank})
+    for weight in (attention.in_proj_weight, attention.out_proj.weight):
+        left, values, right = torch.linalg.svd(weight)
+        weight.copy_(left[:, :rank] * values[:rank] @ right[:rank])
+    torch.testing.assert_close(small(x, x, x)[0], attention(x, x, x)[0])
+    y = torch.randn(3, 4, 6)  # keys and values of another
+    torch.testing.assert_close(small(x, y, y)[0], attention(x, y, y)[0])
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -74,14 +108,14 @@ def test_the_width_graph_follows_it_and_the_file_costs_the_same(name: str) -> No
     model, x = built(name)
     example = x[:1]
     dense = Widths(model, example)
-    matrices = factorizable(model)
-    macs = {name: dense.weight_macs.get(f"{name}.weight", 0) for name in matrices}
-    ranks = {name: max(1, min(matrices[name].shape) // 3) for name in matrices if macs[name]}
+    shapes = {name: matrix_of(model, name).shape for name in factorizable(model)}
+    macs = {name: dense.weight_macs.get(weight, 0) for name, weight in factorizable(model).items()}
+    ranks = {name: max(1, min(shape) // 3) for name, shape in shapes.items() if macs[name]}
     small = factorized(model, ranks)
     widths = Widths(small, example)
     saved = 0
     for layer, rank in ranks.items():
-        outputs, inputs = matrices[layer].shape
+        outputs, inputs = shapes[layer]
         saved += macs[layer] - macs[layer] // (outputs * inputs) * rank * (outputs + inputs)
     assert count_macs(small, example) == widths.macs(widths.sizes) == dense.macs(dense.sizes) - saved
     assert all(widths.sizes[f"{layer}.0"] == rank for layer, rank in ranks.items() if rank > 1)
