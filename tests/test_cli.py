@@ -16,6 +16,7 @@ from bench.runner.request import Request
 from bench.storage.files import sole_supervisor
 from bench.trial.repeatable import Hardware
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
+from tests.jobs import Here
 
 
 def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
@@ -141,6 +142,7 @@ def test_a_comparison_that_cannot_begin_leaves_no_thread_behind(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """One that still imports MLflow changes the filters of warnings under whatever the process does next."""
+    monkeypatch.setattr("bench.runner.command.LocalExecutor", lambda jobs, screen, *_: Here(jobs, screen))
     asked = ("--preset", "smoke", "--methods", "uniform_width", "--budgets", "0.0001", "--results", tmp_path)
     assert "no choice of widths reaches it" in complaint(capsys, monkeypatch, "run", "synthetic", *asked)
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("mlflow")]

@@ -95,6 +95,14 @@ class Executor(ABC):
                 return finished
         raise BenchError("no job is running")
 
+    def run_alone(self, job: Job) -> Any:
+        """The result of a job while there is no other one; a ``BenchError`` says why there is none."""
+        self.submit(job)
+        _, result = self.next_finished()
+        if isinstance(result, (BenchError, Lost)):
+            raise result if isinstance(result, BenchError) else BenchError(f"{job.label}: {result}")
+        return result
+
     def close(self) -> None:
         """End all jobs at once, and start no more."""
         self._waiting.clear()

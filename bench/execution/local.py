@@ -18,8 +18,8 @@ from bench.execution.executor import ATTEMPTS, Executor, Job, JobObserver, answe
 
 ENDING_SECONDS = 10.0  # that a process has to end once it has given its answer
 
-#: what every trial imports sooner or later, seconds of work each; an optimiser alone imports torch._dynamo
-PRELOAD = ("bench.trial.verify", "bench.trial.compress", "torch._dynamo", "onnxruntime.quantization")
+#: what trials import sooner or later, seconds of work each: an optimiser torch._dynamo, narrower controls scipy.stats
+PRELOAD = ("bench.trial.verify", "bench.trial.compress", "torch._dynamo", "onnxruntime.quantization", "scipy.stats")
 
 F_SETSIG = 10  # of linux/fcntl.h; Python has a name for it from 3.13 on
 

@@ -83,7 +83,7 @@ class Comparison:
             raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         self._price()
-        check_reach(self.setting, self.method_specs, self.budgets)
+        check_reach(self.setting, self.method_specs, self.budgets, self.executor)
         self.screen.prepared()
         for method_spec in self._searched:
             asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.execution.executor import Executor, Job
 from bench.plugins.method import MethodSpec
+from bench.plugins.task import Progress
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_json
 from bench.trial.pricing import price_of
@@ -16,31 +18,34 @@ from bench.widths.widths import Widths
 FOUND = "smallest.json"
 
 
-def check_reach(setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float]) -> None:
-    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``."""
+def check_reach(
+    setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float], executor: Executor
+) -> None:
+    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``.
+
+    What it takes is found once, by a job: its process has imported what follows a model, which takes seconds here.
+    """
     asked = {budget: [share for spec in method_specs for share in spec.asked_of_macs(budget)] for budget in budgets}
     if not any(asked.values()):
         return
-    smallest = _smallest_budget(setting)
-    of = f"the dense {IN_WORDS[setting.cost]}"
+
+    def find(folder: Path) -> None:
+        job = Job("reach", "smallest model", smallest_budget, (setting,), timed=False)
+        write_json(folder / FOUND, {"smallest": executor.run_alone(job)})
+
+    widths = {"groups": setting.width_groups, "multiple": setting.width_multiple}
+    named = {**setting.made_from, **widths, "cost": setting.cost, **setting.prices}
+    smallest = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())["smallest"]
     if beyond := ", ".join(f"{budget:g}" for budget, shares in asked.items() if min(shares) < smallest):
         raise BenchError(
             f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
-            f"{smallest:.4f} of {of}; choose larger ones with --budgets"
+            f"{smallest:.4f} of the dense {IN_WORDS[setting.cost]}; choose larger ones with --budgets"
         )
 
 
-def _smallest_budget(setting: Setting) -> float:
-    """The least share of the dense cost; found once, as following a model through PyTorch takes seconds."""
-    task, groups, multiple = setting.build_task(), setting.width_groups, setting.width_multiple
-
-    def find(folder: Path) -> None:
-        axis = task.input_width_axis
-        model, price = task.build_model(), price_of(setting)
-        widths = Widths(model, task.example_input(), multiple=multiple, input_axis=axis, price=price)
-        write_json(folder / FOUND, {"smallest": (widths.only(groups) if groups else widths).smallest_budget})
-
-    prices = {"cost": setting.cost, **setting.prices}
-    named = {**setting.made_from, "groups": groups, "multiple": multiple, **prices}
-    found = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())
-    return float(found["smallest"])
+def smallest_budget(setting: Setting, report: Progress) -> float:
+    """Job: the least share of the dense cost that a choice of widths has."""
+    task, groups = setting.build_task(), setting.width_groups
+    model, example, axis = task.build_model(), task.example_input(), task.input_width_axis
+    widths = Widths(model, example, multiple=setting.width_multiple, input_axis=axis, price=price_of(setting))
+    return (widths.only(groups) if groups else widths).smallest_budget

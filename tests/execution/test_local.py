@@ -72,6 +72,15 @@ def alive(pid: int) -> bool:
     return state != "Z"  # ended, and only waits for its parent to ask
 
 
+def test_a_job_alone_returns_its_result_or_raises_why_there_is_none(executor: LocalExecutor, tmp_path: Path) -> None:
+    assert executor.run_alone(job("sum", jobs.add, 1, 2)) == 3
+    with pytest.raises(BudgetError, match="no such width"):
+        executor.run_alone(job("mistake", jobs.known_mistake))
+    with pytest.raises(BenchError, match="job fatal: its process died 3 times"):
+        executor.run_alone(job("fatal", jobs.die, tmp_path / "log"))
+    assert executor.idle
+
+
 def test_results_and_progress_come_back(executor: LocalExecutor) -> None:
     for i in range(3):
         executor.submit(job(f"sum {i}", jobs.add, i, 10))

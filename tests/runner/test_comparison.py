@@ -7,7 +7,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from bench.execution.executor import Executor, Job, answer
 from bench.plugins.task import Progress
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
@@ -16,24 +15,9 @@ from bench.trial import evaluate
 from bench.trial.record import EVAL, EVAL_ITEMS, LATENCY, TrialFolder
 from bench.trial.setting import Setting
 from tests.conftest import SmokeRun
+from tests.jobs import Here
 
 RUNNER = "bench.runner.comparison"
-
-
-class Here(Executor):
-    """Runs one job at a time, in this process."""
-
-    room = 1
-
-    def wait(self) -> tuple[Job, Any]:
-        (job,) = self._running.values()
-        return self._forget(job.key), answer(job.function, job.args, lambda fraction, note: None)
-
-    def _launch(self, job: Job) -> str:
-        return job.key
-
-    def _kill(self, handle: Any) -> None:
-        """There is nothing to kill."""
 
 
 @pytest.fixture
