@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.report.cells import (
     METHOD,
     SIMULATED,
+    TEXTS,
     Field,
     cell_of,
     extra,
@@ -34,8 +33,6 @@ from bench.stats.significance import TOO_FEW, seeds_needed
 WIDE = 128  # columns that the whole table of the terminal needs
 ONLY_WIDE = ("MACs", "params", "size")
 WHEN = {"in-training": "while it trains", "post-hoc": "afterwards"}
-#: what a report explains: below headings, of the controls, and how to read it all
-TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text(encoding="utf-8"))
 
 
 def answer(data: ReportData) -> str:

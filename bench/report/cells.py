@@ -1,21 +1,33 @@
-"""Numbers as a person reads them, and tables of them. What is not known is an empty string."""
+"""Numbers as a person reads them, tables of them, and sections below what explains them.
+
+What is not known is an empty string.
+"""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench.plugins.task import Metric
-from bench.report.document import Cell, Column, Row, Span, Table
+from bench.report.document import Cell, Column, Figures, Piece, Row, Section, Span, Table, Text
 from bench.stats.estimates import Estimate
+
+if TYPE_CHECKING:
+    from bench.report.data import ReportData
 
 Form = Callable[[Any], str]
 #: heading, key of the records, and how a number is written; without that it is text
 Field = tuple[str, Any, Form | None]
 SIMULATED = "simulated"  # stands for a latency that would say nothing
 METHOD: list[Field] = [("method", "method", None), ("compressed", "kind", None)]
+#: what a report explains: below headings, of the controls, and how to read it all
+TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text(encoding="utf-8"))
 
 
 def known(value: object) -> bool:
@@ -162,3 +174,23 @@ def cell_of(value: Any, form: Form | None) -> Cell:
     if isinstance(value, Estimate):
         return Cell(estimated(value, form), value.value)
     return Cell(form(value), value)
+
+
+def listing(rows: Sequence[dict[Any, Any]], fields: Sequence[Field]) -> list[Piece]:
+    """A table; nothing where there are no rows."""
+    return [table_of(rows, fields)] if rows else []
+
+
+def pictured(drawn: Mapping[str, str], name: str, layout: str) -> list[Piece]:
+    """A figure; nothing where there is nothing to draw."""
+    return [Figures([drawn[name]], layout)] if name in drawn else []
+
+
+def explained(
+    data: ReportData, anchor: str, *pieces: Piece, more: Sequence[Span | str] = (), page_only: bool = False
+) -> Section:
+    """Pieces below what explains them; nothing where there are none."""
+    heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
+    names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
+    said = Text([text.format(**names), *more])
+    return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)

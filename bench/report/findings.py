@@ -6,10 +6,23 @@ from collections.abc import Mapping
 
 from bench.report.answer import draws
 from bench.report.attribution import GAINED, PARTS
-from bench.report.cells import METHOD, Field, count, estimated, known, metric_name, percent, records, score, signed
+from bench.report.cells import (
+    METHOD,
+    Field,
+    count,
+    estimated,
+    explained,
+    known,
+    listing,
+    metric_name,
+    percent,
+    pictured,
+    records,
+    score,
+    signed,
+)
 from bench.report.data import ReportData
 from bench.report.document import Cell, Column, Row, Section, Table, Text
-from bench.report.pieces import explained, listing, pictured
 from bench.report.quality import CAMPS
 from bench.report.verdict import MARGIN
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.answer import TEXTS, answer, how_drawn, limits, rules
+from bench.report.answer import answer, how_drawn, limits, rules
 from bench.report.cells import (
     METHOD,
     SIMULATED,
+    TEXTS,
     Field,
     Form,
     count,
+    explained,
     extra,
     in_bytes,
     known,
+    listing,
     measured,
     metric_name,
     percent,
+    pictured,
     reached,
     records,
     score,
@@ -45,7 +49,6 @@ from bench.report.document import (
     Text,
 )
 from bench.report.findings import verdict_sections
-from bench.report.pieces import explained, listing, pictured
 from bench.report.quality import COSTS
 from bench.storage.provenance import without_password
 
