@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -169,7 +170,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         task_class = load_task("antispoof")
         plan = task_class.presets["quick"]
-        task = task_class.at("quick", cache=Path(folder), utterances=(160, 60, 66), speakers=(12, 6, 6), seconds=2.0)
+        small: dict[str, Any] = {"utterances": (160, 60, 66), "speakers": (12, 6, 6), "seconds": 2.0}
+        task = task_class.at("quick", cache=Path(folder), model="resnet10", width=8, **small)
         task.prepare(1, lambda fraction, note: None)
         calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit)}
         loop = ratio(calls[fit], calls[bare_loop], "training loop")
