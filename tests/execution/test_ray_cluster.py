@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,12 @@ def wait_for_trials(run: subprocess.Popen[str], results: Path, count: int) -> No
 
 
 def worker_that_trains() -> psutil.Process:
+    """One of our own cluster: others may be on this machine."""
     while True:
-        for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [""])[0].startswith("ray::_work"):
-                return process
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::_work"):
+                    return process
         time.sleep(0.1)
 
 
