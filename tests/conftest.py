@@ -10,7 +10,9 @@ import pytest
 from filelock import FileLock
 
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process that a test starts compiles PyTorch's code anew
+# else every process that runs tests rewrites their assertions anew, and those that it starts compile PyTorch's code
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 #: one of each kind: control, in-training, post-hoc, a chain that ends in the deployment format
 SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization"
