@@ -148,18 +148,18 @@ Build = Callable[[], nn.Module]
 
 #: name -> (model, shape of one input, axis of the input that may be narrowed)
 ARCHITECTURES: dict[str, tuple[Build, tuple[int, ...], int | None]] = {
-    "gru": (lambda: Recurrent(nn.GRU), (1, 10, 20), 1),
-    "gru both ways": (lambda: Recurrent(nn.GRU, bidirectional=True), (1, 10, 20), None),
-    "lstm both ways": (lambda: Recurrent(nn.LSTM, bidirectional=True), (1, 10, 20), 1),
-    "one rnn": (lambda: Recurrent(nn.RNN, layers=1), (1, 10, 20), 1),
-    "transformer": (Transformer, (1, 10, 20), 1),
-    "encoder, norm first": (lambda: Encoder(norm_first=True, batch_first=True), (1, 10, 20), 1),
-    "encoder, norm last": (lambda: Encoder(norm_first=False, batch_first=True), (1, 10, 20), None),
-    "encoder, time first": (lambda: Encoder(norm_first=True, batch_first=False), (1, 10, 20), None),
+    "gru": (lambda: Recurrent(nn.GRU), (1, 10, 12), 1),
+    "gru both ways": (lambda: Recurrent(nn.GRU, bidirectional=True), (1, 10, 12), None),
+    "lstm both ways": (lambda: Recurrent(nn.LSTM, bidirectional=True), (1, 10, 12), 1),
+    "one rnn": (lambda: Recurrent(nn.RNN, layers=1), (1, 10, 12), 1),
+    "transformer": (Transformer, (1, 10, 12), 1),
+    "encoder, norm first": (lambda: Encoder(norm_first=True, batch_first=True), (1, 10, 12), 1),
+    "encoder, norm last": (lambda: Encoder(norm_first=False, batch_first=True), (1, 10, 12), None),
+    "encoder, time first": (lambda: Encoder(norm_first=True, batch_first=False), (1, 10, 12), None),
     "grouped": (Grouped, (1, 4, 20), None),
-    "torchaudio DeepSpeech": (lambda: DeepSpeech(10, 16, n_class=5), (1, 1, 20, 10), None),
+    "torchaudio DeepSpeech": (lambda: DeepSpeech(10, 16, n_class=5), (1, 1, 12, 10), None),
     "torchaudio Wav2Letter": (narrow_wav2letter, (1, 10, 60), None),
-    "torchaudio Conformer": (SpeechConformer, (1, 10, 20), 1),
+    "torchaudio Conformer": (SpeechConformer, (1, 10, 12), 1),
     "torchvision-style ResNet": (torchvision_resnet, (1, 3, 32, 32), None),
     "torchvision-style ResNeXt": (lambda: torchvision_resnet(4), (1, 3, 32, 32), None),
 }
