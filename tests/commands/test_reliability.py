@@ -15,6 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from bench import BenchError
+from bench.runner.command import checked
+from bench.runner.comparison import Request
 from bench.trial.record import TrialFolder
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import HEEDING_INTERRUPTS, Finished, SmokeRun, bench
@@ -33,15 +36,15 @@ def comparison(synthetic_smoke: SmokeRun, tmp_path_factory: pytest.TempPathFacto
 
 
 @contextmanager
-def started(results: Path, other: Path) -> Iterator[subprocess.Popen[str]]:
-    """The same comparison under way in another folder, with a process that trains."""
-    warm_up(results, other)
+def started(results: Path, trial: Path) -> Iterator[subprocess.Popen[str]]:
+    """The same comparison under way in another folder, with a process that trains this trial."""
+    shutil.rmtree(trial)
     command = [sys.executable, "-c", HEEDING_INTERRUPTS, *ARGUMENTS, "--results", str(results)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as run:
         deadline = time.monotonic() + 300
-        while not list((results / FOLDER).glob("trials/*")):
+        while not trial.exists():
             assert run.poll() is None and time.monotonic() < deadline, run.communicate()[0]
             time.sleep(0.02)
         try:
@@ -51,18 +54,26 @@ def started(results: Path, other: Path) -> Iterator[subprocess.Popen[str]]:
                 run.kill()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_all_processes_and_says_how_to_go_on(
-    comparison: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    with started(tmp_path / "results", comparison) as run:
-        below = psutil.Process(run.pid).children(recursive=True)
-        run.send_signal(number)
-        run.send_signal(number)  # an impatient second one changes nothing
-        said, _ = run.communicate(timeout=60)
-    assert run.returncode == code
-    assert said.count("the same command goes on from there") == 1 and "Traceback" not in said
-    assert not psutil.wait_procs(below, timeout=5)[1]
+def test_however_it_ends_no_process_is_left_and_the_same_command_goes_on(comparison: Path, tmp_path: Path) -> None:
+    """A trial that has finished is kept, one whose record is torn is trained again; a kill leaves nothing to mend."""
+    results = tmp_path / "results"
+    warm_up(results, comparison)
+    shutil.copytree(comparison / FOLDER / "trials", results / FOLDER / "trials")
+    kept, torn = (TrialFolder(path) for path in sorted((results / FOLDER / "trials").iterdir()))
+    written, record = kept.record_path.stat().st_mtime_ns, torn.record_path.read_text()
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        with started(results, torn.path) as run:
+            below = psutil.Process(run.pid).children(recursive=True)
+            run.send_signal(number)
+            run.send_signal(number)  # an impatient second one changes nothing
+            said, _ = run.communicate(timeout=60)
+        assert run.returncode == code
+        assert said.count("the same command goes on from there") == (code > 0) and "Traceback" not in said
+        assert not psutil.wait_procs(below, timeout=5)[1]
+        assert torn.record() is None
+    torn.record_path.write_text(record[:100])
+    same_again(results, points(comparison))
+    assert kept.record_path.stat().st_mtime_ns == written
 
 
 def test_ctrl_c_while_data_is_made_is_one_line(tmp_path: Path) -> None:
@@ -87,15 +98,6 @@ def test_processes_that_make_data_leave_ctrl_c_to_the_supervisor() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_killed_the_supervisor_leaves_no_process_and_nothing_to_mend(comparison: Path, tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    with started(results, comparison) as run:
-        below = psutil.Process(run.pid).children(recursive=True)
-        run.kill()
-        assert not psutil.wait_procs(below, timeout=5)[1]
-    same_again(results, points(comparison))
-
-
 def test_damage_is_noticed_and_made_good(comparison: Path) -> None:
     """Of every kind of file that a comparison leaves: cut short, or overwritten."""
     expected = points(comparison)
@@ -112,8 +114,6 @@ def test_damage_is_noticed_and_made_good(comparison: Path) -> None:
     folder = TrialFolder(trials[1])
     assert folder.eval_was_read and folder.item_scores() and folder.latencies()
     assert folder.record_path.stat().st_mtime_ns == trained
-    folder.record_path.write_text(folder.record_path.read_text()[:100])
-    same_again(comparison, expected)
 
 
 def same_again(results: Path, expected: pd.DataFrame) -> None:
@@ -169,6 +169,6 @@ def test_a_disk_that_fills_up_stops_the_run_and_corrupts_nothing(comparison: Pat
 
 
 def test_a_folder_that_is_read_only_is_said_before_the_work(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "size=1m,ro") as disk:
-        refused = run_on(disk)
-    assert refused.code == 2 and "Read-only file system" in refused.output and "--results" in refused.output
+    refused = pytest.raises(BenchError, match="Read-only file system; choose another with --results")
+    with mounted(tmp_path / "disk", "size=1m,ro") as disk, refused:
+        checked(Request("synthetic", "smoke", ("dense",), disk, 1))
