@@ -1,17 +1,20 @@
 """A whole comparison through the command line: results, repeat, interruption."""
 
+import json
 import platform
-import signal
 import sqlite3
-import subprocess
 import sys
-import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
+import pytest
 
+from bench import cli
+from tasks.antispoof import Antispoof
 from tests.chaos import untimed
-from tests.conftest import HEEDING_INTERRUPTS, SMOKE_METHODS, SmokeRun, bench
+from tests.conftest import SMOKE_METHODS, SmokeRun, bench
+from tests.jobs import Here
 
 ISSUED_COLUMNS = {
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status", "dev_eer_percent", "eval_eer_percent"),
@@ -64,20 +67,30 @@ def test_everything_is_in_mlflow(smoke: SmokeRun) -> None:
     assert not [name for name in tags if "parent" in name]
 
 
-def test_repeat_trains_nothing_and_says_the_same(smoke: SmokeRun) -> None:
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    """The command in this process, without any process for a job."""
+    monkeypatch.setattr("bench.runner.command.LocalExecutor", lambda jobs, screen, *_: Here(jobs, screen))
+    monkeypatch.setattr(Here, "_launch", Mock(side_effect=AssertionError("a job is started")))
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+
+
+def test_repeat_trains_nothing_and_says_the_same(smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")}
     table = points(smoke)
-    again = bench("run", "antispoof", "--preset", "smoke", "--methods", SMOKE_METHODS, "--results", smoke.results)
-    assert again.code == 0, again.output
+    where = ("antispoof", "--preset", "smoke", "--results", smoke.results)
+    run_here(monkeypatch, "run", *where, "--methods", SMOKE_METHODS)
     assert {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")} == before
     pd.testing.assert_frame_equal(points(smoke), table)
 
 
-def test_report_is_rebuilt_from_what_was_tracked(smoke: SmokeRun) -> None:
+def test_report_is_rebuilt_from_what_was_tracked(smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     written = {name: (smoke.folder / name).read_bytes() for name in ("points.csv", "report.html")}
     for name in written:
         (smoke.folder / name).unlink()
-    assert bench("report", "antispoof", "--preset", "smoke", "--results", smoke.results).code == 0
+    run_here(monkeypatch, "report", "antispoof", "--preset", "smoke", "--results", smoke.results)
     assert {name: (smoke.folder / name).read_bytes() for name in written} == written
 
 
@@ -88,44 +101,18 @@ def test_one_process_gives_the_numbers_of_two(smoke: SmokeRun, tmp_path: Path) -
     if platform.machine() == "x86_64":  # here OpenBLAS sums in another order with two threads than with one
         environment["OPENBLAS_CORETYPE"] = "Haswell"
     run = bench(
-        *("run", "antispoof", "--preset", "smoke", "--methods", methods, "--jobs", "1", "--results", tmp_path),
+        *("run", "antispoof", "--preset", "smoke", "--methods", methods, "--budgets", "0.25", "--jobs", "1"),
+        *("--results", tmp_path),
         environment=environment,
     )
     assert run.code == 0, run.output
     serial = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
-    parallel = points(smoke)[points(smoke)["method"].isin(methods.split(","))].reset_index(drop=True)
+    parallel = points(smoke).query("budget == 0.25 and method in @methods.split(',')").reset_index(drop=True)
     pd.testing.assert_frame_equal(untimed(serial), untimed(parallel))
 
 
 def test_corpus_in_the_real_layout_is_read(smoke: SmokeRun, tmp_path: Path) -> None:
     """The embedded corpus is written in the layout of ASVspoof 2019 LA, so a folder of it stands for a real one."""
     corpus = next((smoke.results / "cache").glob("antispoof-corpus-*"))
-    arguments = ("--preset", "smoke", "--methods", "dense", "--data", corpus, "--results", tmp_path)
-    run = bench("run", "antispoof", *arguments)
-    assert run.code == 0 and "generating" not in run.output, run.output
-    read = pd.read_csv(tmp_path / "antispoof" / "smoke" / "points.csv")
-    assert read["eval_eer_percent"].tolist() == points(smoke).query("method == 'dense'")["eval_eer_percent"].tolist()
-
-
-def test_interrupted_run_keeps_finished_trials(tmp_path: Path) -> None:
-    arguments = ["run", "synthetic", "--preset", "smoke", "--results", str(tmp_path)]
-    arguments += ["--methods", "uniform_width,random_pruning"]
-    command = [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        finished = _wait_for_trial(tmp_path)
-        run.send_signal(signal.SIGINT)
-        said, _ = run.communicate(timeout=60)
-    assert run.returncode == 130 and "Finished trials are kept" in said and "Traceback" not in said
-    kept = {path: path.stat().st_mtime_ns for path in finished}
-    again = bench(*arguments)
-    assert again.code == 0, again.output
-    assert {path: path.stat().st_mtime_ns for path in finished} == kept
-
-
-def _wait_for_trial(results: Path) -> list[Path]:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if found := list(results.glob("synthetic/smoke/trials/*/trial.json")):
-            return found
-        time.sleep(0.1)
-    raise TimeoutError("no trial was finished in two minutes")
+    read = Antispoof().at("smoke", cache=tmp_path, data=str(corpus)).prepare(1, lambda fraction, note: None)
+    assert read == json.loads((smoke.folder / "comparison.json").read_text())["setting"]["data"]
