@@ -34,7 +34,7 @@ def test_probe_holds_to_the_contract() -> None:
     assert list(check_task(Probe(batch_size=16)))
 
 
-@pytest.mark.parametrize("name", names("tasks"))
+@pytest.mark.parametrize("name", [name for name in names("tasks") if name != "vad"])  # see tests/tasks/test_vad_task.py
 def test_task_holds_to_the_contract(name: str, smoke: SmokeRun) -> None:
     task = load_task(name).at("smoke", cache=smoke.results / "cache")
     task.prepare(1, quiet)

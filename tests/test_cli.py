@@ -117,24 +117,17 @@ def test_full_disk_is_said_before_the_work(
     assert "0 MB left" in said
 
 
-def test_damaged_audio_is_named(
+def test_damage_of_a_corpus_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2))
-    write_corpus(tmp_path / "LA", spec)
-    damaged = next((tmp_path / "LA" / "ASVspoof2019_LA_dev" / "flac").iterdir())
-    damaged.write_bytes(b"no audio")
-    said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
-    assert str(damaged) in said
-
-
-def test_bad_protocol_line_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_corpus(tmp_path, CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2)))
-    protocol = next((tmp_path / "ASVspoof2019_LA_cm_protocols").glob("*train*"))
+    write_corpus(tmp_path / "LA", CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2)))
+    run = ("run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
+    audio = next((tmp_path / "LA" / "ASVspoof2019_LA_dev" / "flac").iterdir())
+    audio.write_bytes(b"no audio")
+    assert str(audio) in complaint(capsys, monkeypatch, *run)
+    protocol = next((tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols").glob("*train*"))
     protocol.write_text(protocol.read_text() + "LA_0001 LA_T_1 bonafide\n")
-    said = complaint(capsys, monkeypatch, "run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
+    said = complaint(capsys, monkeypatch, *run)
     assert protocol.name in said and "expected 5 fields" in said and "21" in said
 
 
