@@ -27,6 +27,14 @@ def test_a_name_that_is_not_exported_is_an_error() -> None:
         bench.Trainr  # noqa: B018
 
 
-def test_a_name_loads_no_more_than_it_needs() -> None:
-    code = "import sys; from bench import cached_folder, equal_error_rate, Plan; assert 'torch' not in sys.modules"
+@pytest.mark.parametrize(
+    ("statement", "later"),
+    [
+        ("from bench import cached_folder, equal_error_rate, Plan", ("torch",)),
+        ("import bench.runner.command", ("torch._dynamo", "mlflow", "scipy.stats", "seaborn", "matplotlib")),
+    ],
+)
+def test_a_name_and_a_run_begin_with_no_more_than_they_need(statement: str, later: tuple[str, ...]) -> None:
+    """Each of these takes a second or more."""
+    code = f"import sys; {statement}; loaded = set({later}) & set(sys.modules); assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", code], check=True)

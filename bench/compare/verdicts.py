@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from bench.compare.sides import Side
 from bench.plugins.task import Metric
@@ -240,7 +240,7 @@ def _standard_error(first: Array, second: Array, paired: bool) -> float:
     if min(len(first), len(second)) < 2:
         return math.nan
     parts = [second - first] if paired else [first, second]
-    return math.hypot(*map(stats.sem, parts))
+    return math.hypot(*map(scipy.stats.sem, parts))
 
 
 def changed_costs(points: Sequence[Point]) -> pd.DataFrame:

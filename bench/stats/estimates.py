@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # whose parts load when they are first used: its statistics take a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from bench.plugins.task import Metric
 from bench.stats.items import RedrawnScores
@@ -63,8 +63,8 @@ def tail(n: int) -> float:
 
     ``n`` counts the independent units of the scarcest kind and is at least 2.
     """
-    student = float(stats.t.ppf((1 - CONFIDENCE) / 2, n - 1))
-    return float(stats.norm.cdf(math.sqrt(n / (n - 1)) * student))
+    student = float(scipy.stats.t.ppf((1 - CONFIDENCE) / 2, n - 1))
+    return float(scipy.stats.norm.cdf(math.sqrt(n / (n - 1)) * student))
 
 
 def interval(statistic: Callable[..., Array], sizes: Sequence[int], resamples: int = RESAMPLES) -> tuple[float, float]:

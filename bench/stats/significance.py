@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from bench.stats.estimates import CONFIDENCE, Array, Draw, Estimate, Sign, interval
 
@@ -94,7 +94,7 @@ def seeds_to_tell(gap: float, spread: float) -> float:
     >>> seeds_to_tell(1.0, 1.0), seeds_to_tell(1.0, 0.1), seeds_to_tell(0.0, 1.0)
     (8.0, 6.0, inf)
     """
-    quantiles = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+    quantiles = float(scipy.stats.norm.ppf(1 - LEVEL / 2) + scipy.stats.norm.ppf(POWER))
     asked = (quantiles * spread / gap) ** 2 if gap else math.inf
     return float(max(seeds_needed(paired=True), np.ceil(asked)))
 
@@ -147,13 +147,13 @@ def _too_few(sides: _Sides, smallest: float, family: int) -> str:
 def _p_paired(sides: _Sides, ranks: bool) -> float:
     with np.errstate(invalid="ignore"):
         gaps = np.where(sides.first == sides.second, 0.0, sides.first - sides.second)  # two failures: no difference
-    signed = _scaled(np.sign(gaps) * stats.rankdata(np.abs(gaps)) if ranks else gaps)
+    signed = _scaled(np.sign(gaps) * scipy.stats.rankdata(np.abs(gaps)) if ranks else gaps)
     return _tested((signed,), lambda values, axis: values.mean(axis=axis), "samples") if signed.any() else 1.0
 
 
 def _p_unpaired(sides: _Sides, ranks: bool) -> float:
     pooled = np.r_[sides.first, sides.second]
-    pooled = stats.rankdata(pooled) if ranks else pooled
+    pooled = scipy.stats.rankdata(pooled) if ranks else pooled
     dealt = np.split(_scaled(pooled - pooled.mean()), [len(sides.first)])
     return _tested(dealt, lambda left, right, axis: left.mean(axis=axis) - right.mean(axis=axis), "independent")
 
@@ -162,7 +162,7 @@ def _tested(data: Sequence[Array], statistic: Callable[..., Array], kind: Litera
     def rounded(*samples: Array, axis: int) -> Array:
         return np.round(statistic(*samples, axis=axis), 12)  # sums in another order must still count as ties
 
-    found = stats.permutation_test(
+    found = scipy.stats.permutation_test(
         data, rounded, permutation_type=kind, vectorized=True, n_resamples=PERMUTATIONS, rng=np.random.default_rng(0)
     )
     return float(found.pvalue)
