@@ -16,11 +16,10 @@ from bench.export.model import kept_sizes
 from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points, write_index
-from bench.runner.controls import followers
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import check_reach
 from bench.runner.request import Request
-from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, method_entry
+from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, followers, method_entry
 from bench.stats.fronts import best_possible_front
 from bench.stats.significance import seeds_needed
 from bench.storage.cache import CACHE, content_key

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Metric
-from bench.runner.controls import followers
-from bench.runner.study import PlannedTrial
+from bench.runner.study import PlannedTrial, followers
 from bench.trial.record import TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 
