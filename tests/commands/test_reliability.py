@@ -17,7 +17,7 @@ import pytest
 
 from bench import BenchError
 from bench.runner.command import checked
-from bench.runner.comparison import Request
+from bench.runner.request import Request
 from bench.trial.record import TrialFolder
 from tests.chaos import chaos, points, warm_up
 from tests.conftest import HEEDING_INTERRUPTS, Finished, SmokeRun, bench
