@@ -4,8 +4,15 @@ Everything that a method or a task needs is imported from here. The names load o
 seconds to import and ``bench --help`` should not.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Read when these libraries are imported, in whatever process: nothing is sent anywhere. ONNX Runtime would queue a
+# device id and what it was used for in the home folder, too.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 

@@ -13,6 +13,7 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS
 # else every process that runs tests rewrites their assertions anew, and those that it starts compile PyTorch's code
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import ONNX Runtime before bench
 
 #: one of each kind: control, in-training, post-hoc, a chain that ends in the deployment format
 SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization"

@@ -151,7 +151,6 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": store,  # a command line would show its password
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes in place of 10
         "PYTHONWARNINGS": "ignore",  # of the server's own libraries
     }

@@ -320,9 +320,12 @@ def connections(tmp_path: Path, *command: str) -> list[str]:
     """What a command and its children connected to, or looked up, that is not this machine."""
     (tmp_path / "sitecustomize.py").write_text(COUNTING)  # read by every Python process that starts
     (tmp_path / "connections").write_text("")
-    quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION", "MLFLOW_DISABLE_TELEMETRY")
+    quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+    quiet += ("MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     environment |= {"CONNECTIONS": str(tmp_path / "connections"), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+    (tmp_path / "home" / "tmp").mkdir(parents=True, exist_ok=True)
+    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "home" / "tmp")}
     subprocess.run([sys.executable, *command], env=environment, check=True, timeout=240, stdout=subprocess.DEVNULL)
     noted = (tmp_path / "connections").read_text().splitlines()
     return [line for line in noted if not line.split(" ", 1)[1].lstrip("(").startswith(LOCAL)]
@@ -335,7 +338,10 @@ def test_connections_are_counted(tmp_path: Path) -> None:
         assert len(connections(tmp_path, "-c", code)) == expected
 
 
-def test_a_run_connects_to_nothing_but_this_machine(tmp_path: Path) -> None:
+def test_a_run_connects_to_nothing_and_writes_into_no_other_folder(tmp_path: Path) -> None:
+    """What Python sees of connections, and all files: ONNX Runtime, in C, would leave its queue in the home folder."""
     arguments = ("--preset", "smoke", "--methods", "dense", "--results", str(tmp_path / "results"))
     assert connections(tmp_path, "-m", "bench", "run", "synthetic", *arguments) == []
     assert (tmp_path / "results" / "synthetic" / "smoke" / "points.csv").exists()
+    written = {path.relative_to(tmp_path / "home") for path in (tmp_path / "home").rglob("*") if path.is_file()}
+    assert {str(path.parent) for path in written} <= {".cache/matplotlib"}, written  # its list of fonts
