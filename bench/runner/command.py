@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from inspect import formatannotation
@@ -33,6 +34,7 @@ from bench.storage.cache import WIDTH
 from bench.storage.files import sole_supervisor
 
 ENOUGH_BYTES = 500_000_000
+RETRY_S = 0.05  # after which a signal that came during an import is heeded, if that has ended
 
 
 class Stopped(BaseException):
@@ -47,21 +49,39 @@ class Stopped(BaseException):
 def stopping_on_signals() -> Iterator[None]:
     """Turn the first Ctrl-C (SIGINT) or SIGTERM into ``Stopped``, and ignore more while what it stopped is closed.
 
-    A signal that is ignored already stays so, as for a process that a shell has put in the background.
+    A signal that is ignored already stays so, as for a process that a shell has put in the background. One that comes
+    while something is imported waits for that: an exception would leave the lock of the module held, and a thread that
+    imports it, too, would wait for it for ever.
     """
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    imports = _imports(sys._getframe())
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if _imports(frame) > imports:
+            signal.signal(signal.SIGALRM, lambda _, frame: stop(number, frame))
+            signal.setitimer(signal.ITIMER_REAL, RETRY_S)
+            return
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
         raise Stopped(number)
 
     before = {number: signal.signal(number, stop) for number in numbers}
+    before[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> int:
+    """How many calls of the import system lead to this frame."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+        frame = frame.f_back
+    return count
 
 
 def checked(request: Request) -> tuple[Request, dict[str, str]]:
