@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 
 from bench.errors import BenchError
 from bench.storage.provenance import without_password
+from bench.tracking.view import DATABASE, artifact_root, default_uri
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -40,14 +41,16 @@ class Tracker:
     Args:
         uri: of the tracking store: ``sqlite:///…``, ``postgresql+psycopg://…`` or a server.
         experiment: its name.
-        artifacts: folder of the experiment's files, for stores without a server of their own.
+        results: folder that is logged, where files are copied to by stores without a server of their own.
 
     Raises:
         BenchError: the store cannot be reached; the message names it, without its password.
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path) -> None:
-        self.name = without_password(uri)  # what trials note as the place they have been logged to
+    def __init__(self, uri: str, experiment: str, results: Path) -> None:
+        self._address = without_password(uri)
+        #: what trials note as the place they have been logged to
+        self.name = DATABASE if uri == default_uri(results) else self._address
         with self.naming_trouble():
             if not uri.startswith("http"):
                 _connect(uri)
@@ -55,7 +58,7 @@ class Tracker:
                 warnings.simplefilter("ignore")  # MLflow's tables use what SQLAlchemy will drop one day
                 self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
                 found = self._client.get_experiment_by_name(experiment)
-            location = None if uri.startswith("http") else artifacts.resolve().as_uri()
+            location = None if uri.startswith("http") else artifact_root(results)
             if found is None:
                 found = self._client.get_experiment(self._client.create_experiment(experiment, location))
         self.experiment_id, self._tags = str(found.experiment_id), dict(found.tags)
@@ -70,7 +73,7 @@ class Tracker:
             hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
             said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
             # the cause may quote the password
-            raise BenchError(f"MLflow store {self.name!r} cannot be used: {said}{hint}") from None
+            raise BenchError(f"MLflow store {self._address!r} cannot be used: {said}{hint}") from None
 
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Set those tags of the experiment that it does not have."""

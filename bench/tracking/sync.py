@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.results.points import Points, load_points
 from bench.storage.cache import content_key
 from bench.storage.files import file_digest
-from bench.tracking.view import TrialRun, default_uri, experiment_tags, origin, trial_runs
+from bench.tracking.view import TrialRun, adopt, default_uri, experiment_tags, origin, trial_runs
 from bench.trial.record import MISSING
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sync(tracker: "Tracker", points: Points) -> None:
     with tracker.naming_trouble():
         tracker.tag_experiment(experiment_tags(points))
         left = _left_running(tracker, points)
-        for trial in trial_runs(points):
+        for trial in trial_runs(points, tracker.name):
             _sync_trial(tracker, trial, left.pop(trial.tags["key"], None))
         for run_id in left.values():  # of trials that are not part of the comparison any more
             tracker.end(run_id, "KILLED")
@@ -46,7 +46,7 @@ def _left_running(tracker: "Tracker", points: Points) -> dict[str, str]:
     """The runs of this results folder that were never ended, by key of their trial."""
     running = tracker.search("attributes.status = 'RUNNING' and tags.kind = 'trial'")
     tags = {run_id: run.data.tags for run_id, run in running.items()}
-    return {own["key"]: run_id for run_id, own in tags.items() if own.get("results") == origin(points)}
+    return {own["key"]: run_id for run_id, own in tags.items() if own.get("results") == origin(points, tracker.name)}
 
 
 def _sync_trial(tracker: "Tracker", trial: TrialRun, running: str | None) -> None:
@@ -54,7 +54,7 @@ def _sync_trial(tracker: "Tracker", trial: TrialRun, running: str | None) -> Non
     place = {"store": tracker.name, "experiment": tracker.experiment, "experiment_id": tracker.experiment_id}
     if running is None and {**place, "digest": trial.digest}.items() <= note.items():
         return
-    there = tracker.find(note["run_id"]) if note.get("store") == tracker.name else None
+    there = tracker.find(note["run_id"]) if note.get("experiment") == tracker.experiment else None
     if there is None:
         note = {}
     elif there.info.lifecycle_stage == "deleted":
@@ -81,7 +81,7 @@ def sync_report(tracker: "Tracker", points: Points) -> None:
     """
     files = [path for name in REPORT_FILES if (path := points.folder / name).exists()]
     named = {
-        **{"kind": "report", "results": origin(points), "comparison": str(points.index["identity"])},
+        **{"kind": "report", "results": origin(points, tracker.name), "comparison": str(points.index["identity"])},
         **{name: str(points.index[name]) for name in ("task", "preset")},
     }
     digest = content_key({path.name: file_digest(path) for path in files})
@@ -142,4 +142,7 @@ class BackgroundTracker:
 def _open_tracker(results: Path, experiment: str, uri: str | None) -> "Tracker":
     from bench.tracking.store import Tracker
 
-    return Tracker(uri or default_uri(results), experiment, results / "mlartifacts")
+    tracker = Tracker(uri or default_uri(results), experiment, results)
+    if uri is None:
+        adopt(results)  # now that there is one
+    return tracker

@@ -6,11 +6,14 @@ import os
 import platform
 import re
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -20,7 +23,8 @@ from bench.storage.cache import content_key
 from bench.storage.provenance import without_password
 from bench.trial.record import TrialFolder
 
-DATABASE = "mlflow.db"  # in the results folder: the store, unless another is asked for
+DATABASE = "mlflow.db"  # in the results folder: the store, unless another is asked for; notes name it so
+ARTIFACTS = "mlartifacts"  # in the results folder
 
 _VIEW = "bench"  # name of the prepared view
 # MLflow 3 opens an experiment as one of language models, unless its address says that this is training
@@ -28,8 +32,34 @@ _TRAINING = "workflowType=machine_learning"
 
 
 def default_uri(results: Path) -> str:
-    """The address of the store in the results folder."""
-    return f"sqlite:///{(results / DATABASE).resolve()}"
+    """The address of the store in the results folder, whatever signs the name of that has."""
+    path = str((results / DATABASE).resolve())
+    # MLflow makes the folder of a plain ``sqlite``, as it is quoted
+    return f"sqlite:///{path}" if quote(path) == path else f"sqlite+pysqlite:///{quote(path)}"
+
+
+def artifact_root(results: Path) -> str:
+    """The address of the folder that the files of runs are copied to, for stores without a server of their own."""
+    return (results / ARTIFACTS).resolve().as_uri()
+
+
+def adopt(results: Path) -> None:
+    """Let the store in a results folder name the files that lie beside it, wherever the folder was before.
+
+    MLflow keeps absolute addresses: a folder that was moved or copied would write to its old place.
+
+    Raises:
+        BenchError: the file is not an MLflow store.
+    """
+    database, root = (results / DATABASE).resolve(), artifact_root(results)
+    try:
+        with closing(sqlite3.connect(database)) as store, store:
+            found = store.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+            for old in {str(old) for (old,) in found if str(old).endswith(f"/{ARTIFACTS}") and old != root}:
+                for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                    store.execute(f"UPDATE {table} SET {column} = REPLACE({column}, ?, ?)", (old, root))
+    except sqlite3.Error as error:
+        raise BenchError(f"{database} is not an MLflow store: {error}; move it away, another one is made") from None
 
 
 def experiment_address(experiment_id: str) -> str:
@@ -88,17 +118,19 @@ class TrialRun:
         return content_key({"tags": self.tags, "metrics": self.metrics})
 
 
-def origin(points: Points) -> str:
-    """Names the results folder, as several may be logged to one store."""
-    return f"{platform.node()}:{points.folder.resolve()}"
+def origin(points: Points, store: str) -> str:
+    """Names the results folder, as several may be logged to one store; its own one may be moved with it."""
+    folder = points.folder
+    return f"{folder.parent.name}/{folder.name}" if store == DATABASE else f"{platform.node()}:{folder.resolve()}"
 
 
-def trial_runs(points: Points) -> list[TrialRun]:
-    """A run for each row of the table."""
-    return [_trial_run(points, row) for row in points.table.to_dict("records")]
+def trial_runs(points: Points, store: str) -> list[TrialRun]:
+    """A run for each row of the table, for the store that notes call so."""
+    place = origin(points, store)
+    return [_trial_run(points, row, place) for row in points.table.to_dict("records")]
 
 
-def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
+def _trial_run(points: Points, row: Mapping[Any, Any], place: str) -> TrialRun:
     key, budget = str(row["key"]), "" if pd.isna(row["budget"]) else f"{row['budget']:g}"
     measured = {name: float(value) for name, value in row.items() if _is_metric(name, value)}
     dev = {f"dev_{name}": value for name, value in points.dev_scores.get(key, {}).items()}
@@ -110,7 +142,7 @@ def _trial_run(points: Points, row: Mapping[Any, Any]) -> TrialRun:
     return TrialRun(
         name=" ".join(filter(None, (str(row["method"]), budget, f"seed {row['seed']}"))),
         folder=TrialFolder.of(points.folder, key),
-        tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": origin(points)},
+        tags={**fields, **own, **flags, "kind": "trial", "budget": budget, "results": place},
         params={**json.loads(str(row["settings"])), "seed": row["seed"]},
         metrics=metric_names({**measured, **dev, **evals, **logged}),
     )
@@ -141,6 +173,8 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
     database = (results / DATABASE).resolve()
     if tracking_uri is None and not database.exists():
         raise BenchError(f"no {database}: run a comparison first, for instance `make bench TASK=antispoof`")
+    if tracking_uri is None:
+        adopt(results)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -157,10 +191,10 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
     environment.pop("MLFLOW_TRACKING_URI", None)  # the server is to be the store, not to look for one
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]  # other names: a page of somebody else asks
-    command += ["--default-artifact-root", (results / "mlartifacts").resolve().as_uri()]
+    command += ["--default-artifact-root", artifact_root(results)]
     command += ["--uvicorn-opts", "--log-level warning"]
     print(f"MLflow UI: {address}   (Ctrl-C ends it)", flush=True)
-    for name, path in _experiments(results, without_password(store)):
+    for name, path in _experiments(results, without_password(tracking_uri) if tracking_uri else DATABASE):
         print(f"{name}: {address}{path}", flush=True)
     os.execve(sys.executable, command, environment)  # so that whoever stops this process stops the server
 

@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UiServer]:
     written.add("dense", None, 11.0, 13.0, control=True, curve=curve, **times)
     for note in written.folder.glob("trials/*/tracked.json"):
         note.unlink()
-    tracker = Tracker(default_uri(results), "antispoof quick", results / "mlartifacts")
+    tracker = Tracker(default_uri(results), "antispoof quick", results)
     sync(tracker, load_points(written.save()))
     sync_report(tracker, write_report(written.folder).points)
     with ui_server(results) as started:

@@ -38,7 +38,7 @@ def write_trials(results: Path) -> Written:
 
 def test_trials_are_found_with_sql_after_a_crash_too(server: PostgreSQL, tmp_path: Path) -> None:
     written = write_trials(tmp_path)
-    tracker = Tracker(server.uri(), "antispoof quick", tmp_path / "mlartifacts")
+    tracker = Tracker(server.uri(), "antispoof quick", tmp_path)
     sync(tracker, load_points(written.folder))
     assert rows(server, "select name, status from runs order by name") == [
         ("dense seed 0", "FINISHED"),
@@ -66,7 +66,7 @@ def test_trials_are_found_with_sql_after_a_crash_too(server: PostgreSQL, tmp_pat
 
 
 def reopened(server: PostgreSQL, results: Path) -> Tracker:
-    return Tracker(server.uri(), "antispoof quick", results / "mlartifacts")
+    return Tracker(server.uri(), "antispoof quick", results)
 
 
 def test_a_wrong_password_is_said_and_not_repeated(server: PostgreSQL, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Results:
         return self.written.folder / "trials" / f"{number:016x}"
 
     def sync(self) -> Tracker:
-        tracker, points = Tracker(self.uri, EXPERIMENT, self.folder / "mlartifacts"), load_points(self.written.folder)
+        tracker, points = Tracker(self.uri, EXPERIMENT, self.folder), load_points(self.written.folder)
         sync(tracker, points)
         sync_report(tracker, points)
         return tracker
@@ -178,7 +178,7 @@ from bench.tracking.store import Tracker
 from bench.tracking.sync import sync
 uri, folder = sys.argv[1:]
 Tracker.upload = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-sync(Tracker(uri, "antispoof quick", Path(folder).parent.parent / "mlartifacts"), load_points(Path(folder)))
+sync(Tracker(uri, "antispoof quick", Path(folder).parent.parent), load_points(Path(folder)))
 """
 
 
@@ -263,6 +263,27 @@ def test_the_report_is_one_run_whose_files_are_replaced(results: Results, tmp_pa
     results.sync()
     found = client.search_runs([run.info.experiment_id], "tags.kind = 'report'")
     assert {r.data.tags["comparison"] for r in found} == {"0123456789abcdef", "another model"} and len(found) == 2
+
+
+def test_a_results_folder_that_was_moved_keeps_its_runs_and_writes_beside_itself(
+    results: Results, tmp_path: Path
+) -> None:
+    """Its new name has signs that mean something in an address."""
+    results.sync()
+    before = {name: run.info.run_id for name, run in results.runs().items()}
+    moved = tmp_path / "a?b #%20é'"
+    moved.mkdir()
+    for name in ("antispoof", "mlflow.db", "mlartifacts"):
+        (tmp_path / name).rename(moved / name)
+    (moved / "antispoof" / "quick" / "points.csv").write_text("new")
+    tracker = BackgroundTracker(moved, "antispoof", "quick", None)
+    assert tracker.sync() == tracker.sync_report(load_points(moved / "antispoof" / "quick")) == ""
+    results.uri = default_uri(moved)
+    assert {name: run.info.run_id for name, run in results.runs().items()} == before
+    client, report = MlflowClient(results.uri), results.runs("report")["report"]
+    assert [file.path for file in client.list_artifacts(report.info.run_id)] == ["points.csv"]
+    assert [file.path for file in client.list_artifacts(before["dense seed 0"])] == ["model.onnx", "trial.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {moved.name}
 
 
 def test_a_store_that_cannot_be_opened_is_said_once_and_tried_again(results: Results) -> None:
