@@ -32,6 +32,7 @@ from bench.runner.progress import Screen
 from bench.runner.request import Request
 from bench.storage.cache import WIDTH
 from bench.storage.files import sole_supervisor
+from bench.tracking.view import require_address
 
 ENOUGH_BYTES = 500_000_000
 RETRY_S = 0.05  # after which a signal that came during an import is heeded, if that has ended
@@ -101,6 +102,8 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             )
     fields = _typed(request.fields, task)
     task.at(request.preset, **fields).check()
+    if request.tracking_uri is not None:
+        require_address(request.tracking_uri)
     plan = task.presets[request.preset]
     methods, broken = _loadable(request.methods, plan)
     budgets = request.budgets or plan.budgets

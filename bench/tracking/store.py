@@ -13,7 +13,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")  # these are read 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is gone is given up after a minute
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
-import sqlalchemy
+from sqlalchemy.exc import SQLAlchemyError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -21,15 +21,14 @@ with warnings.catch_warnings():
     from mlflow.entities import Metric, Param, Run, RunTag
     from mlflow.exceptions import MlflowException
 
-from bench.errors import BenchError
 from bench.storage.provenance import without_password
-from bench.tracking.view import DATABASE, artifact_root, default_uri
+from bench.tracking.view import DATABASE, artifact_root, default_uri, require_store, trouble
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 #: what MLflow may raise when the store is gone or refuses
-TROUBLE = (MlflowException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError)
+TROUBLE = (MlflowException, SQLAlchemyError, ImportError, OSError)
 BATCH = 1000  # metrics that MLflow takes at once
 
 
@@ -48,12 +47,10 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, results: Path) -> None:
-        self._address = without_password(uri)
+        self._uri = uri
         #: what trials note as the place they have been logged to
-        self.name = DATABASE if uri == default_uri(results) else self._address
+        self.name = DATABASE if uri == default_uri(results) else without_password(uri)
         with self.naming_trouble():
-            if not uri.startswith("http"):
-                _connect(uri)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's tables use what SQLAlchemy will drop one day
                 self._client = MlflowClient(uri)  # set_tracking_uri() would change the environment of the process
@@ -68,12 +65,10 @@ class Tracker:
     def naming_trouble(self) -> Iterator[None]:
         """Turn what the store raises when it refuses or has gone into a ``BenchError`` that names it."""
         try:
+            require_store(self._uri)
             yield
         except TROUBLE as error:
-            hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
-            said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
-            # the cause may quote the password
-            raise BenchError(f"MLflow store {self._address!r} cannot be used: {said}{hint}") from None
+            raise trouble(self._uri, error) from None  # the cause may quote the password
 
     def tag_experiment(self, tags: Mapping[str, str]) -> None:
         """Set those tags of the experiment that it does not have."""
@@ -140,14 +135,3 @@ class Tracker:
     def end(self, run_id: str, status: str, ended_at: float | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``, at this time (unix s; None for now)."""
         self._client.set_terminated(run_id, status, None if ended_at is None else int(1000 * ended_at))
-
-
-def _connect(uri: str) -> None:
-    """Fail at once where there is no database: MLflow would try for two minutes, and warn each time."""
-    patience = {"connect_timeout": 10} if uri.startswith("postgresql") else {}
-    engine = sqlalchemy.create_engine(uri, connect_args=patience)
-    try:
-        if not uri.startswith("sqlite"):  # which is made when it is missing
-            engine.connect().close()
-    finally:
-        engine.dispose()

@@ -142,7 +142,8 @@ class BackgroundTracker:
 def _open_tracker(results: Path, experiment: str, uri: str | None) -> "Tracker":
     from bench.tracking.store import Tracker
 
-    tracker = Tracker(uri or default_uri(results), experiment, results)
+    tracker = Tracker(default_uri(results) if uri is None else uri, experiment, results)
     if uri is None:
-        adopt(results)  # now that there is one
+        with tracker.naming_trouble():
+            adopt(results)  # now that there is one
     return tracker

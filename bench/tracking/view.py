@@ -6,16 +6,19 @@ import os
 import platform
 import re
 import socket
-import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import urlopen
 
 import pandas as pd
+from sqlalchemy import create_engine, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.errors import BenchError
 from bench.results.points import INDEX, Points
@@ -25,6 +28,8 @@ from bench.trial.record import TrialFolder
 
 DATABASE = "mlflow.db"  # in the results folder: the store, unless another is asked for; notes name it so
 ARTIFACTS = "mlartifacts"  # in the results folder
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+PATIENCE_S = 10  # with a server that does not answer
 
 _VIEW = "bench"  # name of the prepared view
 # MLflow 3 opens an experiment as one of language models, unless its address says that this is training
@@ -47,19 +52,64 @@ def adopt(results: Path) -> None:
     """Let the store in a results folder name the files that lie beside it, wherever the folder was before.
 
     MLflow keeps absolute addresses: a folder that was moved or copied would write to its old place.
+    """
+    root, engine = artifact_root(results), create_engine(default_uri(results))
+    with engine.begin() as store:
+        found = store.execute(text("SELECT DISTINCT artifact_location FROM experiments")).scalars().all()
+        for old in {old for old in found if old and old.endswith(f"/{ARTIFACTS}") and old != root}:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                moved = text(f"UPDATE {table} SET {column} = REPLACE({column}, :old, :root)")
+                store.execute(moved, {"old": old, "root": root})
+    engine.dispose()
+
+
+def require_address(uri: str) -> None:
+    """Raise a ``BenchError`` for an address that cannot be read; it may hold a password, and is not repeated."""
+    try:
+        parts = urlsplit(uri)  # which reads the port when it is asked for it
+        server = uri.startswith("http") and parts.hostname and parts.port != 0
+        known = server or make_url(uri).get_backend_name() in DATABASES
+    except (SQLAlchemyError, ValueError):
+        known = False
+    if not known:
+        raise BenchError(
+            "the address of the MLflow store (--tracking-uri, MLFLOW_TRACKING_URI) cannot be read; expected "
+            "sqlite:///FILE, postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE or http://HOST:PORT"
+        )
+
+
+def require_store(uri: str) -> None:
+    """Raise what says why there is no MLflow store at this address, soon: MLflow itself would try for minutes.
 
     Raises:
-        BenchError: the file is not an MLflow store.
+        BenchError: there is something else, or the address cannot be read.
+        OSError: no server answers.
+        SQLAlchemyError: no database answers.
     """
-    database, root = (results / DATABASE).resolve(), artifact_root(results)
+    require_address(uri)
+    if uri.startswith("http"):
+        parts = urlsplit(uri)
+        with suppress(HTTPError):  # it answers
+            urlopen(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), timeout=PATIENCE_S).close()
+        return
+    address = make_url(uri)
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").exists():
+        return  # it is made
+    patience = {"connect_timeout": PATIENCE_S} if address.get_backend_name() == "postgresql" else {}
+    engine = create_engine(address, connect_args=patience)
     try:
-        with closing(sqlite3.connect(database)) as store, store:
-            found = store.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
-            for old in {str(old) for (old,) in found if str(old).endswith(f"/{ARTIFACTS}") and old != root}:
-                for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-                    store.execute(f"UPDATE {table} SET {column} = REPLACE({column}, ?, ?)", (old, root))
-    except sqlite3.Error as error:
-        raise BenchError(f"{database} is not an MLflow store: {error}; move it away, another one is made") from None
+        tables = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if tables and "experiments" not in tables:
+        raise BenchError(f"{without_password(uri)} is a database of something else, not an MLflow store")
+
+
+def trouble(uri: str, error: Exception) -> BenchError:
+    """What a store has raised that refuses or has gone, in one line that names it, without its password."""
+    hint = "; see `pip install compression-bench[postgresql]`" if isinstance(error, ImportError) else ""
+    said = without_password(str(error)).strip().split("\n")[0].removesuffix(".")
+    return BenchError(f"MLflow store {without_password(uri)!r} cannot be used: {said}{hint}")
 
 
 def experiment_address(experiment_id: str) -> str:
@@ -168,20 +218,27 @@ def serve(results: Path, port: int, tracking_uri: str | None) -> None:
     """Become the MLflow server on 127.0.0.1, in its light form, until it is interrupted.
 
     Raises:
-        BenchError: there is nothing to show, or the port is taken.
+        BenchError: there is nothing to show, what is there is no MLflow store, or the port is taken.
     """
-    database = (results / DATABASE).resolve()
+    database, store = (results / DATABASE).resolve(), default_uri(results) if tracking_uri is None else tracking_uri
     if tracking_uri is None and not database.exists():
         raise BenchError(f"no {database}: run a comparison first, for instance `make bench TASK=antispoof`")
-    if tracking_uri is None:
-        adopt(results)
+    require_address(store)
+    if store.startswith("http"):
+        raise BenchError(f"{without_password(store)} is a server with a UI of its own: open it in a browser")
+    try:
+        require_store(store)
+        if tracking_uri is None:
+            adopt(results)
+    except (ImportError, OSError, SQLAlchemyError) as error:
+        raise trouble(store, error) from None
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BenchError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
-    store, address = tracking_uri or default_uri(results), f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": store,  # a command line would show its password

@@ -1,7 +1,6 @@
 """What MLflow is told: everything, once, whenever somebody is killed and whatever was there before."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -313,56 +312,3 @@ def test_a_server_that_goes_away_loses_nothing(results: Results) -> None:
         sync(tracker, load_points(results.written.folder))
         runs = results.runs()
         assert len(runs) == 4 and {run.info.status for run in runs.values()} == {"FINISHED"}
-
-
-@pytest.mark.parametrize(
-    "uri", ["postgresqll+psycopg://me:secret@127.0.0.1/db", "postgresql+psycopg://me:secret@127.0.0.1:1/db",
-            "postgresql+psycopg://127.0.0.1:1/db?user=me&password=secret", "http://me:secret@127.0.0.1:1"],
-)  # fmt: skip
-def test_a_store_that_is_not_there_is_named_without_its_password(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"127\.0\.0\.1") as raised:
-        Tracker(uri, EXPERIMENT, tmp_path)
-    assert "secret" not in str(raised.value)
-
-
-COUNTING = """
-import os, sys
-def note(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
-        where = arguments[0] if event.startswith("socket.get") else arguments[1]
-        with open(os.environ["CONNECTIONS"], "a") as file:
-            print(event, repr(where), file=file)
-sys.addaudithook(note)
-"""
-LOCAL = ("'127.0.0.1'", "'localhost'", "'/", "b'/", "b'\\x00", "'::1'")
-
-
-def connections(tmp_path: Path, *command: str) -> list[str]:
-    """What a command and its children connected to, or looked up, that is not this machine."""
-    (tmp_path / "sitecustomize.py").write_text(COUNTING)  # read by every Python process that starts
-    (tmp_path / "connections").write_text("")
-    quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
-    quiet += ("MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-    environment = {name: value for name, value in os.environ.items() if name not in quiet}
-    environment |= {"CONNECTIONS": str(tmp_path / "connections"), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
-    (tmp_path / "home" / "tmp").mkdir(parents=True, exist_ok=True)
-    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "home" / "tmp")}
-    subprocess.run([sys.executable, *command], env=environment, check=True, timeout=240, stdout=subprocess.DEVNULL)
-    noted = (tmp_path / "connections").read_text().splitlines()
-    return [line for line in noted if not line.split(" ", 1)[1].lstrip("(").startswith(LOCAL)]
-
-
-def test_connections_are_counted(tmp_path: Path) -> None:
-    """The count itself: an address that leads nowhere (RFC 5737) is noticed, this machine is not."""
-    for host, expected in (("192.0.2.1", 1), ("127.0.0.1", 0)):
-        code = f"import socket; s = socket.socket(); s.settimeout(0.1); s.connect_ex(({host!r}, 9))"
-        assert len(connections(tmp_path, "-c", code)) == expected
-
-
-def test_a_run_connects_to_nothing_and_writes_into_no_other_folder(tmp_path: Path) -> None:
-    """What Python sees of connections, and all files: ONNX Runtime, in C, would leave its queue in the home folder."""
-    arguments = ("--preset", "smoke", "--methods", "dense", "--results", str(tmp_path / "results"))
-    assert connections(tmp_path, "-m", "bench", "run", "synthetic", *arguments) == []
-    assert (tmp_path / "results" / "synthetic" / "smoke" / "points.csv").exists()
-    written = {path.relative_to(tmp_path / "home") for path in (tmp_path / "home").rglob("*") if path.is_file()}
-    assert {str(path.parent) for path in written} <= {".cache/matplotlib"}, written  # its list of fonts
