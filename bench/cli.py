@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 
 if TYPE_CHECKING:
     from bench.execution.executor import Cluster
@@ -258,5 +258,5 @@ def main() -> None:
         app(prog_name="bench")
     except (BenchError, OSError) as error:  # OSError: a full disk, a folder that has become read-only
         kept = "; finished trials are kept, the same command goes on from there" if isinstance(error, OSError) else ""
-        print(f"error: {error}{kept}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}{kept}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.plugins.task import Progress
 
 ATTEMPTS = 3
@@ -149,13 +149,11 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
     """In the process of a job: what its function returns, or a ``BenchError`` for what it raises."""
     try:
         return function(*args, report=report)
-    except BenchError as error:
-        return error
     except MemoryError as error:
         more = "give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
         return BenchError(f"out of memory ({str(error) or 'MemoryError'}); {more}")
-    except Exception as error:
-        return BenchError(f"{type(error).__name__}: {error}")
+    except BaseException as error:  # sys.exit in a plugin included
+        return BenchError(said(error))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.execution.executor import ATTEMPTS, Executor, Job, JobObserver, answer
 
 ENDING_SECONDS = 10.0  # that a process has to end once it has given its answer
@@ -86,7 +86,7 @@ class LocalExecutor(Executor):
         except (EOFError, OSError):
             kind, content = "lost", None
         except Exception as error:  # an object of a plugin that cannot be rebuilt here
-            kind, content = "done", BenchError(f"the result of the job cannot be read: {error!r}")
+            kind, content = "done", BenchError(f"the result of the job cannot be read: {said(error)}")
         if kind == "progress":
             self.observer.job_progress(job, *content)
             return None
@@ -129,7 +129,7 @@ def _work(connection: Connection, lifeline: Connection, function: Callable[..., 
         try:
             connection.send(("done", result))
         except Exception as error:
-            connection.send(("done", BenchError(f"the result of the job cannot be sent: {error}")))
+            connection.send(("done", BenchError(f"the result of the job cannot be sent: {said(error)}")))
 
 
 def _end_with_supervisor(lifeline: Connection) -> None:

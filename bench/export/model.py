@@ -3,10 +3,11 @@
 import contextlib
 import inspect
 import io
+import itertools
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,12 @@ class Predictor:
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:
-    """Raise a ``MethodError`` for hooks, parametrizations or unregistered tensors that a finished model still has."""
+    """Raise a ``MethodError`` for a finished model that is not a plain one of float32 with one output.
+
+    Hooks, parametrizations and unregistered tensors are not plain either.
+    """
+    for kind, remedy in _not_plain(model):
+        raise MethodError(f"the finished model {kind}: {remedy}")
     modules = [(name or "the model", module) for name, module in model.named_modules()]
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if hooked := [name for name, module in modules if any(getattr(module, kind) for kind in kinds)]:
@@ -146,12 +152,30 @@ def require_plain(model: nn.Module, example_input: Tensor) -> None:
         raise MethodError(f"parametrizations are left on the finished model ({where}): fold them into the weights")
     watch = _Strangers(model, example_input)
     with torch.no_grad(), watch:
-        model.eval()(example_input)
+        outputs = model.eval()(example_input)
+    if not isinstance(outputs, Tensor):
+        raise MethodError(f"the finished model returns {type(outputs).__name__}, expected one tensor, as the dense one")
     if watch.found:
         raise MethodError(
             f"the finished model computes with {sum(watch.found.values()):,} numbers that are neither parameters nor "
             "buffers of it: hidden parameters; register them as such"
         )
+
+
+def _not_plain(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """What ONNX cannot hold or a runtime would not compute alike, and what to do about it."""
+    for name, module in model.named_modules():
+        if hasattr(module, "_orig_mod"):
+            yield "was compiled", "return the module that torch.compile() was given"
+        if type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")):
+            yield f"has integer layers of PyTorch ({name})", "return an OnnxModel, as methods/quantization.py does"
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if tensor.layout != torch.strided:
+            yield f"has sparse weights ({name})", "return them dense, by to_dense(): zeros are counted there, too"
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            yield f"computes in {tensor.dtype} ({name})", "return it as float32, by model.float()"
+        if tensor.device.type != "cpu":
+            yield f"lies on {tensor.device} ({name})", "return it on the CPU, by model.cpu()"
 
 
 class _Strangers(TorchDispatchMode):  # type: ignore[no-untyped-call]

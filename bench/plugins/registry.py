@@ -11,11 +11,11 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec, resolve_name
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from bench.errors import BenchError, did_you_mean
-from bench.plugins.method import Method, MethodSpec
-from bench.plugins.task import Task
+from bench.errors import BenchError, did_you_mean, said
+from bench.plugins.method import Method, MethodSpec, Promise, Stage
+from bench.plugins.task import Direction, Metric, Plan, Task
 from bench.storage.files import file_digest
 
 Kind = Literal["methods", "tasks"]
@@ -110,7 +110,7 @@ def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[st
             raise BenchError(f"{where}: {text!r} is not a setting; expected name=value, such as {example}")
         try:
             settings[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the latter of a huge nesting
             settings[name] = value
     return settings
 
@@ -122,18 +122,56 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     plugin = f"{kind}/{name}" if in_tree else f"entry point {name!r} of bench.{kind}"
     try:
         loaded = importlib.import_module(f"{kind}.{name}") if in_tree else installed(kind)[name].load()
-    except Exception as error:  # of somebody else's code
-        raise BenchError(f"{plugin} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # of somebody else's code
+        raise BenchError(f"{plugin} cannot be imported: {said(error)}") from error
     if not in_tree:
         if not (inspect.isclass(loaded) and issubclass(loaded, base)):
             raise BenchError(f"{plugin} is {loaded!r}, expected a {base.__name__} class")
-        return loaded
+        return _declared(kind, plugin, loaded)
     own = [c for c in vars(loaded).values() if inspect.isclass(c) and c.__module__ == loaded.__name__]
     found = [c for c in own if issubclass(c, base)]
     if len(found) != 1:
         expected = f"expected one class that extends {base.__name__}"
         raise BenchError(f"{loaded.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
-    return found[0]
+    return _declared(kind, plugin, found[0])
+
+
+def _declared(kind: Kind, plugin: str, loaded: type[Any]) -> type[Any]:
+    """The class, unless what it declares makes no sense."""
+    if problem := _method_problem(loaded) if kind == "methods" else _task_problem(loaded):
+        raise BenchError(f"{plugin}: {loaded.__name__}: {problem}")
+    return loaded
+
+
+def _method_problem(method: type[Method]) -> str | None:
+    """What a class of a plugin declares wrongly, or None."""
+    stage = getattr(method, "stage", None)
+    if stage not in get_args(Stage):
+        return f"stage is {stage!r}, expected 'in_training' or 'post_hoc'{did_you_mean(str(stage), get_args(Stage))}"
+    if method.promises not in get_args(Promise):
+        known = ", ".join(map(repr, get_args(Promise)))
+        return f"promises is {method.promises!r}, expected one of {known}{did_you_mean(str(method.promises), known)}"
+    if inspect.isabstract(method):
+        return f"it lacks {', '.join(sorted(method.__abstractmethods__))}"
+    try:
+        inspect.signature(method.compress).bind("self", "model", "trainer")
+    except TypeError:
+        return f"compress{inspect.signature(method.compress)}: expected compress(self, model, trainer)"
+    return None
+
+
+def _task_problem(task: type[Task]) -> str | None:
+    """What a class of a plugin declares wrongly, or None."""
+    metric, presets = getattr(task, "metric", None), getattr(task, "presets", None)
+    if not isinstance(metric, Metric) or metric.direction not in get_args(Direction):
+        return f"metric is {metric!r}, expected Metric(name, unit, direction='minimize' or 'maximize')"
+    if not isinstance(presets, Mapping) or not presets or not all(isinstance(p, Plan) for p in presets.values()):
+        return f"presets is {presets!r}, expected a Plan for each name, such as {{'smoke': Plan(...)}}"
+    for name, plan in presets.items():
+        for count in ("dense_steps", "finetune_steps", "batch_size", "trials", "seeds"):
+            if not isinstance(value := getattr(plan, count), int) or value < 1:
+                return f"preset {name!r} has {count} {value!r}, expected a whole number from 1"
+    return f"it lacks {', '.join(sorted(task.__abstractmethods__))}" if inspect.isabstract(task) else None
 
 
 @cache

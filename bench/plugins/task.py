@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
     from torch import Tensor, nn
 
 Split = Literal["train", "dev", "eval"]
+Direction = Literal["minimize", "maximize"]
 Predict = Callable[["Tensor"], "Tensor"]
 Progress = Callable[[float, str], None]
 
@@ -28,7 +29,7 @@ class Metric:
 
     name: str
     unit: str
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
 
     @property
     def column(self) -> str:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from bench.errors import BenchError, did_you_mean
+from bench.errors import BenchError, blaming, did_you_mean
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
 from bench.plugins.registry import load_method_spec, load_task, names
@@ -101,7 +101,8 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
                 f"it has: {', '.join(known)}"
             )
     fields = _typed(request.fields, task)
-    task.at(request.preset, **fields).check()
+    with blaming(f"task {request.task}"):
+        task.at(request.preset, **fields).check()
     if request.tracking_uri is not None:
         require_address(request.tracking_uri)
     plan = task.presets[request.preset]

@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from bench.check import ensure_repeats, known_to_repeat
-from bench.errors import BenchError
+from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor, Job, Lost
 from bench.export.model import kept_sizes
 from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
@@ -74,12 +74,8 @@ class Comparison:
 
     def prepare(self) -> None:
         """Make the data and open the studies."""
-        try:
+        with blaming(f"task {self.request.task} cannot prepare its data"):
             digest = self.setting.build_task().prepare(self.executor.workers, self.screen.preparing)
-        except (BenchError, OSError):
-            raise
-        except Exception as error:  # of the plugin
-            raise BenchError(f"task {self.request.task} cannot prepare its data: {error!r}") from error
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         self._price()
         check_reach(self.setting, self.method_specs, self.budgets, self.executor)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor, Job
 from bench.plugins.method import MethodSpec
 from bench.plugins.task import Progress
@@ -45,7 +45,8 @@ def check_reach(
 
 def smallest_budget(setting: Setting, report: Progress) -> float:
     """Job: the least share of the dense cost that a choice of widths has."""
-    task, groups = setting.build_task(), setting.width_groups
-    model, example, axis = task.build_model(), task.example_input(), task.input_width_axis
-    widths = Widths(model, example, multiple=setting.width_multiple, input_axis=axis, price=price_of(setting))
-    return (widths.only(groups) if groups else widths).smallest_budget
+    with blaming(f"task {setting.task} cannot build its model with these fields"):
+        task, groups = setting.build_task(), setting.width_groups
+        model, example, axis = task.build_model(), task.example_input(), task.input_width_axis
+        widths = Widths(model, example, multiple=setting.width_multiple, input_axis=axis, price=price_of(setting))
+        return (widths.only(groups) if groups else widths).smallest_budget

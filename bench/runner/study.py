@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -19,14 +19,12 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from bench.plugins.method import MethodSpec, Tunable
-from bench.plugins.task import Metric
+from bench.plugins.task import Direction, Metric
 from bench.results.points import MethodEntry, Role, TrialEntry
 from bench.results.selection import budget_class, frozen_choices
 from bench.storage.files import write_whole
 from bench.trial.record import TrialRecord
 from bench.trial.setting import TrialSpec
-
-Direction = Literal["minimize", "maximize"]
 
 BATCH = 4  # trials proposed before any of them is told, so that the proposals do not depend on the number of processes
 

@@ -11,7 +11,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.errors import BenchError
+from bench.errors import blaming
 from bench.plugins.task import Metric, Task
 from bench.stats.estimates import LARGE_IS_GOOD, SMALL_IS_GOOD, Array, Draw, Estimate, SeedScores, Sign, estimate
 from bench.stats.items import RedrawnScores
@@ -72,11 +72,9 @@ def best_possible_front(task: Task, delivered: Iterable[float]) -> list[tuple[fl
         BenchError: the task's own code fails.
     """
     shares = sorted({*map(float, _SHARES), *(share for share in delivered if 0 < share <= 1)})
-    try:
+    with blaming(f"task {type(task).__name__} cannot tell its best possible score"):
         scores = [(share, task.best_possible(share)) for share in shares]
-    except Exception as error:  # of the plugin
-        raise BenchError(f"task {type(task).__name__} cannot tell its best possible score: {error!r}") from error
-    return [(share, float(score)) for share, score in scores if score is not None and np.isfinite(score)]
+        return [(share, float(score)) for share, score in scores if score is not None and np.isfinite(score)]
 
 
 def nondominated(costs: ArrayLike, errors: ArrayLike) -> NDArray[np.bool_]:

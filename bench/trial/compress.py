@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from bench.errors import BenchError, BudgetError, Declined, MethodError
+from bench.errors import BenchError, BudgetError, Declined, MethodError, said
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
 from bench.plugins.method import Chain, FrontMethod, Method
 from bench.plugins.registry import load_method_spec, source_digest
@@ -41,23 +41,23 @@ def train(spec: TrialSpec, folder: TrialFolder, report: Progress) -> None:
     try:
         _compress(spec, folder, report, record)
     except (Declined, BudgetError) as error:
-        record.status, record.reason = "declined", str(error)
+        record.status, record.reason = "declined", said(error)
     except BenchError as error:
-        record.status, record.reason = "failed", str(error)
-    except Exception as error:
+        record.status, record.reason = "failed", said(error)
+    except BaseException as error:  # of the method, sys.exit included
         require_machine(error)
         trace = folder.write_traceback("".join(traceback.format_exception(error)))
-        record.status, record.reason = "failed", f"{type(error).__name__}: {error} (see {trace})"
+        record.status, record.reason = "failed", f"{said(error)} (see {trace})"
     record.cpu_s, record.ended_at = time.process_time() - started, time.time()
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     folder.write(record)
 
 
-def require_machine(error: Exception) -> None:
+def require_machine(error: BaseException) -> None:
     """Raise a ``BenchError`` if a disk or the memory is to blame, not the method."""
     machine = isinstance(error, (OSError, MemoryError, torch.OutOfMemoryError))
-    if machine or "DefaultCPUAllocator: can't allocate memory" in str(error):  # which has no exception of its own
-        raise BenchError(f"{type(error).__name__}: {error}") from error
+    if machine or "DefaultCPUAllocator: can't allocate memory" in said(error):  # which has no exception of its own
+        raise BenchError(said(error)) from error
 
 
 def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: TrialRecord) -> None:

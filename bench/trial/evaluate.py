@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.export.latency import BRIEF, DOUBTED, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.plugins.task import Progress, Task
@@ -43,7 +43,7 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
         try:
             measured = latencies(task, folder, dense, dense_file)
         except Exception as error:  # of this model; the others are timed all the same
-            failed[folder.path.name] = f"{type(error).__name__}: {error}"
+            failed[folder.path.name] = said(error)
             continue
         folder.write_latencies(measured)
         spreads[folder] = measured["latency_spread"]

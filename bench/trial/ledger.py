@@ -69,6 +69,15 @@ class Meter:
             self._report(self._ledger.steps, mean)
 
 
+def require_gradient(loss: Tensor) -> None:
+    """Raise a ``MethodError`` for a loss that cannot be differentiated: it is one number, from the model's weights."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        given = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise MethodError(f"the loss is a tensor of shape (), one number, not {given}: take its mean")
+    if not loss.requires_grad:
+        raise MethodError("the loss has no gradient: it was detached, or no weight of the model is trained")
+
+
 def step_macs(model: nn.Module, inputs: Tensor) -> float:
     """MACs of a training step on these inputs; NaN if the model runs an operator (of a method) whose cost is unknown.
 

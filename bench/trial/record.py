@@ -281,7 +281,7 @@ class TrialFolder:
         write_json(self.path / TRACKED, note)
 
     def write_traceback(self, trace: str) -> Path:
-        write_whole(self.path / TRACEBACK, trace)
+        write_whole(self.path / TRACEBACK, trace.encode(errors="replace"))
         return self.path / TRACEBACK
 
 

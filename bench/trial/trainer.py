@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.beginning import Shared, Spent
 from bench.trial.guard import own_files, reading
-from bench.trial.ledger import PASSES, Ledger, Meter, Report, step_macs
+from bench.trial.ledger import PASSES, Ledger, Meter, Report, require_gradient, step_macs
 from bench.trial.repeatable import CPU, Hardware, seed_everything, stream_seed
 from bench.trial.schedules import Schedule, factor
 from bench.trial.teacher import Teacher
@@ -203,6 +204,7 @@ class Trainer:
             macs = macs or step_macs(model, batch.inputs.to(device)) + self._taught(batch.inputs)
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
+            require_gradient(value)
             optimizer.zero_grad(set_to_none=True)
             with self._ledger.own_step(macs):
                 value.backward()  # type: ignore[no-untyped-call]
@@ -295,6 +297,8 @@ class Trainer:
         return 0.0 if self._teacher is None else self._teacher.macs(inputs)
 
     def _check(self, steps: int) -> None:
+        if not isinstance(steps, Integral):
+            raise MethodError(f"asked for {steps!r} training steps: expected a whole number")
         if not 0 <= steps <= self.steps_left:
             raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
 

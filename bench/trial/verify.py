@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.export import WEIGHTS
 from bench.export.costs import Costs, file_costs
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
@@ -52,10 +52,10 @@ def audit(spec: TrialSpec, folder: TrialFolder, report: Progress) -> TrialRecord
         else:
             _measure(spec, folder, record)
     except AuditError as error:
-        record.status, record.reason = "failed", f"audit: {error}"
-    except Exception as error:  # a file that a method made may break its reader in any way
+        record.status, record.reason = "failed", f"audit: {said(error)}"
+    except BaseException as error:  # a file that a method made may break its reader in any way
         require_machine(error)
-        record.status, record.reason = "failed", f"audit: the model cannot be measured: {error}"
+        record.status, record.reason = "failed", f"audit: the model cannot be measured: {said(error)}"
     spent = time.process_time() - started
     record.audit.cpu_s = spent - (record.evaluation_cpu_s or 0.0)
     record.cpu_s, record.ended_at = (record.cpu_s or 0.0) + spent, time.time()
