@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -45,13 +46,12 @@ Results = Annotated[Path, typer.Option(help="Folder that everything is written t
 @app.command("list")
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from bench.plugins.registry import Summary, summaries
+    from bench.storage.cache import terminal
 
-    methods, console = summaries("methods"), Console()
+    methods, console = summaries("methods"), terminal()
     groups: dict[str, list[Summary]] = {"tasks": summaries("tasks")}
     for camp, title in CAMPS.items():
         groups[title] = [method for method in methods if method.camp == camp]
@@ -60,7 +60,7 @@ def list_plugins() -> None:
         table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for plugin in plugins:
             smaller = () if title == "tasks" else (SMALLER.get(plugin.promises, ""),)
-            table.add_row(plugin.name, *smaller, escape(plugin.title))
+            table.add_row(plugin.name, *smaller, plugin.title)
         if plugins:
             console.print(table, "")
     console.print(
@@ -214,12 +214,15 @@ def cache(
 
 
 @app.command()
-def check(name: Annotated[str, typer.Argument(help="Name of a method or a task.")]) -> None:
+def check(
+    name: Annotated[str, typer.Argument(help="Name of a method or a task.")],
+    limit: Annotated[float, typer.Option(help="End what takes longer for a rule.", min=1, metavar="SECONDS")] = 300,
+) -> None:
     """Hold a method or a task to the contract."""
     from bench.check import check_plugin
 
-    for line in check_plugin(name):
-        print(line)
+    for line in check_plugin(name, limit):
+        print(line, flush=True)
 
 
 def _cluster(executor: str, **options: Any) -> "Cluster | None":
@@ -254,6 +257,9 @@ def _fraction(text: str) -> float:
 
 def main() -> None:
     """Run a command; a user's mistake is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # signs that the terminal of a C locale does not have
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="bench")
     except (BenchError, OSError) as error:  # OSError: a full disk, a folder that has become read-only

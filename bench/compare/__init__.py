@@ -4,8 +4,6 @@ from pathlib import Path
 
 from bench.errors import BenchError
 
-WIDTH = 120  # of the output where there is no terminal
-
 
 def compare_results(first: Path, second: Path, output: Path | None = None) -> None:
     """Print what differs between two result sets, called A and B, and write the same as Markdown to ``output``.
@@ -15,7 +13,8 @@ def compare_results(first: Path, second: Path, output: Path | None = None) -> No
     """
     from bench.compare.sections import comparison_sections
     from bench.compare.sides import load_sides
-    from bench.report.document import render_markdown, render_terminal, terminal
+    from bench.report.document import render_markdown, render_terminal
+    from bench.storage.cache import terminal
 
     sections = comparison_sections(*load_sides(first, second))
     if output is not None:
@@ -23,4 +22,4 @@ def compare_results(first: Path, second: Path, output: Path | None = None) -> No
             output.write_text(render_markdown(sections), encoding="utf-8")
         except OSError as error:
             raise BenchError(f"cannot write {output}: {error.strerror}; choose another file with --output") from error
-    terminal(WIDTH).print(render_terminal(sections), highlight=False)
+    terminal().print(render_terminal(sections))

@@ -11,8 +11,7 @@ import pandas as pd
 from bench.errors import BenchError
 from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
-from bench.results.points import INDEX, load_points
-from bench.storage.files import read_json
+from bench.results.points import INDEX, load_points, read_index
 from bench.storage.provenance import without_password
 
 #: columns without which a points.csv cannot be compared; all others may be there or not
@@ -118,7 +117,7 @@ def _candidates(path: Path) -> dict[str, Path | Side]:
     if not path.is_dir():
         raise BenchError(f"{path} does not exist; {EXPECTED}")
     places = [path] if (path / INDEX).is_file() else [p.parent for p in sorted(path.glob(f"*/*/{INDEX}"))]
-    indices = {place: read_json(place / INDEX) for place in places}
+    indices = {place: read_index(place / INDEX) for place in places}
     return {f"{index['task']}/{index['preset']}" if index else str(place): place for place, index in indices.items()}
 
 

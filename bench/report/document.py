@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
@@ -148,12 +148,6 @@ def render_markdown(sections: Sequence[Section]) -> str:
             blocks.append(f"{'##' if blocks else '#'} {_markdown(section.heading)}")
             blocks += [block for piece in section.pieces for block in _blocks(piece)]
     return "\n\n".join(blocks) + "\n"
-
-
-def terminal(width: int) -> Console:
-    """The terminal; a pipe or a file is as wide as this."""
-    console = Console()
-    return console if console.is_terminal else Console(width=width)
 
 
 def render_terminal(sections: Sequence[Section]) -> Group:

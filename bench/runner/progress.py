@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from bench.execution.executor import Job
 from bench.plugins.task import Metric
@@ -57,12 +57,12 @@ class Screen:
     def __init__(self, console: Console, metric: Metric, clock: Callable[[], float] = time.monotonic) -> None:
         self.console, self.metric, self.clock = console, metric, clock
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -81,9 +81,9 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """Print a line above the bars."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(Text(text, style), soft_wrap=True)
         self._said = self.clock()
 
     def expect(self, trials: int) -> None:
@@ -95,7 +95,7 @@ class Screen:
 
     def phase(self, name: str, items: int) -> None:
         self._phase, self._done, self._total = name, 0, items
-        self._progress.reset(self._overall, description=f"[bold]{name}", visible=True)
+        self._progress.reset(self._overall, description=name, visible=True)
         self._show_count()
         if items and name != "trials" and not self.console.is_terminal:
             self.say(f"{name} …")
@@ -112,7 +112,7 @@ class Screen:
         self._progress.update(self._overall, completed=self._done, total=self._total, count=count)
 
     def job_progress(self, job: Job, fraction: float, note: str) -> None:
-        self._show(job.key, f"  {escape(job.label)}", fraction, note)
+        self._show(job.key, f"  {job.label}", fraction, note)
         self._say_how_far(job.key, job.label, fraction, SILENCE_S)
 
     def job_ended(self, job: Job) -> None:
@@ -122,7 +122,7 @@ class Screen:
         """The data is made to this fraction."""
         if "data" not in self._jobs and not self.console.is_terminal:
             self.say(f"{note} …")
-        self._show("data", "[bold]data", fraction, note)
+        self._show("data", "data", fraction, note)
         self._say_how_far("data", note, fraction, PAUSE_S)
 
     def prepared(self) -> None:
@@ -143,18 +143,14 @@ class Screen:
         self._said = self.clock()
         objectives = record.objectives(self.metric.column)
         if record.status == "failed":
-            self.console.print(f"[red]failed[/]  {escape(f'{label}: {record.reason}')}", highlight=False)
+            self.console.print(Text(f"failed  {label}: {record.reason}", "red"))
         elif objectives is None:
-            self.console.print(f"[dim]does not apply  {escape(f'{label}: {record.reason}')}[/]", highlight=False)
+            self.console.print(Text(f"does not apply  {label}: {record.reason}", "dim"))
         else:
             name, unit = self.metric.name.upper(), "%" if self.metric.unit == "percent" else self.metric.unit
-            note = f"  [red]{escape(record.reason)}[/]" if record.status == "missed" else ""
-            self.console.print(
-                f"{escape(f'{label:<40}')} dev {name} {objectives[0]:5.1f} {unit}"
-                f"  compute {objectives[1]:.3f}  {record.cpu_s:4.0f} s{note}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            done = f"dev {name} {objectives[0]:5.1f} {unit}  compute {objectives[1]:.3f}  {record.cpu_s:4.0f} s"
+            note = f"  {record.reason}" if record.status == "missed" else ""
+            self.console.print(Text.assemble(f"{label:<40} {done}", (note, "red")), soft_wrap=True)
 
     def _say_how_far(self, key: str, name: str, fraction: float, pause_s: float) -> None:
         """Where there is no terminal: a line with the share done and the time left, if none came for ``pause_s``."""

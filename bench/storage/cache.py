@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from bench.errors import BenchError, did_you_mean
 from bench.storage.files import file_digest, flush, read_json, sole_supervisor, write_json, write_whole
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CACHE = "cache"  # in the results folder
 MANIFEST = "made_from.json"
@@ -85,7 +88,7 @@ def intact(folder: Path) -> bool:
         changed = {name: [*_state(folder / name), file_digest(folder / name)] for name in touched}
         if any(note[::3] != notes[name][::3] for name, note in changed.items()):  # size, digest; times may differ
             return False
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return False
     if changed:
         with suppress(OSError):  # a cache that belongs to somebody else is compared every time
@@ -178,22 +181,28 @@ def listed(cache: Path) -> list[Cached]:
     return sorted(found, key=lambda item: (item.used, item.folder), reverse=True)
 
 
+def terminal() -> "Console":
+    """Where everything is printed that is more than a line: names and reasons may hold rich's markup, and are shown."""
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, emoji=False, highlight=False, width=WIDTH)
+
+
 def show(results: Path) -> None:
     """Print a table of what is cached."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     items = listed(results / CACHE)
     table = Table(title=f"{results / CACHE}: {_size(items)}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("kind", "key", "size", "last used", "made from"):
         table.add_column(column, no_wrap=column != "made from", justify="right" if column == "size" else "left")
     for item in items:
-        state = "" if item.intact or item.kind == UNFINISHED else "[red]damaged, is made again when needed[/] "
+        state = "" if item.intact or item.kind == UNFINISHED else "damaged, is made again when needed "
         used = f"{item.used:%Y-%m-%d %H:%M}"
-        table.add_row(item.kind, item.key, _size([item]), used, state + escape(item.made_from))
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+        table.add_row(item.kind, item.key, _size([item]), used, Text.assemble((state, "red"), item.made_from))
+    terminal().print(table)
 
 
 def clear(results: Path, name: str, confirm: Callable[[str], bool]) -> None:

@@ -45,7 +45,7 @@ def test_command_prints_writes_and_ends_with_0(
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert "\x1b" not in printed and "better, p = 0.023" in printed
-    assert max(map(len, printed.splitlines())) <= 120
+    assert max(map(len, printed.splitlines())) <= 132
     written = output.read_text()
     assert written.startswith("# antispoof/quick against") and "| better, p = 0.023 |" in written
     with pytest.raises(BenchError, match=r"cannot write .*--output"):

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from bench.execution.executor import Job
@@ -122,3 +123,22 @@ def test_a_method_that_does_not_apply_is_shown_as_such() -> None:
     shown.screen.expect(1)
     shown.screen.trial_finished("feature_noise at 0.25", TrialRecord("declined", "no width is free"))
     assert shown.lines() == ["does not apply  feature_noise at 0.25: no width is free"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_reasons_and_notes_may_look_like_markup(terminal: bool) -> None:
+    shown, odd = Shown(terminal=terminal), "[/bold] [red]x :smile:"
+    job = Job("a", odd, print, ())
+    with shown.screen as screen:
+        screen.preparing(0.5, odd)
+        screen.prepared()
+        screen.job_progress(job, 0.1, odd)
+        shown.now_s += 100
+        screen.job_progress(job, 0.5, odd)
+        screen.say(odd, "yellow")
+        for status in ("failed", "declined"):
+            screen.trial_finished(odd, TrialRecord(status, odd))
+        scored = {"dev": {"eer_percent": 3.0}, "effective_macs": 1, "dense_macs": 2, "cpu_s": 1.0}
+        screen.trial_finished(odd, TrialRecord("missed", odd, **scored))
+    said = shown.file.getvalue()
+    assert said.count(odd) >= 8 and "dev EER" in said

@@ -166,6 +166,11 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a folder gone": lambda folder: shutil.rmtree(folder / "part"),
     "the list": lambda folder: (folder / FILES).write_text('{"list.json": [9, 1'),
     "the settings": lambda folder: (folder / MANIFEST).write_text("{}"),
+    "a list of numbers": lambda folder: (folder / FILES).write_text('{"list.json": 3}'),
+    "a list of notes": lambda folder: (folder / FILES).write_text('{"list.json": {"size": 9}}'),
+    "a list of lists": lambda folder: (folder / FILES).write_text('[["list.json"]]'),
+    "settings in a list": lambda folder: (folder / MANIFEST).write_text("[1]"),
+    "nested settings": lambda folder: (folder / MANIFEST).write_text("[" * 100_000),
     "no settings": lambda folder: (folder / MANIFEST).unlink(),
 }
 
@@ -268,6 +273,9 @@ def test_caches_are_listed(results: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (next((results / "cache").glob("corpus-*")) / "data").write_bytes(b"1" * 1000)
     cache_command(results, monkeypatch=monkeypatch)
     assert capsys.readouterr().out.count("damaged") == 1
+    (next((results / "cache").glob("dense-*")) / MANIFEST).write_text("[1]")
+    cache_command(results, monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.count("damaged") == 2
 
 
 @pytest.mark.parametrize(
