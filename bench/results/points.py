@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.plugins.method import Stage
@@ -102,6 +103,37 @@ class MethodEntry:
     trials: list[TrialEntry]
 
 
+@dataclass(frozen=True)
+class _Setting:
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What an index must hold to be read; of several versions, so that other names may be there."""
+
+    identity: str
+    task: str
+    preset: str
+    metric: Metric
+    work_unit: str
+    setting: _Setting
+    methods: dict[str, MethodEntry]
+
+
+_INDEX_SHAPE = TypeAdapter(_Index)
+
+
+def read_index(path: Path) -> dict[str, Any] | None:
+    """The index of a comparison, or None if it is not there, damaged or of another shape."""
+    index = read_json(path)
+    try:
+        _INDEX_SHAPE.validate_python(index)
+    except ValidationError:
+        return None
+    return index
+
+
 def write_index(
     folder: Path,
     setting: "Setting",
@@ -131,7 +163,7 @@ def write_index(
     widths |= {"cost": setting.cost, "prices": dict(setting.prices)}
     identity = content_key({**setting.made_from, **widths})
     kept = folder / COMPARISONS / f"{identity}.json"
-    before = read_json(kept) or {}
+    before = read_index(kept) or {}
     index = {
         "budgets": budgets,
         "trials": trials,
@@ -157,7 +189,7 @@ def select_comparison(folder: Path, model: str) -> None:
     Raises:
         BenchError: there is none; the message says which there are.
     """
-    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_json(path))]
+    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_index(path))]
     # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
     found.sort(key=lambda index: str(index.get("provenance", {}).get("date", "")))
     latest = {index["setting"]["fields"].get("model"): index for index in found}
@@ -171,11 +203,13 @@ def load_points(folder: Path) -> Points:
     """The points of a comparison, from its files.
 
     Raises:
-        BenchError: nothing has been run there.
+        BenchError: nothing has been run there, or the index is damaged.
     """
-    index = read_json(folder / INDEX)
+    index = read_index(folder / INDEX)
     if index is None:
-        raise BenchError(f"no results in {folder}: run `bench run {folder.parent.name} --preset {folder.name}` first")
+        what = f"{folder / INDEX} is damaged" if (folder / INDEX).exists() else f"no results in {folder}"
+        again = "; finished trials are kept" if (folder / INDEX).exists() else " first"
+        raise BenchError(f"{what}: run `bench run {folder.parent.name} --preset {folder.name}`{again}")
     metric = Metric(**index["metric"])
     best_possible = dict(index.get("best_possible", []))
     rows, evals, devs, logged, checkpoints = [], {}, {}, {}, {}

@@ -46,12 +46,12 @@ def flush(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None if it is not there or damaged."""
+    """The object in a JSON file, or None if it is not there, damaged or something else."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def file_digest(path: Path) -> str:

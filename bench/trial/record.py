@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import FiniteFloat, TypeAdapter
 
 from bench.export import FLOAT_BITS, RECIPE, WEIGHTS
 from bench.plugins.method import Promise
@@ -18,6 +18,7 @@ from bench.storage.files import file_digest, write_json, write_whole
 
 Number = int | float  # an int stays an int when a record that was read is written again
 Scores = dict[str, Number]
+FiniteScores = dict[str, int | FiniteFloat]
 Status = Literal["complete", "missed", "failed", "declined"]
 
 
@@ -78,7 +79,7 @@ class TrialRecord:
     bops: int | None = None  # MACs x weight bits x activation bits
     size_bytes: int | None = None  # of the file
     simulated: bool | None = None  # whether its bits are only simulated, so that its latency says nothing
-    dev: Scores | None = None  # on dev, in the unit of the metric: the headline and its breakdowns
+    dev: FiniteScores | None = None  # on dev, in the unit of the metric: the headline and its breakdowns
     evaluation_cpu_s: Number | None = None  # CPU time of scoring dev, s
     audit: AuditRecord | None = None  # what else it found
 
@@ -194,8 +195,10 @@ class TrialFolder:
         """Whether it has trained, and has no record yet, as after an interruption."""
         return not self.record_path.exists() and self.trained() is not None
 
-    def finished(self) -> TrialRecord | None:
+    def finished(self, headline: str) -> TrialRecord | None:
         """The record of a trial that need not be run again; None also for one that is to be tried again.
+
+        What has a model has the dev score that it is chosen by.
 
         Ten thousand models are too many to read at every start, so that digests are compared where a file has changed
         later than the record alone; chosen models are compared in any case, before they are read on eval.
@@ -205,6 +208,8 @@ class TrialFolder:
             return None
         if not record.has_model:
             return record
+        if record.objectives(headline) is None:
+            return None
         try:
             changed = self.changed_file(record, since_ns=self.record_path.stat().st_ctime_ns)
         except OSError:
@@ -236,11 +241,10 @@ class TrialFolder:
         """Scores on eval, in the unit of the metric: the headline and its breakdowns."""
         return _read(self.path / EVAL, _SCORES_SHAPE)
 
-    @property
-    def eval_was_read(self) -> bool:
-        """Whether the scores on eval are there, and those of single items are whole if there are any."""
+    def eval_was_read(self, headline: str) -> bool:
+        """Whether the score on eval is there, and those of single items are whole if there are any."""
         itemised = (self.path / EVAL_ITEMS).exists()
-        return self.eval_scores() is not None and not (itemised and self.item_scores() is None)
+        return headline in (self.eval_scores() or {}) and not (itemised and self.item_scores() is None)
 
     def write_eval_scores(self, scores: dict[str, float]) -> None:
         write_json(self.path / EVAL, scores)
@@ -268,7 +272,8 @@ class TrialFolder:
 
     def latencies(self) -> Scores | None:
         """Latencies (ms) and their ratios to the dense model's, by the names of the columns of ``points.csv``."""
-        return _read(self.path / LATENCY, _SCORES_SHAPE)
+        found = _read(self.path / LATENCY, _SCORES_SHAPE) or {}
+        return found if {"latency_ms", "latency_ratio"} <= found.keys() else None
 
     def write_latencies(self, latencies: dict[str, float]) -> None:
         write_json(self.path / LATENCY, latencies)

@@ -112,7 +112,7 @@ def test_damage_is_noticed_and_made_good(comparison: Path) -> None:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     same_again(comparison, expected)
     folder = TrialFolder(trials[1])
-    assert folder.eval_was_read and folder.item_scores() and folder.latencies()
+    assert folder.eval_was_read("mse_percent") and folder.item_scores() and folder.latencies()
     assert folder.record_path.stat().st_mtime_ns == trained
 
 

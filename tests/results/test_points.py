@@ -49,6 +49,27 @@ def test_a_model_without_results_is_named_with_those_that_have_some(tmp_path: Pa
         select_comparison(tmp_path, "lstm")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("metric", None), ("metric", {"name": "eer", "unit": "percent", "direction": "up"}), ("task", 3),
+        ("identity", []), ("setting", {}), ("setting", {"fields": [1]}), ("methods", []), ("methods", {"dense": 1}),
+        ("methods", {"dense": {"stage": "late", "control": True, "trials": []}}),
+        ("methods", {"dense": {"stage": "post_hoc", "control": True, "trials": [{"key": "a"}]}}),
+    ],
+)  # fmt: skip
+def test_an_index_of_another_shape_is_damaged(tmp_path: Path, name: str, value: object) -> None:
+    comparison(tmp_path, "crnn", 11.0)
+    assert len(load_points(tmp_path).table) == 1
+    kept, index = tmp_path / "comparisons" / "crnn.json", json.loads((tmp_path / INDEX).read_text())
+    for path in (tmp_path / INDEX, kept):
+        path.write_text(json.dumps({**index, name: value}))
+    with pytest.raises(BenchError, match=r"comparison.json is damaged: run `bench run .*finished trials are kept"):
+        load_points(tmp_path)
+    with pytest.raises(BenchError, match="no results with model crnn"):
+        select_comparison(tmp_path, "crnn")
+
+
 @pytest.mark.parametrize("first", ["a", "z"])
 def test_of_several_comparisons_of_a_model_the_latest_is_shown(tmp_path: Path, first: str) -> None:
     """Whatever the order of their files, and though another has been run since."""

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
-from bench.storage.files import LOCK, sole_supervisor, write_json
+from bench.storage.files import LOCK, read_json, sole_supervisor, write_json
 
 HOLD = "import sys, time; from pathlib import Path; from bench.storage.files import sole_supervisor\n"
 HOLD += "with sole_supervisor(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", "null", "{", "[" * 100_000, "\xff"])
+def test_what_is_no_object_counts_as_missing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content, encoding="latin-1")
+    assert read_json(tmp_path / "a.json") is None
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])

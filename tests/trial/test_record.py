@@ -74,7 +74,7 @@ def test_what_is_not_known_is_left_out_but_for_what_has_no_value(folder: TrialFo
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b"3", b'"complete"', b'{"status": "comp'])
 def test_a_record_that_is_no_object_counts_as_missing(folder: TrialFolder, content: bytes) -> None:
     folder.record_path.write_bytes(content)
-    assert folder.record() is None and folder.finished() is None
+    assert folder.record() is None and folder.finished("wer_percent") is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_record_that_is_no_object_counts_as_missing(folder: TrialFolder, conte
 )  # fmt: skip
 def test_a_record_with_a_wrong_or_missing_value_counts_as_missing(folder: TrialFolder, name: str, value: Any) -> None:
     write_json(folder.record_path, {**COMPLETE.content(), name: value})
-    assert folder.record() is None and folder.finished() is None
+    assert folder.record() is None and folder.finished("wer_percent") is None
 
 
 def test_fields_of_another_version_are_ignored(folder: TrialFolder) -> None:
@@ -119,32 +119,32 @@ def test_a_trial_is_trained_again_if_its_model_was_changed(folder: TrialFolder) 
     write_whole(folder.model_path, model)
     record = replace(COMPLETE, files={MODEL: file_digest(folder.model_path)})
     folder.write(record)
-    assert folder.finished() == record and folder.changed_file(record) is None
+    assert folder.finished("wer_percent") == record and folder.changed_file(record) is None
     os.utime(folder.model_path)  # a copy has other times, and is as good
-    assert folder.finished() == record
+    assert folder.finished("wer_percent") == record
     times = folder.model_path.stat()
     for damaged in (model[:-1], b"", b"nodel" + model[5:]):
         folder.model_path.write_bytes(damaged)
         os.utime(folder.model_path, ns=(times.st_atime_ns, times.st_mtime_ns))  # to hide it does not help
-        assert folder.finished() is None and folder.changed_file(record) == MODEL
+        assert folder.finished("wer_percent") is None and folder.changed_file(record) == MODEL
     folder.model_path.write_bytes(model)
-    assert folder.finished() == record
+    assert folder.finished("wer_percent") == record
     folder.model_path.unlink()
-    assert folder.finished() is None and folder.changed_file(record) == MODEL
+    assert folder.finished("wer_percent") is None and folder.changed_file(record) == MODEL
 
 
 @pytest.mark.parametrize("files", [None, {}, {"recipe.json": "0" * 64}])
 def test_a_trial_that_names_no_model_is_trained_again(folder: TrialFolder, files: dict[str, str] | None) -> None:
     write_whole(folder.path / "recipe.json", "{}")
     folder.write(replace(COMPLETE, files=files))
-    assert folder.record() is not None and folder.finished() is None
+    assert folder.record() is not None and folder.finished("wer_percent") is None
 
 
 def test_a_failed_trial_is_finished_unless_the_machine_failed(folder: TrialFolder) -> None:
     folder.write(TrialRecord("declined", "no width is free"))
-    assert folder.finished() == TrialRecord("declined", "no width is free")
+    assert folder.finished("wer_percent") == TrialRecord("declined", "no width is free")
     folder.write(TrialRecord("failed", "its process died", retry=True))
-    assert folder.record() is not None and folder.finished() is None
+    assert folder.record() is not None and folder.finished("wer_percent") is None
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"eer_percent": "low"}', b'{"eer_percent": null}'])
@@ -157,9 +157,10 @@ def test_scores_and_latencies_of_another_shape_count_as_missing(folder: TrialFol
 
 def test_scores_latencies_and_notes_are_read_as_written(folder: TrialFolder) -> None:
     folder.write_eval_scores({"eer_percent": 3.0})
-    folder.write_latencies({"latency_ms": 0.1})
+    timed = {"latency_ms": 0.1, "latency_ratio": 0.5}
+    folder.write_latencies(timed)
     folder.write_mlflow_note({"run_id": "abc"})
-    assert (folder.eval_scores(), folder.latencies()) == ({"eer_percent": 3.0}, {"latency_ms": 0.1})
+    assert (folder.eval_scores(), folder.latencies()) == ({"eer_percent": 3.0}, timed)
     assert folder.mlflow_note() == {"run_id": "abc"}
 
 
