@@ -1,7 +1,8 @@
 """What decides a trial: the setting that a comparison has, a method with its settings, and a seed."""
 
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +51,7 @@ class Setting:
         task = self.build_task()
         return {
             "task": self.task,
-            "fields": {name: str(value) for name, value in task.identity().items()},
+            "fields": {name: self._named(value) for name, value in task.identity().items()},
             "data": self.data_digest,
             "plan": {k: v for k, v in asdict(self.plan).items() if k not in _CHOSEN},
             "code": source_digest((type(task),)),
@@ -60,6 +61,11 @@ class Setting:
             "effort": self.effort,
             "distill": self.distill,
         }
+
+    def _named(self, value: Hashable) -> str:
+        """A field of the task in words; a folder is known by what is in it, wherever it lies, if that has a digest."""
+        is_folder = os.sep in str(value) and Path(str(value)).is_dir()  # the name of a model may be that of one, too
+        return "a folder" if is_folder and self.data_digest else str(value)
 
 
 @dataclass(frozen=True)

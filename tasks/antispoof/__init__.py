@@ -36,6 +36,7 @@ from tasks.antispoof.resnet import LAYOUTS, ResNet
 
 EMBEDDED = "embedded"
 MODELS = ("cnn_tdnn", *LAYOUTS)
+LARGEST = 10_000  # of widths and of lengths in frames
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,15 @@ class Antispoof(Task):
     seconds: float = 2.0
 
     def check(self) -> None:
-        """The data folder must hold ASVspoof 2019 LA."""
+        """Model, widths and lengths make sense; the data folder holds ASVspoof 2019 LA."""
         if self.model not in MODELS:
             raise BenchError(f"antispoof has no model {self.model!r}; there are: {', '.join(MODELS)}")
-        if self.data != EMBEDDED:
+        for name in ("width", "stem_stride", "crop_frames", "scored_frames"):
+            if not 1 <= (value := getattr(self, name)) <= LARGEST:
+                raise BenchError(f"antispoof: {name} is {value}, expected 1 to {LARGEST}")
+        if self.data == EMBEDDED:
+            self._spec  # noqa: B018  (it refuses what cannot be generated)
+        else:
             corpus_root(Path(self.data))
 
     def prepare(self, workers: int, progress: Progress) -> str:

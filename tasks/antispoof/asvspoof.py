@@ -108,9 +108,15 @@ def read_audio(path: Path) -> Signal:
 def corpus_identity(root: Path, splits: Iterable[str] = SPLITS) -> dict[str, str]:
     """What names a corpus on disk: a digest of its protocols and of the sizes of the files they list."""
     root = corpus_root(root)
-    digest = hashlib.sha256()
+    digest, found = hashlib.sha256(), dict[str, str]()
     for split in splits:
         for item in read_protocol(root, split):
+            if item.key in found:
+                raise BenchError(
+                    f"Protocol {protocol_path(root, split)} lists {item.key}, which {found[item.key]} has already: "
+                    "what is trained on must not be scored, and nothing twice."
+                )
+            found[item.key] = split
             size = item.path.stat().st_size if item.path.is_file() else -1
             digest.update(f"{split} {item.speaker} {item.key} {item.attack} {size}\n".encode())
     return {"corpus": "ASVspoof 2019 LA layout", "digest": digest.hexdigest()[:32]}

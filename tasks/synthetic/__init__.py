@@ -18,6 +18,7 @@ from tasks.synthetic.teacher import Teacher
 
 GENERATOR_VERSION = 1  # raise it whenever the same fields give other examples
 _SCORED_AT_ONCE = 4096
+MOST_SCORED = 1_000_000
 _STREAMS: dict[Split, int] = {"dev": 1, "eval": 2}  # stream 0 makes the teachers
 
 
@@ -89,6 +90,11 @@ class Synthetic(Task):
         """The problem must be one of those there are, with examples enough for its covariance."""
         if self.problem not in PROBLEMS:
             raise BenchError(f"synthetic has no problem {self.problem!r}; there are: {', '.join(PROBLEMS)}")
+        if not 0 <= self.problem_seed < 2**32 or self.scored > MOST_SCORED:
+            raise BenchError(
+                f"synthetic: problem_seed {self.problem_seed} and scored {self.scored}, "
+                f"expected 0 to 4294967295 and at most {MOST_SCORED}"
+            )
         if self.scored < 2 * (most := max(branch.sources for branch in self._branches)):
             raise BenchError(f"synthetic needs at least {2 * most} scored examples for {most} sources")
 

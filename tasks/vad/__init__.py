@@ -81,7 +81,7 @@ class Vad(Task):
 
     def check(self) -> None:
         """Model, ranges and lengths make sense; the folders hold VCTK 0.92, ESC-50 and alignments for it."""
-        check_model(self.model, self.size)
+        check_model(self.model, self.size, self.bands)
         check_ranges(self.snr_ranges_db)
         check_lengths(self.mixtures, self.crop_frames, self.seconds * FRAMES_PER_SECOND)
         (self._folders or self._spec).check()

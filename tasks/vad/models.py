@@ -25,11 +25,14 @@ MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
     },
 }
 SIZES = tuple(MODELS["crnn"])
+MOST_BANDS = 256
 
 
-def check_model(model: str, size: str) -> None:
-    """There is such a model, and it comes in this size."""
+def check_model(model: str, size: str, bands: int) -> None:
+    """There is such a model, and it comes in this size, for as many mel bands."""
     if model not in MODELS:
         raise BenchError(f"vad has no model {model!r}; there are: {', '.join(MODELS)}")
     if size not in SIZES:
         raise BenchError(f"vad has no size {size!r} of its models; there are: {', '.join(SIZES)}")
+    if not 1 <= bands <= MOST_BANDS:
+        raise BenchError(f"vad: bands is {bands}, expected 1 to {MOST_BANDS}")

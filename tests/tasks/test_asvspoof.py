@@ -138,6 +138,13 @@ def test_bad_audio_is_named(tmp_path: Path) -> None:
         read_audio(tmp_path / "half.flac")
 
 
+def test_what_is_trained_on_is_not_scored(tmp_path: Path) -> None:
+    root = protocol(tmp_path, *LINES)
+    write_protocol(root, "dev", read_protocol(root, "train"))
+    with pytest.raises(BenchError, match=r"dev.trl.txt lists LA_T_1138215, which train has already"):
+        corpus_identity(root, ["train", "dev"])
+
+
 def test_identity_follows_protocol_and_sizes(tmp_path: Path) -> None:
     root = protocol(tmp_path, *LINES)
     bare = corpus_identity(root, ["train"])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.trial.setting import Setting, TrialSpec
 from tasks.antispoof import Antispoof
 from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, Utterance, audio_path, write_protocol
 from tasks.synthetic import Synthetic
@@ -92,6 +93,17 @@ def test_antispoofing_data_is_named_by_what_is_in_it(tmp_path: Path, split: str)
     assert digest_of(Antispoof(data=str(there), width=4), tmp_path / "two") == digest
     change_one_sample(audio_path(there, split, f"LA_{split}_1"))
     assert digest_of(Antispoof(data=str(there)), tmp_path / "three") != digest
+
+
+def test_a_corpus_that_was_moved_is_the_same_one(tmp_path: Path) -> None:
+    here, there = (Setting("antispoof", "smoke", {"data": str(tmp_path / name)}, "c", "d") for name in "ab")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    keys = {TrialSpec(setting, "dense", {}, 0).key for setting in (here, there)}
+    assert len(keys) == 1 and here.made_from["fields"]["data"] == "a folder"
+    assert TrialSpec(replace(there, data_digest="e"), "dense", {}, 0).key not in keys
+    undigested = {TrialSpec(replace(setting, data_digest=""), "dense", {}, 0).key for setting in (here, there)}
+    assert len(undigested) == 2  # nobody knows what is in them
 
 
 def test_voice_activity_data_is_named_by_what_is_in_it(tmp_path: Path) -> None:
