@@ -2,10 +2,14 @@
 
 import inspect
 import math
-from collections.abc import Hashable, Iterator
+import signal
+import traceback
+from collections.abc import Collection, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.errors import BenchError, MethodError
+from bench.errors import BenchError, MethodError, said
 from bench.export.costs import file_costs
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain
 from bench.plugins.method import Method, MethodSpec, search_space
@@ -21,6 +25,7 @@ from bench.plugins.metrics import equal_error_rate
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
 from bench.plugins.task import Batch, Metric, Plan, Predict, Progress, Split, Task
 from bench.storage.cache import cached_folder, content_key
+from bench.trial.evaluate import scores_of
 from bench.trial.guard import sealed
 from bench.trial.repeatable import seed_everything
 from bench.trial.trainer import Trainer
@@ -83,21 +88,73 @@ class ContractError(BenchError):
     """A plugin breaks the contract; the message names the rule."""
 
 
-def check_plugin(name: str) -> Iterator[str]:
-    """Check a method or a task by name: a line for each rule that holds, a ``ContractError`` for one that does not."""
+class _Hangs(BaseException):
+    """Raised in the middle of whatever hangs, which is not to catch it; it says where."""
+
+
+def check_plugin(name: str, limit_s: float = 300.0) -> Iterator[str]:
+    """Check a method or a task by name: a line for each rule that holds, a ``ContractError`` for one that does not.
+
+    What its code raises, ``sys.exit`` included, is such an error, and so is a step that takes longer than ``limit_s``.
+    """
+    classes: tuple[type, ...]
     if name in names("tasks"):
-        task = load_task(name).at("smoke")
-        task.check()
-        task.prepare(1, lambda fraction, note: None)
-        yield from check_task(task)
+        classes = (load_task(name),)
+        lines = _check_task_of(load_task(name))
     else:
-        yield from check_method(load_method_spec(name))
+        classes = (method_spec := load_method_spec(name)).classes
+        lines = check_method(method_spec)
+    files = {inspect.getfile(plugin) for plugin in classes}
+    while True:
+        try:
+            with _limited(limit_s, files):
+                line = next(lines, None)
+        except (BenchError, OSError):
+            raise
+        except _Hangs as error:
+            raise ContractError(f"{name} hangs: no end after {limit_s:g} s, {error}") from None
+        except (Exception, SystemExit) as error:
+            place = _place(traceback.extract_tb(error.__traceback__), files)
+            raise ContractError(f"{name} fails: {said(error)}; {place}") from error
+        if line is None:
+            return
+        yield line
+
+
+def _check_task_of(kind: type[Task]) -> Iterator[str]:
+    task = kind.at("smoke" if "smoke" in kind.presets else next(iter(kind.presets)))
+    task.check()
+    task.prepare(1, lambda fraction, note: None)
+    yield from check_task(task)
+
+
+@contextmanager
+def _limited(limit_s: float, files: Collection[str]) -> Iterator[None]:
+    """Raise ``_Hangs`` in what takes longer than this, again every second: its code may catch everything."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Hangs(_place(traceback.extract_stack(frame), files))
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _place(stack: traceback.StackSummary, files: Collection[str]) -> str:
+    """The innermost line of the plugin's own files; ours are nobody's business."""
+    own = [frame for frame in stack if frame.filename in files]
+    if not own:
+        return "not in a line of its own file"
+    return f"in {own[-1].name}(), {own[-1].filename}, line {own[-1].lineno}: {own[-1].line}"
 
 
 def check_method(method_spec: MethodSpec) -> Iterator[str]:
     """Run a method on ``Probe`` and hold its result to the contract, as ``check_plugin`` does."""
     yield from map(_declaration, method_spec.classes)
-    yield from map(_settings, method_spec.classes)
     method = method_spec.build(method_spec.at_compute(0.5))
     first, trainer = _run(method)
     yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
@@ -121,7 +178,7 @@ def ensure_repeats(method_spec: MethodSpec, cache: Path, report: Progress) -> No
     method = method_spec.build(method_spec.at_compute(0.5))
     try:
         first, second = (_file_of(_run(method)[0]) for _ in range(2))
-    except Exception:  # of the plugin, or of the machine: nothing was found out, so nothing is remembered
+    except BaseException:  # of the plugin, or of the machine: nothing was found out, so nothing is remembered
         return
     _same(first, second)
     cached_folder(cache, "repeats", _repeat_identity(method_spec), lambda folder: None)
@@ -138,13 +195,22 @@ def check_task(task: Task) -> Iterator[str]:
     require(not unhashable, f"the fields of a task are hashable, not so {', '.join(unhashable)}")
     yield "is a frozen dataclass of hashable fields"
     model, example = task.build_model(), task.example_input()
+    yield from _check_training(task, model, example)
+    yield from _check_scores(task, model, example)
+
+
+def _check_training(task: Task, model: nn.Module, example: Tensor) -> Iterator[str]:
+    require(isinstance(example, Tensor), f"example_input() is a tensor, not {type(example).__name__}")
     require(len(example) == 1, f"example_input() is one unit of work: first dimension 1, not {len(example)}")
     require(count_macs(model, example) > 0, "the model costs something")
     first, again, other = (next(task.batches("train", seed)) for seed in (1, 1, 2))
+    kinds = {type(tensor).__name__ for batch in (first, again, other) for tensor in (batch.inputs, batch.targets)}
+    require(kinds == {"Tensor"}, f"batches hold tensors, not {', '.join(kinds - {'Tensor'})}")
     require(torch.equal(first.inputs, again.inputs), "the same seed gives the same training batches")
     require(not torch.equal(first.inputs, other.inputs), "another seed gives other training batches")
     yield "batches follow the seed"
     loss = task.loss(model, first)
+    require(isinstance(loss, Tensor), f"loss() is a tensor of shape (), not {type(loss).__name__}")
     require(loss.shape == () and bool(torch.isfinite(loss)), f"loss() is one finite number, not {loss}")
     loss.backward()  # type: ignore[no-untyped-call]
     yield "the loss is a number that can be differentiated"
@@ -153,12 +219,20 @@ def check_task(task: Task) -> Iterator[str]:
     same = len(passes[0]) == len(passes[1]) and all(map(torch.equal, *passes))
     require(same, "dev is one ordered pass, the same for every seed")
     yield "training is endless, dev one ordered pass"
+
+
+def _check_scores(task: Task, model: nn.Module, example: Tensor) -> Iterator[str]:
     exported = Predictor(export_onnx(model, example))
     with torch.no_grad():
-        by_module, by_file = task.evaluate(model.eval(), "dev"), task.evaluate(exported, "dev")
+        by_module, by_file = (scores_of(task, task.evaluate(one, "dev")) for one in (model.eval(), exported))
+        items = task.item_scores(exported, "dev")
     require(next(iter(by_file)) == task.metric.column, f"evaluate() puts {task.metric.column!r} first")
     require(all(math.isclose(by_module[k], by_file[k], abs_tol=1.0) for k in by_file), "module and file score alike")
     yield "module and exported file score alike"
+    if items is not None:
+        whole, rule = by_file[task.metric.column], "the headline score of item_scores() is that of evaluate()"
+        require(math.isclose(items.headline, whole, abs_tol=1e-6), f"{rule}: {items.headline:g} is not {whole:g}")
+        yield "items score as the whole"
 
 
 def require(holds: bool, rule: str) -> None:
@@ -169,22 +243,10 @@ def require(holds: bool, rule: str) -> None:
 
 def _declaration(method: type[Method]) -> str:
     require(bool(inspect.getdoc(method)), f"{method.__name__} has a docstring, with its source")
-    require(method.stage in ("in_training", "post_hoc"), f"{method.__name__}.stage is in_training or post_hoc")
     parameters = getattr(method, "__dataclass_params__", None)
     require(parameters is not None and parameters.frozen, f"{method.__name__} is a frozen dataclass")
-    return f"{method.__name__}: {method.stage}, documented, frozen"
-
-
-def _settings(method: type[Method]) -> str:
-    default, space = method(), search_space(method)
-    for name, tunable in space.items():
-        value, low, high = getattr(default, name), tunable.low, tunable.high
-        if low is None or high is None:
-            within, rule = value in (tunable.choices or ()), "one of its choices"
-        else:
-            within, rule = low <= value <= high, f"between {low} and {high}"
-        require(within, f"{method.__name__}: the default of {name} is {rule}")
-    return f"{method.__name__}: settings {', '.join(space) or 'none'}, defaults in range"
+    settings = ", ".join(search_space(method)) or "none"
+    return f"{method.__name__}: {method.stage}, documented, frozen; settings that are searched: {settings}"
 
 
 def _probe_inputs() -> Tensor:

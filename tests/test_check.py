@@ -1,17 +1,20 @@
 """Every plugin passes the one conformance suite."""
 
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
 import bench
-from bench import Batch, Method, Progress, Split
+from bench import Batch, BenchError, Method, Progress, Split
 from bench.check import ContractError, Probe, check_method, check_plugin, check_task, ensure_repeats, known_to_repeat
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
@@ -84,6 +87,99 @@ class Shorter(Probe):
 @pytest.mark.parametrize(("task", "rule"), [(Listed, "hashable, not so parts"), (Shorter, "dev is one ordered pass")])
 def test_a_task_that_breaks_the_contract_is_told_how(task: type[Probe], rule: str) -> None:
     with pytest.raises(ContractError, match=rule):
+        list(check_task(task(batch_size=16)))
+
+
+class Waits(misbehaving.Honest):
+    """Waits for what does not come, and catches what it can."""
+
+    def compress(self, model: nn.Module, trainer: bench.Trainer) -> nn.Module:
+        while True:
+            with suppress(Exception):
+                time.sleep(0.1)  # for ever
+
+
+class Leaves(misbehaving.Honest):
+    """Ends the process."""
+
+    def compress(self, model: nn.Module, trainer: bench.Trainer) -> nn.Module:
+        trainer.fit(model, 1)
+        sys.exit()
+
+
+class Slips(misbehaving.Honest):
+    """Makes a mistake in a line of its own that the engine calls."""
+
+    def compress(self, model: nn.Module, trainer: bench.Trainer) -> nn.Module:
+        trainer.fit(model, 1, loss=lambda network, batch: network(batch.targets[:, 7]))
+        return model
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (Waits, r"Waits hangs: no end after 1 s, in compress\(\), .*test_check.py, line \d+: time.sleep\(0.1\)"),
+        (Leaves, r"Leaves fails: SystemExit; in compress\(\), .*test_check.py, line \d+: sys.exit\(\)"),
+        (Slips, r"Slips fails: IndexError: .*; in <lambda>\(\), .*test_check.py, line \d+: trainer.fit\("),
+    ],
+)
+def test_what_hangs_or_fails_is_ended_with_the_line_of_its_own_file(
+    method: type[Method], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = MethodSpec(method.__name__, method.__name__, (method,), {})
+    monkeypatch.setattr("bench.check.load_method_spec", lambda name: spec)
+    with pytest.raises(ContractError, match=said):
+        list(check_plugin(method.__name__, limit_s=1 if method is Waits else 60))
+
+
+class Arrays(Probe):
+    """With batches of NumPy."""
+
+    def batches(self, split: Split, seed: int) -> Iterator[Batch]:
+        for batch in super().batches(split, seed):
+            yield Batch(batch.inputs.numpy(), batch.targets)  # type: ignore[arg-type]
+
+
+class Disagrees(Probe):
+    """The scores of its items are others than those of the whole."""
+
+    def item_scores(self, predict: bench.Predict, split: Split) -> bench.ItemScores:
+        return bench.ItemScores(np.zeros(4), None, np.arange(4))
+
+
+class Worded(Probe):
+    """Its score is a word."""
+
+    def evaluate(self, predict: bench.Predict, split: Split) -> dict[str, float]:
+        return {self.metric.column: "good"}  # type: ignore[dict-item]
+
+
+class Misnamed(Probe):
+    """Its score has another name."""
+
+    def evaluate(self, predict: bench.Predict, split: Split) -> dict[str, float]:
+        return {"accuracy": 1.0}
+
+
+class Listing(Probe):
+    """Its scores are a list."""
+
+    def evaluate(self, predict: bench.Predict, split: Split) -> dict[str, float]:
+        return [1.0]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (Arrays, "batches hold tensors, not ndarray"),
+        (Disagrees, r"the headline score of item_scores\(\) is that of evaluate\(\): 0 is not \d"),
+        (Worded, "evaluate.. of task Worded gives what is no number: {'eer_percent': 'good'}"),
+        (Misnamed, "evaluate.. of task Misnamed gives no 'eer_percent': accuracy"),
+        (Listing, "evaluate.. of task Listing gives no 'eer_percent': list"),
+    ],
+)
+def test_inputs_and_scores_of_other_types_are_named(task: type[Probe], said: str) -> None:
+    with pytest.raises(BenchError, match=said):
         list(check_task(task(batch_size=16)))
 
 

@@ -149,6 +149,8 @@ def answer(function: Callable[..., Any], args: tuple[Any, ...], report: Progress
     """In the process of a job: what its function returns, or a ``BenchError`` for what it raises."""
     try:
         return function(*args, report=report)
+    except BenchError as error:
+        return error
     except MemoryError as error:
         more = "give it more, or run fewer trials at a time (--jobs; on Ray --cpus)"
         return BenchError(f"out of memory ({str(error) or 'MemoryError'}); {more}")

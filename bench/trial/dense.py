@@ -14,6 +14,7 @@ from bench.export.model import Predictor, export_onnx
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.trial.beginning import keep, load_kept
+from bench.trial.evaluate import scores_of
 from bench.trial.record import Scores
 from bench.trial.repeatable import seed_everything, stream_seed
 from bench.trial.setting import Setting
@@ -98,7 +99,8 @@ class _Trunk:
         trainer.fit(model, schedule="decay")
         cpu_s += time.process_time() - started
         total = None if macs is None or trainer.macs_done is None else macs + trainer.macs_done
-        dev = self._task.evaluate(Predictor(export_onnx(model, self._task.example_input())), "dev")
+        predict = Predictor(export_onnx(model, self._task.example_input()))
+        dev = scores_of(self._task, self._task.evaluate(predict, "dev"))
         return model, {"steps": steps, "train_macs": total, "train_cpu_s": cpu_s, "dev": dev}
 
     def _leaves(self, share: float) -> int:

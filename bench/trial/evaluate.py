@@ -1,7 +1,7 @@
 """A chosen model is scored on eval once, and timed when nothing else runs on the machine."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -14,14 +14,33 @@ from bench.trial.record import TrialFolder
 from bench.trial.setting import Setting
 
 
+def scores_of(task: Task, found: object) -> dict[str, float]:
+    """What ``evaluate`` or ``summary`` of a task has returned, as numbers by name.
+
+    Raises:
+        BenchError: it holds no headline, or what is no finite number.
+    """
+    name, column = type(task).__name__, task.metric.column
+    if not isinstance(found, Mapping) or column not in found:
+        given = ", ".join(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
+        raise BenchError(f"evaluate() of task {name} gives no {column!r}: {given or 'nothing'}")
+    try:
+        scores = {str(key): float(value) for key, value in found.items()}
+    except (TypeError, ValueError):
+        raise BenchError(f"evaluate() of task {name} gives what is no number: {found!r}") from None
+    if not all(map(math.isfinite, scores.values())):
+        raise BenchError("its scores are not finite numbers")
+    return scores
+
+
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
     """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
     task, predict = setting.build_task(), Predictor(OnnxModel(folder.model_path.read_bytes()))
     items = task.item_scores(predict, "eval")
-    scores = task.evaluate(predict, "eval") if items is None else task.summary(items, "eval")
-    if not all(map(math.isfinite, scores.values())):
-        raise BenchError("its scores are not finite numbers")
+    scores = scores_of(task, task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
     if items is not None:
+        if not math.isclose(stated := scores[task.metric.column], items.headline, rel_tol=1e-6, abs_tol=1e-6):
+            raise BenchError(f"task {type(task).__name__} says {stated:g}, the scores of its items {items.headline:g}")
         folder.write_item_scores(items)
     folder.write_eval_scores(scores)
 

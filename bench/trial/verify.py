@@ -16,6 +16,7 @@ from bench.export.costs import Costs, file_costs
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
 from bench.plugins.task import Predict, Progress, Task
 from bench.trial.compress import probe_inputs, require_machine
+from bench.trial.evaluate import scores_of
 from bench.trial.pricing import cost_measure
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.trial.setting import TrialSpec
@@ -81,10 +82,10 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     started = time.process_time()
     dev = task.evaluate(predict, "dev")
     evaluation_cpu_s = time.process_time() - started
-    if task.metric.column not in dev:
-        raise AuditError(f"evaluate() of task {spec.setting.task} gives no {task.metric.column!r}: {', '.join(dev)}")
-    if not all(math.isfinite(value) for value in dev.values()):
-        raise AuditError(f"{spec.method} returned a model whose dev scores are not finite numbers")
+    try:
+        dev = scores_of(task, dev)
+    except BenchError as error:
+        raise AuditError(f"dev: {error}") from error
     record.dev, record.evaluation_cpu_s, record.audit = dev, evaluation_cpu_s, checked
     if (folder.path / WEIGHTS).exists() and not checked.rebuilt:
         record.notes = [*(record.notes or []), OWN_STRUCTURE]

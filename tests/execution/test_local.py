@@ -1,5 +1,6 @@
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench import BenchError, BudgetError
-from bench.execution.executor import ATTEMPTS, Job, Lost
+from bench.execution.executor import ATTEMPTS, Job, Lost, answer
 from bench.execution.local import LocalExecutor
 from tests import jobs
 
@@ -45,6 +46,35 @@ def executor(shared: LocalExecutor) -> Iterator[LocalExecutor]:
     shared.workers, shared.timeout_s = 2, math.inf
     yield shared
     shared.close()
+
+
+class Unwritable(Exception):
+    """One whose text cannot be made, and that cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ValueError(), "ValueError"),
+        (ValueError("two\nlines \x1b[2J \ud800"), "ValueError: two lines ?[2J ?"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (SystemExit(0), "SystemExit: 0"),
+        (Unwritable(), "Unwritable: it cannot be written down"),
+        (GeneratorExit("a" * 10_000), f"GeneratorExit: {'a' * 300} … {'a' * 300}"),
+    ],
+)
+def test_whatever_a_plugin_raises_is_an_answer_of_one_line(raised: BaseException, said: str) -> None:
+    def fail(report: Any) -> None:
+        raise raised
+
+    given = pickle.loads(pickle.dumps(answer(fail, (), lambda fraction, note: None)))  # noqa: S301
+    assert type(given) is BenchError and str(given) == said
 
 
 def job(key: str, function: Any, *args: Any, needs: tuple[str, ...] = ()) -> Job:
