@@ -5,16 +5,22 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 from bench import cli
 from bench.execution.executor import Cluster
+from bench.plugins.registry import Summary, load_method_spec
 from bench.runner import command
 from bench.runner.request import Request
+from bench.runner.study import PlannedTrial, failure
+from bench.storage.cache import cached_folder
 from bench.storage.files import sole_supervisor
+from bench.trial.record import TrialRecord
 from bench.trial.repeatable import Hardware
+from bench.trial.setting import Setting, TrialSpec
 from tasks.antispoof.embedded import CorpusSpec, write_corpus
 from tests.jobs import Here
 
@@ -65,6 +71,15 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--set", "speakers=[1,2]"), "--set speakers: expected tuple[int, int, int], not [1, 2]"),
         (("run", "synthetic", "--set", "scored=abc"), "--set scored: expected int, not 'abc'"),
         (("run", "synthetic", "--set", "problem=[1]"), "--set problem: expected str, not [1]"),
+        (("run", "antispoof", "--set", f"speakers={'-' * 100_000}1"), "expected tuple[int, int, int], not '------"),
+        (("run", "antispoof", "--set", "metric=eer"), "no field 'metric'"),
+        (("run", "antispoof", "--set", "presets={}"), "no field 'presets'"),
+        (("run", "antispoof", "--set", "width=0"), "width is 0, expected 1 to 10000"),
+        (("run", "antispoof", "--set", "seconds=nan"), "Utterances of nan s: expected 0.5 to 60 s"),
+        (("run", "antispoof", "--set", "utterances=(0,0,0)"), "0 utterances of 60 speakers in train"),
+        (("run", "vad", "--set", "bands=-1"), "bands is -1, expected 1 to 256"),
+        (("run", "vad", "--set", "seconds=inf"), "cannot be cut from files of inf"),
+        (("run", "synthetic", "--set", "problem_seed=-1"), "problem_seed -1"),
         (("run", "antispoof", "--methods", "dense:learning_rate_factor=0"), "learning_rate_factor 0 is not a positive"),
         (("run", "antispoof", "--methods", "dense:learning_rate_factor=abc"), "'abc' is not a positive number"),
         (("run", "antispoof", "--device", "gpu"), "no device is called 'gpu'"),
@@ -89,6 +104,48 @@ def test_mistake_is_named(
 ) -> None:
     said = complaint(capsys, monkeypatch, *arguments)
     assert message in " ".join(said.replace("│", " ").split())
+
+
+def test_text_that_looks_like_markup_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Summary("[/bold]", "[/red] :smile: [link=x]", "post-hoc", "[/dim]")
+    monkeypatch.setattr("bench.plugins.registry.summaries", lambda kind: [odd])
+    results = tmp_path / "results[/bold]"
+    cached_folder(results / "cache", "kind[bold]", {"name": "[/red]"}, lambda folder: None)
+    for arguments in (["list"], ["cache", "--results", str(results)]):
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        with suppress(SystemExit):
+            cli.main()
+    said = "".join(capsys.readouterr().out.split())
+    for text in ("[/bold][/red]:smile:[link=x]", "results[/bold]/cache", "kind[bold]", "name=[/red]"):
+        assert text in said
+
+
+def test_a_terminal_without_our_signs_shows_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a C locale."""
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii", write_through=True))
+    monkeypatch.setattr(sys, "argv", ["bench", "cache", "--results", str(tmp_path / "größe")])
+    with suppress(SystemExit):
+        cli.main()
+    assert b"gr??e" in written.getvalue()
+
+
+def test_a_comparison_without_any_model_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_method_spec("dense")
+    setting = Setting("synthetic", "smoke")
+    failed, declined, complete = (
+        PlannedTrial(spec, 0, TrialSpec(setting, "dense", {}, 0), "search", TrialRecord(status, "out of luck"))
+        for status in ("failed", "declined", "complete")
+    )
+    assert failure([failed, complete]) == failure([declined]) == failure([]) == ""
+    monkeypatch.setattr(command, "_supervise", lambda request, console: (None, failure([failed, declined, failed])))
+    monkeypatch.setattr(command, "print_answer", lambda data: None)
+    said = complaint(capsys, monkeypatch, "run", "synthetic", "--preset", "smoke", "--results", tmp_path)
+    assert said == "error: no trial came to a model, 2 failed; the first: out of luck\n"
 
 
 def test_folder_that_is_no_corpus(

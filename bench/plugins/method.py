@@ -54,10 +54,6 @@ def tune(
     """
     if (choices is None) == (low is None or high is None):
         raise TypeError("tune() takes either low and high, or choices")
-    if choices is not None and not all(isinstance(choice, (str, int, float)) for choice in choices):
-        raise TypeError(f"tune(choices={choices!r}): choices are numbers or words, so that they can be written down")
-    if low is not None and high is not None and not (0 if log else -math.inf) < low < high < math.inf:
-        raise ValueError(f"tune(low={low!r}, high={high!r}): low lies below high, and above 0 if log=True")
     space = Tunable(low, high, log, tuple(choices) if choices is not None else None)
     return dataclasses.field(default=default, metadata={"tune": space})
 

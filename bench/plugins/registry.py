@@ -1,9 +1,11 @@
 """Which plugins there are (files here, entry points of installed packages), and the digest of their source."""
 
 import ast
+import dataclasses
 import hashlib
 import importlib
 import inspect
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.errors import BenchError, did_you_mean, said
-from bench.plugins.method import Method, MethodSpec, Promise, Stage
+from bench.plugins.method import Method, MethodSpec, Promise, Stage, Tunable
 from bench.plugins.task import Direction, Metric, Plan, Task
 from bench.storage.files import file_digest
 
@@ -53,7 +55,7 @@ def files(kind: Kind) -> dict[str, Path]:
     """The files of this project's own plugins, by name."""
     spec = find_spec(kind)
     paths = [path for folder in (spec and spec.submodule_search_locations) or [] for path in Path(folder).iterdir()]
-    found = {path.stem: path for path in paths if path.suffix == ".py"}
+    found = {path.stem: path for path in paths if path.suffix == ".py" and path.is_file()}
     found |= {path.name: path / "__init__.py" for path in paths if (path / "__init__.py").is_file()}
     return {name: path for name, path in found.items() if not name.startswith(("_", "."))}
 
@@ -117,6 +119,8 @@ def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[st
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     known, in_tree = names(kind), name in files(kind)
+    if in_tree and name in installed(kind):
+        raise BenchError(f"{files(kind)[name]} and an installed package both define {name!r}: rename one of them")
     if name not in known:
         raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
     plugin = f"{kind}/{name}" if in_tree else f"entry point {name!r} of bench.{kind}"
@@ -153,11 +157,26 @@ def _method_problem(method: type[Method]) -> str | None:
         return f"promises is {method.promises!r}, expected one of {known}{did_you_mean(str(method.promises), known)}"
     if inspect.isabstract(method):
         return f"it lacks {', '.join(sorted(method.__abstractmethods__))}"
+    for field in dataclasses.fields(method):
+        if "tune" in field.metadata and (problem := _range_problem(field.metadata["tune"], field.default)):
+            return f"the range of {field.name} makes no sense: {problem}"
     try:
         inspect.signature(method.compress).bind("self", "model", "trainer")
-    except TypeError:
-        return f"compress{inspect.signature(method.compress)}: expected compress(self, model, trainer)"
+    except TypeError:  # no function, or one of other parameters
+        return "compress cannot be called as compress(self, model, trainer)"
     return None
+
+
+def _range_problem(space: Tunable, default: Any) -> str | None:
+    low, high = space.low, space.high
+    if low is None or high is None:
+        choices = space.choices or ()
+        if not all(isinstance(choice, (str, int, float)) for choice in choices):
+            return f"choices {choices!r}, expected numbers or words, which can be written down"
+        return None if default in choices else f"the default {default!r} is none of {choices!r}"
+    if not (0 if space.log else -math.inf) < low < high < math.inf:
+        return f"from {low!r} to {high!r}, expected low below high{', and above 0 with log=True' * space.log}"
+    return None if low <= default <= high else f"the default {default!r} lies outside {low!r} to {high!r}"
 
 
 def _task_problem(task: type[Task]) -> str | None:
@@ -202,7 +221,8 @@ def _modules(name: str) -> dict[str, Path]:
     path = _file_of(name)
     if path is None or path.name != "__init__.py":
         return {name: path} if path else {}
-    parts = {file: file.relative_to(path.parent).with_suffix("").parts for file in path.parent.rglob("*.py")}
+    found = (file for file in path.parent.rglob("*.py") if file.is_file())
+    parts = {file: file.relative_to(path.parent).with_suffix("").parts for file in found}
     importable = {file: inner for file, inner in parts.items() if all(part.isidentifier() for part in inner)}
     return {".".join([name, *inner]).removesuffix(".__init__"): file for file, inner in importable.items()}
 

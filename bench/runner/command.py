@@ -15,7 +15,6 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from bench.errors import BenchError, blaming, did_you_mean
@@ -26,11 +25,12 @@ from bench.plugins.task import Plan, Task
 from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
-from bench.report.document import render_terminal, terminal
+from bench.report.document import render_terminal
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
 from bench.runner.request import Request
-from bench.storage.cache import WIDTH
+from bench.runner.study import failure
+from bench.storage.cache import terminal
 from bench.storage.files import sole_supervisor
 from bench.tracking.view import require_address
 
@@ -181,31 +181,34 @@ def run(request: Request) -> None:
 
     Raises:
         BenchError: a mistake of the user, or another comparison under way in the same results folder; raised before
-            anything is started.
+            anything is started; or no trial has come to a model.
         SystemExit: Ctrl-C or SIGTERM has come; all processes have ended, and what is finished is on disk.
     """
     request, broken = checked(request)
-    console = terminal(WIDTH)
+    console = terminal()
     _show_broken(console, broken)
     try:
         with stopping_on_signals(), sole_supervisor(request.results):
-            data = _supervise(request, console)
+            data, trouble = _supervise(request, console)
     except Stopped as stopped:
         console.print("\nStopped. Finished trials are kept; the same command goes on from there.", style="yellow")
         raise SystemExit(stopped.exit_code) from None
     print_answer(data)
     _show_broken(console, broken)
+    if trouble:
+        raise BenchError(trouble)
 
 
 def print_answer(data: ReportData) -> None:
     """Print the table, the answer, why trials failed, and where the report is."""
-    console, folder = terminal(WIDTH), data.points.folder
-    console.print(render_terminal(result_sections(data, console.width)), highlight=False)
+    console, folder = terminal(), data.points.folder
+    console.print(render_terminal(result_sections(data, console.width)))
     for path in (folder / "report.html", folder / "points.csv"):
         console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
 
 
-def _supervise(request: Request, console: Console) -> ReportData:
+def _supervise(request: Request, console: Console) -> tuple[ReportData, str]:
+    """What came of the comparison, and why nothing did, if no model at all is there."""
     screen = Screen(console, load_task(request.task).metric)
     executor = _executor(request, screen)
     with closing(executor), screen:
@@ -217,7 +220,7 @@ def _supervise(request: Request, console: Console) -> ReportData:
         comparison.sync()
         data = write_report(request.folder)
         comparison.sync_report(data.points)  # after the trials: it names their runs
-    return data
+    return data, failure(comparison.trials)
 
 
 def _executor(request: Request, screen: Screen) -> Executor:
@@ -230,4 +233,4 @@ def _executor(request: Request, screen: Screen) -> Executor:
 
 def _show_broken(console: Console, broken: dict[str, str]) -> None:
     for name, reason in broken.items():
-        console.print(f"[red]left out[/] {escape(f'{name}: {reason}')}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("left out ", "red"), f"{name}: {reason}"), soft_wrap=True)

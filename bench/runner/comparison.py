@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from bench.check import ensure_repeats, known_to_repeat
 from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor, Job, Lost
@@ -121,7 +119,7 @@ class Comparison:
             f"{self.seeds} seed{'s' * (self.seeds > 1)}"
         )
         if self.seeds < (needed := seeds_needed(paired=True)):
-            self.screen.say(f"[yellow]no verdict can come of so few seeds: {needed} are needed[/]")
+            self.screen.say(f"no verdict can come of so few seeds: {needed} are needed", "yellow")
         self.screen.expect(trials)
         self._check_methods()
         self._propose()
@@ -145,7 +143,8 @@ class Comparison:
     def finish(self) -> None:
         """Read eval once for every chosen trial, then measure latency with nothing else running."""
         self._refuse_changed_models()
-        unread = {t.spec.key: t for t in self._frozen() if t.has_model and not self._files(t).eval_was_read}
+        headline, frozen = self.task_class.metric.column, self._frozen()
+        unread = {t.spec.key: t for t in frozen if t.has_model and not self._files(t).eval_was_read(headline)}
         evals = [
             Job(key, f"{trial.label}: eval", evaluate_model, (self.setting, self._files(trial)), timed=False)
             for key, trial in unread.items()
@@ -173,7 +172,7 @@ class Comparison:
         for trial in self._frozen():
             if trial.spec.key in reasons:
                 trial.record = self._failed(trial, f"{stage}: {reasons[trial.spec.key]}")
-                self.screen.say(f"[red]failed[/]  {escape(f'{trial.label}: {trial.record.reason}')}")
+                self.screen.say(f"failed  {trial.label}: {trial.record.reason}", "red")
 
     def write_index(self) -> None:
         """Write which trials belong to the comparison, as far as they have finished."""
@@ -202,7 +201,7 @@ class Comparison:
 
     def _say_untracked(self, trouble: str) -> None:
         if trouble:
-            self.screen.say(f"[yellow]not tracked yet: {escape(trouble)}[/]")
+            self.screen.say(f"not tracked yet: {trouble}", "yellow")
 
     def _chosen(self) -> list[PlannedTrial]:
         return self._choice or chosen_trials(self.trials, self.task_class.metric, self.budgets)
@@ -228,11 +227,11 @@ class Comparison:
 
     def _start(self, trials: Sequence[PlannedTrial]) -> None:
         """Submit these trials; one that has finished before is done at once, a twin of one under way waits for it."""
-        known = []
+        known, headline = [], self.task_class.metric.column
         for trial in trials:
             self.trials.append(trial)
             reason = self._refused.get(trial.method_spec.name)
-            record = self._files(trial).finished() if reason is None else self._failed(trial, reason)
+            record = self._failed(trial, reason) if reason else self._files(trial).finished(headline)
             if record is not None:
                 known.append((trial, record))
             elif trial.spec.key not in self._under_way:

@@ -243,6 +243,14 @@ def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Seque
     return chosen
 
 
+def failure(trials: Sequence[PlannedTrial]) -> str:
+    """Why there is not one model, if some of these trials have failed; else an empty string."""
+    failed = [trial.record.reason for trial in trials if trial.record and trial.record.status == "failed"]
+    if not failed or any(trial.has_model for trial in trials):
+        return ""
+    return f"no trial came to a model, {len(failed)} failed; the first: {failed[0]}"
+
+
 def method_entry(
     method_spec: MethodSpec, trials: Sequence[PlannedTrial], frozen: Sequence[PlannedTrial]
 ) -> MethodEntry:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,14 @@ class Meter:
         if time.monotonic() - self._reported >= 1:
             self._reported = time.monotonic()
             self._report(self._ledger.steps, mean)
+
+
+def require_steps(steps: int, left: int) -> None:
+    """Raise a ``MethodError`` for what is no number of steps, or more than are left."""
+    if not isinstance(steps, Integral):
+        raise MethodError(f"asked for {steps!r} training steps: expected a whole number")
+    if not 0 <= steps <= left:
+        raise MethodError(f"asked for {steps} training steps with {left} left")
 
 
 def require_gradient(loss: Tensor) -> None:

@@ -4,20 +4,18 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from bench.errors import MethodError
 from bench.export.costs import node_macs
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.task import Batch, Plan, Progress, Task
 from bench.trial.beginning import Shared, Spent
 from bench.trial.guard import own_files, reading
-from bench.trial.ledger import PASSES, Ledger, Meter, Report, require_gradient, step_macs
+from bench.trial.ledger import PASSES, Ledger, Meter, Report, require_gradient, require_steps, step_macs
 from bench.trial.repeatable import CPU, Hardware, seed_everything, stream_seed
 from bench.trial.schedules import Schedule, factor
 from bench.trial.teacher import Teacher
@@ -123,7 +121,7 @@ class Trainer:
 
     def limited(self, steps: int) -> "Trainer":
         """A view that may spend this many of the steps left, and shares all else."""
-        self._check(steps)
+        require_steps(steps, self.steps_left)
         view = copy.copy(self)
         view._steps_left, view._parent = steps, self
         return view
@@ -296,14 +294,8 @@ class Trainer:
         """MACs of the teacher's pass over these inputs."""
         return 0.0 if self._teacher is None else self._teacher.macs(inputs)
 
-    def _check(self, steps: int) -> None:
-        if not isinstance(steps, Integral):
-            raise MethodError(f"asked for {steps!r} training steps: expected a whole number")
-        if not 0 <= steps <= self.steps_left:
-            raise MethodError(f"asked for {steps} training steps with {self.steps_left} left")
-
     def _spend(self, steps: int) -> None:
-        self._check(steps)
+        require_steps(steps, self.steps_left)
         self._ledger.asked += steps
         payer: Trainer | None = self
         while payer is not None:

@@ -31,6 +31,7 @@ CHEATS = {
 }
 MISTAKES = {
     "raises": "ZeroDivisionError: division by zero",
+    "exits": "SystemExit: 0",
     "returns_no_model": "expected a torch.nn.Module",
     "returns_nan": "NaN",
     "asks_for_more_steps": "asked for 1 training steps with 0 left",

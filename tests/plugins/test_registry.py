@@ -1,15 +1,18 @@
 """Plugins by name: what is wrong with one is said by its name."""
 
 import importlib
+import os
 import shutil
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import bench
-from bench import BenchError
+from bench import BenchError, Metric, Plan
+from bench.check import Probe
 from bench.plugins import registry
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import Summary, load_method, names, source_digest
@@ -39,6 +42,93 @@ def test_a_file_without_a_method_is_named(folder: Path) -> None:
     (folder / "empty_method.py").write_text("from bench import Method\n")
     with pytest.raises(BenchError, match=r"empty_method.py: expected one class that extends Method, found none"):
         load_method("empty_method")
+
+
+METHOD = """
+from dataclasses import dataclass
+from bench import Method, tune
+@dataclass(frozen=True)
+class Odd(Method):
+    stage = "post_hoc"
+    {field}
+    def compress(self, {parameters}):
+        return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"post_hoc"', '"post-hoc"', r"stage is 'post-hoc', expected .* \(did you mean 'post_hoc'\?\)"),
+        ("stage =", "staged =", "stage is None"),
+        ("{field}", "promises = 'less'", "promises is 'less', expected one of 'structure'"),
+        ("{parameters}", "network", r"cannot be called as compress\(self, model, trainer\)"),
+        ("compress", "squeeze", "it lacks compress"),
+        ("def compress(self, {parameters}):\n        return model", "compress = 1", "compress cannot be called"),
+        (
+            "{field}",
+            "x: float = tune(0.5, low=1.0, high=0.1)",
+            "range of x .* from 1.0 to 0.1, expected low below high",
+        ),
+        ("{field}", "x: float = tune(0.5, low=0.0, high=1.0, log=True)", "and above 0 with log=True"),
+        ("{field}", "x: float = tune(2.0, low=0.0, high=1.0)", "the default 2.0 lies outside 0.0 to 1.0"),
+        ("{field}", "x: object = tune(len, choices=(len, max))", "expected numbers or words"),
+        ("{field}", "raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
+        ("{field}", "assert False", "cannot be imported: AssertionError"),
+        ("{field}", "raise ValueError('a' * 10_000)", "ValueError: aaa.* … .*aaa"),
+    ],
+)
+def test_what_a_method_declares_wrongly_is_said_when_it_is_loaded(
+    folder: Path, request: pytest.FixtureRequest, old: str, new: str, said: str
+) -> None:
+    name = f"odd_{abs(hash(request.node.name))}"  # Python remembers modules by name
+    source = METHOD.replace(old, new).replace("{field}", "pass").replace("{parameters}", "model, trainer")
+    (folder / f"{name}.py").write_text(source)
+    with pytest.raises(BenchError, match=f"methods/{name}.*{said}") as raised:
+        load_method(name)
+    assert len(str(raised.value)) < 1000
+
+
+class Whole(Probe):
+    """A task as it should be."""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("metric", None, "metric is None, expected Metric"),
+        ("metric", Metric("eer", "percent", "lower"), "direction='minimize' or 'maximize'"),
+        ("presets", {}, "presets is {}, expected a Plan for each name"),
+        ("presets", {"quick": 3}, "expected a Plan for each name"),
+        ("presets", {"quick": Plan(2.5, 1, 8, 1e-3)}, "preset 'quick' has dense_steps 2.5"),
+        ("__abstractmethods__", frozenset({"loss", "evaluate"}), "it lacks evaluate, loss"),
+    ],
+)
+def test_what_a_task_declares_wrongly_is_said_when_it_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, said: str
+) -> None:
+    monkeypatch.setattr(Whole, name, value, raising=False)
+    points = {"whole": EntryPoint("whole", f"{__name__}:Whole", "bench.tasks")}
+    monkeypatch.setattr(registry, "installed", lambda kind: points)
+    with pytest.raises(BenchError, match=said):
+        registry.load_task.__wrapped__("whole")
+
+
+def test_what_is_no_file_is_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe would be waited for when it is read."""
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "real.py").write_text('"""Title."""')
+    monkeypatch.setattr(registry, "find_spec", lambda kind: SimpleNamespace(submodule_search_locations=[tmp_path]))
+    assert list(registry.files("methods")) == ["real"]
+    assert [summary.title for summary in registry.summaries("methods")] == ["Title."]
+
+
+def test_a_name_that_two_plugins_have_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "twin.py").write_text("")
+    monkeypatch.setattr(registry, "installed", lambda kind: {"twin": EntryPoint("twin", "a:B", "bench.methods")})
+    with pytest.raises(BenchError, match=r"twin.py and an installed package both define 'twin'"):
+        load_method("twin")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +188,7 @@ def test_a_preset_leaves_out_what_it_names_and_nothing_that_is_new() -> None:
 
 
 def test_digest_follows_the_source(folder: Path) -> None:
-    text = 'from bench import Method\n\nclass M(Method):\n    """A."""\n    stage = "post_hoc"\n    compress = None\n'
+    text = 'from bench import Method\n\nclass M(Method):\n    """A."""\n    stage = "post_hoc"\n    compress = print\n'
     (folder / "first_method.py").write_text(text)
     (folder / "second_method.py").write_text(text.replace('"""A."""', '"""B."""'))
     first, second = load_method("first_method"), load_method("second_method")

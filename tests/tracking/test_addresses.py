@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.runner.command import checked
-from bench.runner.comparison import Request
+from bench.runner.request import Request
 from bench.tracking.store import Tracker
 from bench.tracking.view import serve
 from tests.servers import free_port

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bench import Batch, BenchError, MethodError, Plan, Trainer
 from bench.trial.repeatable import Hardware, stream_seed
 from bench.trial.schedules import AGAIN
+from bench.trial.trainer import Loss
 from tests.models import Points, mlp, randomise_norms
 
 PLAN = Points.presets["quick"]
@@ -40,7 +41,25 @@ def test_training_lowers_the_loss() -> None:
     assert run.curve[-1]["loss"] < run.curve[0]["loss"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda model, batch: model(batch.inputs), r"one number, not shape \(16, 2\)"),
+        (lambda model, batch: model(batch.inputs).sum().detach(), "has no gradient: it was detached"),
+        (lambda model, batch: 0.5, "one number, not float"),
+    ],
+)
+def test_a_loss_that_cannot_be_differentiated_is_refused(loss: Loss, said: str) -> None:
+    with pytest.raises(MethodError, match=said):
+        trainer().fit(fresh(), 1, loss=loss)
+
+
 # --- the budget of steps
+
+
+def test_steps_are_whole_numbers() -> None:
+    with pytest.raises(MethodError, match=r"asked for 2\.5 training steps: expected a whole number"):
+        trainer().fit(fresh(), 2.5)  # type: ignore[arg-type]
 
 
 def test_steps_are_spent_and_overspending_spends_nothing() -> None:
