@@ -57,7 +57,7 @@ def options(singular_values: Tensor, shape: Sequence[int], dense_macs: int, mult
 def unfactorized_macs(layers: Mapping[str, Sequence[Option]], widths: Widths) -> int:
     """MACs of all that is none of these layers."""
     weights, dense = factorizable(widths.model), widths.weight_macs
-    left: int = widths.macs(widths.sizes) - sum(dense[weights[name]] for name in layers)
+    left: int = widths.macs({}) - sum(dense[weights[name]] for name in layers)
     return left
 
 

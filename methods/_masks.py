@@ -60,7 +60,7 @@ class Masks:
         self._masked: dict[str, Any] = {n: layer.parametrizations[own] for n, (layer, own) in self._at.items()}  # type: ignore[index]
         self._cost = {name: macs[name] / self._connections(full).numel() for name, full in self.full().items()}
         self._maskable = sum(macs[name] for name in self._at) / widths.reference_macs
-        self._fixed: float = widths.macs(widths.sizes) / widths.reference_macs - self._maskable
+        self._fixed: float = widths.macs({}) / widths.reference_macs - self._maskable
 
     def density(self, budget: float) -> float:
         """The share of the masked weights' MACs that stays where this share of the dense model's MACs does.

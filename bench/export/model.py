@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.errors import BenchError, MethodError
 from bench.export import RECIPE, WEIGHTS
+from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
 from bench.widths.flexible import attend, heads_of, unfused_attention
@@ -66,16 +67,22 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), unfused_attention(), PlainAttention():
         warnings.simplefilter("ignore")  # it announces that it will be replaced
-        torch.onnx.export(
-            model.eval(),
-            (example,),
-            buffer,  # type: ignore[arg-type]  # a file object serves as well as a path
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_axes={"input": free, "output": {0: "batch"}},
-        )
+        try:
+            torch.onnx.export(
+                model.eval(),
+                (example,),
+                buffer,  # type: ignore[arg-type]  # a file object serves as well as a path
+                opset_version=OPSET,
+                dynamo=False,
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_axes={"input": free, "output": {0: "batch"}},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise BenchError(
+                f"{type(model).__name__} cannot be exported to ONNX ({str(error).splitlines()[0]}): let its layers "
+                "compute the same by other operators"
+            ) from error
     onnx.checker.check_model(buffer.getvalue())
     return OnnxModel(buffer.getvalue())
 
@@ -243,7 +250,7 @@ def rebuilt_model(task: Task, folder: Path) -> nn.Module | None:
     if not (folder / WEIGHTS).exists():
         return None
     with torch.random.fork_rng(devices=[]):
-        model = task.build_model()
+        model = dense_model(task)
         try:
             for step in _steps(folder):
                 model = _changed(model, task, step)

@@ -143,7 +143,9 @@ class Trainer:
     def widths(self, model: nn.Module) -> Widths:
         """The width graph of a model; budgets are fractions of the task's dense model."""
         example, axis = self._task.example_input(), self._task.input_width_axis
-        widths = Widths(model, example, self.dense_macs, self._width_multiple, axis, price=self._price)
+        widths = Widths(model, example, self.dense_macs, self._width_multiple, axis, price=self._price, strict=False)
+        for name, why in widths.fixed.items():
+            self.note(f"Left whole: {name}, as {why}.")
         return widths.only(self._width_groups) if self._width_groups else widths
 
     def cost(self, model: nn.Module) -> float:

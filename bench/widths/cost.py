@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,8 @@ from torch.utils.flop_counter import flop_registry
 from bench.errors import BenchError, BudgetError
 from bench.widths.flexible import unfused_attention
 from bench.widths.groups import Graph
-from bench.widths.trace import Labels
+from bench.widths.labels import Labels
+from bench.widths.trace import by_parts
 
 #: what PyTorch's tags say of operators without multiply-accumulates worth the name
 _FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view}
@@ -39,21 +41,31 @@ _FREE = set(
 
 
 class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.macs: dict[str, int] = defaultdict(int)  # by the name of the weight; of no weight, under ""
+        self._names = {p.untyped_storage().data_ptr(): name for name, p in model.named_parameters() if p.dim() > 1}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if (formula := _formula(func)) is None:
+            with self:
+                return by_parts(func)(*args, **kwargs)  # type: ignore[misc]
         out = func(*args, **kwargs)
-        if formula := _formula(func):
-            self.macs += formula(*args, **kwargs, out_val=out)
+        if macs := formula(*args, **kwargs, out_val=out):
+            places = (x.untyped_storage().data_ptr() for x in args if isinstance(x, Tensor))
+            names = [self._names[place] for place in places if place in self._names]
+            self.macs[next(iter(names), "")] += macs
         return out
+
+
+def _nothing(*_: Any, **__: Any) -> int:
+    return 0
 
 
 @cache  # a recurrent layer calls the same few operators at every time step
 def _formula(func: Any) -> Callable[..., int] | None:
-    """What counts the MACs of an operator; None if it is free."""
+    """What counts the MACs of an operator; None where PyTorch says which simpler ones it consists of."""
     packet = func._overloadpacket
     if packet.__name__ == "mkldnn_rnn_layer":
         return _recurrent_layer
@@ -61,10 +73,13 @@ def _formula(func: Any) -> Callable[..., int] | None:
         flops = flop_registry[packet]
         return lambda *args, **kwargs: int(flops(*args, **kwargs)) // 2
     if func.is_view or _FREE_TAGS & set(func.tags) or packet.__name__.removesuffix("_") in _FREE:
+        return _nothing
+    if by_parts(func):
         return None
     raise BenchError(
         f"cannot count the MACs of operator {packet}: it is neither in PyTorch's table of formulas "
-        "(torch.utils.flop_counter.register_flop_formula adds one) nor known to be free"
+        "(torch.utils.flop_counter.register_flop_formula adds one) nor known to be free, and PyTorch does not say what "
+        "it consists of"
     )
 
 
@@ -79,8 +94,13 @@ def count_macs(model: nn.Module, example_input: Tensor) -> int:
     Recurrent layers are counted step by step, attention with its products of activations. The model is counted in eval
     mode and left in the mode it was in. A ``BenchError`` names an operator whose cost is unknown.
     """
+    return sum(count_by_weight(model, example_input).values())
+
+
+def count_by_weight(model: nn.Module, example_input: Tensor) -> dict[str, int]:
+    """What ``count_macs`` counts, by the qualified name of the weight; products of activations are under ""."""
     modes = {module: module.training for module in model.modules()}
-    counter = _MacCounter()
+    counter = _MacCounter(model)
     try:
         with torch.no_grad(), unfused_attention(), sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False), counter:
             model.eval()(example_input)

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import remove_weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
+from torch.nn.utils.weight_norm import WeightNorm
 
 from bench.errors import BenchError
 
@@ -214,7 +217,8 @@ def make_flexible(model: nn.Module) -> None:
     The class of the layer is replaced and not the layer, so that whoever holds the layer holds it still. A
     ``BenchError`` names a layer with an option that the flexible form does not have.
     """
-    for name, module in model.named_modules():
+    for name, module in list(model.named_modules()):
+        _fold_weight_norm(module)
         if type(module) not in _FLEXIBLE:
             continue
         for attribute, option in _UNKNOWN.items():
@@ -224,6 +228,16 @@ def make_flexible(model: nn.Module) -> None:
         module.__class__ = _FLEXIBLE[type(module)]
         if isinstance(module, FlexibleAttention):
             module._qkv_same_embed_dim = False  # keeps nn.TransformerEncoderLayer from passing the layer by
+
+
+def _fold_weight_norm(module: nn.Module) -> None:
+    """Let a weight be a plain parameter again: its norm over the inputs would change with every one that goes."""
+    for name, chain in list(getattr(module, "parametrizations", {}).items()):
+        if len(chain) == 1 and type(chain[0]).__name__ == "_WeightNorm":
+            remove_parametrizations(module, name)
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm):
+            remove_weight_norm(module, hook.name)
 
 
 def _same(x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
 from bench.widths.flexible import RECURRENT, FlexibleAttention
-from bench.widths.groups import Group, Part
+from bench.widths.groups import CONVOLUTIONS, Group, Part
 
 #: (features (B, n, ...), channels (n,)) -> features of the same shape; ``channels`` says which channel of the group
 #: stands at each of the n positions, so that coefficients c of shape (B, size) apply as ``c[:, channels]``
@@ -21,7 +22,13 @@ Live = Callable[[Tensor], Tensor]
 
 def batch_axes(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     """Which axis of each layer's input the examples of a batch lie along; 0 unless two batches show another."""
-    two, three = (_input_shapes(model, torch.cat([example_input] * examples)) for examples in (2, 3))
+    try:
+        two, three = (_input_shapes(model, torch.cat([example_input] * examples)) for examples in (2, 3))
+    except Exception as error:  # of somebody else's code
+        raise BenchError(
+            f"{type(model).__name__} computes with a batch of one, but not of two or three "
+            f"({str(error).splitlines()[0]}): let its shapes follow from the input, as in x.view(x.shape[0], -1)"
+        ) from error
     return {
         name: next((i for i, (a, b) in enumerate(zip(shape, three[name], strict=True)) if 3 * a == 2 * b), 0)
         for name, shape in two.items()
@@ -44,16 +51,18 @@ def _input_shapes(model: nn.Module, batch: Tensor) -> dict[str, torch.Size]:
 
 
 @contextmanager
-def gated(
+def gated(  # noqa: PLR0917
     model: nn.Module,
     axes: Mapping[str, int],
+    normalised: Mapping[str, int],
     groups: Sequence[Group],
     gates: Mapping[str, Gate],
     live: Mapping[str, Live],
 ) -> Iterator[None]:
     """While this lasts, gates act on the consumers of groups, and LayerNorms take statistics over what is alive.
 
-    ``axes`` are those of ``batch_axes``; gates and live are by name of the group.
+    ``axes`` are those of ``batch_axes``, ``normalised`` the axis of their input that norms take statistics over, by
+    layer; gates and live are by name of the group.
     """
     consumers, norms = defaultdict(list), defaultdict(list)
     for group in groups:
@@ -66,7 +75,7 @@ def gated(
         for name, own in consumers.items():
             _attach(model.get_submodule(name), own, axes.get(name, 0), stack)
         for name, alive in norms.items():
-            hook = _live_statistics(alive, axes.get(name, 0))
+            hook = _live_statistics(alive, (axes.get(name, 0), normalised.get(name, -1)))
             stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
         yield
 
@@ -77,7 +86,7 @@ def _attach(layer: nn.Module, parts: Sequence[tuple[Part, Gate]], batch_axis: in
         layer.gates = {w: _through([own for own in parts if own[0].parameter == w], 0, -1) for w in weights}
         stack.callback(delattr, layer, "gates")
     else:
-        gate = _through(parts, batch_axis, -1 if isinstance(layer, nn.Linear) else 1)
+        gate = _through(parts, batch_axis, 1 if isinstance(layer, CONVOLUTIONS) else -1)
         hook = layer.register_forward_pre_hook(lambda module, inputs: (gate(inputs[0]), *inputs[1:]))
         stack.callback(hook.remove)
 
@@ -107,12 +116,15 @@ def _placed(part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _live_statistics(
-    alive: Sequence[tuple[Part, Live]], batch_axis: int
+    alive: Sequence[tuple[Part, Live]], axes: tuple[int, int]
 ) -> Callable[[nn.LayerNorm, tuple[Tensor, ...], Tensor], Tensor]:
-    """A LayerNorm as it will be once the dead features are gone: they do not count in mean and variance."""
+    """A LayerNorm as it will be once the dead features are gone: they do not count in mean and variance.
+
+    ``axes`` are those of the batch and of the channels: some LayerNorms of others turn the channels to the end first.
+    """
 
     def hook(module: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0].movedim(batch_axis, 0)
+        x = inputs[0].movedim(axes, (0, -1))
         placed = [(_placed(part, x.device), of) for part, of in alive]
         weights = [(positions, of(channels)) for (positions, channels), of in placed]
         examples = max(len(w) for _, w in weights)
@@ -124,6 +136,6 @@ def _live_statistics(
         centred = x - (counts * x).sum(-1, keepdim=True) / total
         variance = (counts * centred.square()).sum(-1, keepdim=True) / total
         scaled = centred * (variance + module.eps).rsqrt() * module.weight
-        return (scaled if module.bias is None else scaled + module.bias).movedim(0, batch_axis)
+        return (scaled if module.bias is None else scaled + module.bias).movedim((0, -1), axes)
 
     return hook

@@ -1,6 +1,9 @@
 """The groups of channels that must be kept or removed together, read off the trace of one pass."""
 
+import itertools
+import math
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.widths.flexible import PROJECTIONS, RECURRENT, FlexibleAttention, Selection
+from bench.widths.labels import Labels
 from bench.widths.operators import HANDLERS
-from bench.widths.trace import INPUT, PINNED, Labels, Product, Trace, follow
+from bench.widths.trace import INPUT, PINNED, Product, Trace, follow
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 #: channels that a LayerNorm needs to say anything
 LEAST_NORMALISED = 4
-#: layers at whose inputs a gate can be attached
-CONSUMERS = (*CONVOLUTIONS, nn.Linear, *RECURRENT, FlexibleAttention)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,8 @@ class Graph:
     groups: tuple[Group, ...]
     products: tuple[Product, ...]
     group_of: Labels  #: for every atom the index of its group, or -1, (atoms,)
+    norms: Mapping[str, int]  #: layers that normalise, and the axis of their input that they take statistics over
+    pinned: Mapping[str, str]  #: weights of which channels must stay, and the operator and layer that this is due to
 
 
 def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None = None) -> Graph:
@@ -73,10 +77,13 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
     trace = follow(model, example_input, input_axis, HANDLERS)
     modules, products = dict(model.named_modules()), tuple(trace.products.values())
     for product in products:  # a gate can only be attached to a layer that is known
-        if product.axis is not None and not isinstance(modules[product.weight.rpartition(".")[0]], CONSUMERS):
+        layer = product.weight.rpartition(".")[0]
+        if product.axis is not None and not _can_be_gated(modules[layer]):
+            trace.atoms.cause = f"the weight {product.weight!r}, which is not of a layer that only multiplies by it"
             trace.atoms.pin(product.read)
     order = {name: i for i, name in enumerate(modules)}
-    groups = [_group(trace, roots, order) for roots in _alike(trace)]
+    at = {place: trace.atoms.roots(atoms) for place, atoms in trace.axes.items()}
+    groups = [_group(trace, at, roots, order) for roots in _alike(trace)]
     groups.sort(key=lambda group: order[group.producers[0].layer] if group.producers else -1)
     group_of = np.full(len(trace.atoms), -1, dtype=np.int64)
     named: dict[str, Group] = {}
@@ -88,7 +95,59 @@ def build_graph(model: nn.Module, example_input: Tensor, input_axis: int | None 
         named[name] = replace(group, name=name)
         for part in group.parts:
             group_of[trace.axes[part.tensor, part.axis][part.positions.numpy()]] = index
-    return Graph(tuple(named.values()), products, group_of)
+    pinned = {}
+    for product in products:
+        causes = [trace.atoms.cause_of(int(atoms[0])) for atoms in (product.made, product.read) if len(atoms)]
+        pinned[product.weight] = "; ".join(dict.fromkeys(filter(None, causes)))
+    return Graph(tuple(named.values()), products, group_of, trace.norms, {w: why for w, why in pinned.items() if why})
+
+
+def tied(graph: Graph, names: Collection[str]) -> Graph:
+    """The graph with some groups made one wherever layers of the same module are theirs.
+
+    Handwritten attention turns ``C`` features into heads and back by reshaping to ``C``, the width of its input: then a
+    head can go only together with its share of that width. One channel of such a group is an equal share of each of its
+    members, and it has as many as their sizes allow.
+    """
+    members = [(index, group) for index, group in enumerate(graph.groups) if group.name in names]
+    members.sort(key=lambda member: member[1].size)  # heads first, then the widths that they are shares of
+    modules = {group.name: {part.layer.rpartition(".")[0] for part in group.parts} for _, group in members}
+    clusters: list[list[tuple[int, Group]]] = []
+    for member in members:
+        own = member[1]
+        near = [
+            c for c in clusters if any(own.size % o.size == 0 and modules[own.name] & modules[o.name] for _, o in c)
+        ]
+        clusters = [c for c in clusters if c not in near] + [[*itertools.chain(*near), member]]
+    groups, index_of = list(graph.groups), np.arange(-1, len(graph.groups))  # the last is that of no group, -1
+    for cluster in clusters:
+        size = math.gcd(*(group.size for _, group in cluster))
+        if len(cluster) > 1 and size > 1:
+            first, *rest = sorted(index for index, _ in cluster)
+            groups[first] = _as_one([graph.groups[index] for index in (first, *rest)], size)
+            index_of[np.array(rest) + 1] = first
+    left = sorted(set(index_of[1:].tolist()))
+    order = np.array([-1, *(left.index(index) for index in index_of[1:])])
+    return replace(graph, groups=tuple(groups[index] for index in left), group_of=order[graph.group_of + 1])
+
+
+def _as_one(groups: Sequence[Group], size: int) -> Group:
+    def shares(kind: str) -> tuple[Part, ...]:
+        found: list[Part] = []
+        for group in groups:
+            own = getattr(group, kind)
+            found += [replace(part, channels=part.channels // (group.size // size)) for part in own]
+        return tuple(found)
+
+    least = max(math.ceil(group.least * size / group.size) for group in groups)
+    recurrent = any(group.recurrent for group in groups)
+    return Group(groups[0].name, size, shares("producers"), shares("consumers"), shares("parts"), recurrent, least)
+
+
+def _can_be_gated(layer: nn.Module) -> bool:
+    """Whether what a weight of this layer reads is the layer's input: a gate is attached there."""
+    matrices = [parameter for parameter in layer.parameters() if parameter.dim() > 1]
+    return isinstance(layer, (*RECURRENT, FlexibleAttention)) or (not any(layer.children()) and len(matrices) == 1)
 
 
 def _alike(trace: Trace) -> list[Labels]:
@@ -113,13 +172,12 @@ def _alike(trace: Trace) -> list[Labels]:
         kinds = {kind for kind, _, _ in found}
         if root > PINNED and "read" in kinds and (kinds & {"made", INPUT}):
             alike[tuple(found)].append(root)
-    return [np.array(sorted(roots)) for roots in alike.values()]
+    return [np.array(sorted(roots)) for roots in alike.values() if len(roots) > 1]  # of one channel none can go
 
 
-def _group(trace: Trace, roots: Labels, order: dict[str, int]) -> Group:
+def _group(trace: Trace, at: Mapping[tuple[str, int], Labels], roots: Labels, order: dict[str, int]) -> Group:
     parts: dict[tuple[str, int | None], Part] = {}
-    for (tensor, axis), atoms in trace.axes.items():
-        own = trace.atoms.roots(atoms)
+    for (tensor, axis), own in at.items():
         positions = np.flatnonzero(np.isin(own, roots))
         if len(positions):
             channels = np.searchsorted(roots, own[positions])

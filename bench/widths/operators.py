@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError
-from bench.widths.trace import NONE, PINNED, Handler, Labels, Tracer, WeightView, all_alike, along, compact, is_constant
+from bench.widths.labels import (
+    Labels,
+    all_alike,
+    along,
+    along_dim,
+    compact,
+    concatenated,
+    is_constant,
+    meetings,
+    per_channel,
+)
+from bench.widths.trace import NONE, PINNED, Handler, Tracer, WeightView
 
 
 def joined(tracer: Tracer, left: Tensor, right: Tensor) -> Tensor:
@@ -38,34 +49,34 @@ def _without_bystander(labels: Tensor, other: Tensor) -> Tensor:
 
 
 def matching_axis(tracer: Tracer, labels: Tensor | None, view: WeightView) -> Tensor:
-    """The axis of a parameter whose entries meet one channel each; the others have nothing to do with channels."""
+    """The axis of a parameter whose entries meet one channel each; the others have nothing to do with channels.
+
+    Where an entry meets several, it goes with them only if they turn out to be one in the end: a rotation of all heads
+    alike stays when a head goes, a position's embedding follows a stream that began as two.
+    """
     varying = [label for label in view.labels if not is_constant(label, range(label.dim()))]
-    if len(varying) == 1:
-        return varying[0]
-    if labels is None:
+    if not varying or (labels is not None and bool((compact(labels) > NONE).any())):
+        features = None if labels is None else compact(roots_of(tracer, labels)).numpy()
+        for label in varying:
+            pairs = meetings(compact(label).numpy(), features)
+            if len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]:
+                return label
+            tracer.trace.shared.append(pairs)
+        return all_alike(NONE, view.labels[0].shape)
+    if len(varying) > 1:
         raise BenchError(f"the width graph cannot tell which axis of {view.name!r} are its channels")
-    for label in varying:
-        one, other = (compact(x).numpy() for x in (label, roots_of(tracer, labels)))
-        pairs = np.unique(np.stack(np.broadcast_arrays(one, other)).reshape(2, -1), axis=1)
-        if len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]:
-            return label
-    return all_alike(NONE, view.labels[0].shape)
-
-
-def along_dim(labels: Tensor, dim: int) -> Labels:
-    """The labels along one dimension, at the first place of all others, (length,)."""
-    place: Any = (slice(None), *[0] * (labels.dim() - 1))
-    atoms: Labels = labels.movedim(dim, 0)[place].contiguous().numpy()
-    return atoms
+    return varying[0]
 
 
 def join_vectors(tracer: Tracer, vectors: Iterable[Any], channels: Labels) -> None:
-    """Vectors with one entry a channel belong to these channels; what is no tensor is passed over."""
+    """Vectors with one entry a channel belong to channels, (C, n); what is no tensor is passed over."""
     for vector in vectors:
         if isinstance(vector, Tensor):
             view = tracer.of(vector)
+            if isinstance(view, WeightView) and len(view.varying(0)) > 1:
+                raise BenchError(f"the width graph cannot follow a weight that is made of {view.name!r}")
             labels = view.labels[0] if isinstance(view, WeightView) else view
-            tracer.trace.atoms.join(labels.contiguous().numpy(), channels)
+            tracer.trace.atoms.join(np.broadcast_to(labels.contiguous().numpy()[:, None], channels.shape), channels)
 
 
 def pin_across_space(tracer: Tracer, labels: Tensor) -> None:
@@ -86,6 +97,15 @@ def pin(tracer: Tracer, labels: Tensor) -> None:
     tracer.trace.atoms.pin(compact(labels).contiguous().numpy())
 
 
+def note(tracer: Tracer, unit: int, weight: str, read: Labels, made: Labels, *, axis: int) -> None:
+    """Note a product with a weight; what it reads must stay where its layer is not called, for a gate is put there."""
+    owner = weight.rpartition(".")[0]
+    if not any(layer.name == owner for layer in tracer.layers):
+        tracer.trace.atoms.cause += f", which takes the weight of {owner!r} without calling it"
+        tracer.trace.atoms.pin(read)
+    tracer.trace.add(unit, weight, read, made, axis=axis)
+
+
 def convolution(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
     """Reads input channels, makes output channels; groups of channels live and die together."""
     x, weight, bias, transposed, groups = args[0], args[1], args[2], args[6], args[8]
@@ -95,18 +115,17 @@ def convolution(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) 
     rows, columns = (along_dim(view.labels[dim], dim) for dim in (0, 1))
     made, read = (columns, rows) if transposed else (rows, columns)
     pin_across_space(tracer, labels)
-    repeated = [0, *range(2, labels.dim())]
-    per_channel = compact(labels, repeated).flatten(2).movedim(1, 0).flatten(1).numpy()  # (C, n)
+    features = per_channel(labels)
     positions = (x if transposed else out).numel() // (x if transposed else out).shape[1]
     unit = positions * prod(weight.shape[2:])
     if groups == 1:
-        tracer.trace.atoms.join(per_channel, np.broadcast_to(read[:, None], per_channel.shape))
-        tracer.trace.add(unit, view.name, read, made, axis=0 if transposed else 1)
+        tracer.trace.atoms.join(features, np.broadcast_to(read[:, None], features.shape))
+        note(tracer, unit, view.name, read, made, axis=0 if transposed else 1)
     else:
-        for inputs, outputs in zip(np.split(per_channel, groups), np.split(made, groups), strict=True):
+        for inputs, outputs in zip(np.split(features, groups), np.split(made, groups), strict=True):
             tracer.trace.atoms.join_all(np.concatenate([inputs.ravel(), outputs]))
         tracer.trace.add(unit * weight.shape[1], view.name, np.array([NONE]), made)
-    join_vectors(tracer, [bias], made)
+    join_vectors(tracer, [bias], made[:, None])
     tracer.label(out, along(made, 1, out.shape))
 
 
@@ -138,23 +157,21 @@ def _weight_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor, *,
     labels = tracer.activation(x)
     features = compact(labels if weight_first else labels.t(), [1]).numpy()  # (K, n)
     tracer.trace.atoms.join(features, np.broadcast_to(read[:, None], features.shape))
-    tracer.trace.add(x.numel() // len(read), view.name, read, made, axis=axis)
+    note(tracer, x.numel() // len(read), view.name, read, made, axis=axis)
     tracer.label(out, along(made, outer, out.shape))
 
 
 def _activation_product(tracer: Tracer, out: Tensor, left: Tensor, right: Tensor) -> None:
-    """Features times features: attention. What is summed over must belong to one channel, such as a head."""
+    """Features times features: attention. All that is summed over, such as a head, is one channel."""
     a, b = (tracer.activation(x) for x in (left, right))
     a, b = (x if x.dim() == 3 else x[None] for x in (a, b))
     macs = a.shape[1] * a.shape[2] * b.shape[2]
-    if all(is_constant(roots_of(tracer, labels), (1, 2)) for labels in (a, b)):
-        made, others = (along_dim(labels, 0) for labels in (a, b))
-        tracer.trace.atoms.join(made, others)
-        made = np.where(made == NONE, others, made)
-    else:
-        for labels in (a, b):
-            pin(tracer, labels)
-        made = np.full(a.shape[0], PINNED)
+    per_entry = [compact(x, (1, 2)).flatten(1).numpy() for x in (a, b)]  # (n, ...)
+    made = np.zeros(len(a), dtype=np.int64)
+    for entry, summed in enumerate(zip(*per_entry, strict=True)):
+        channels = np.unique(np.concatenate(summed))
+        tracer.trace.atoms.join_all(channels)
+        made[entry] = next(iter(channels[channels != NONE]), NONE)
     tracer.trace.add(macs, "", np.array([NONE]), made)
     tracer.label(out, along(made, 0, (a.shape[0], a.shape[1], b.shape[2])).reshape(out.shape))
 
@@ -172,11 +189,11 @@ def _axis_of(view: WeightView, inner: int, outer: int) -> int:
 #: operators that only move elements: the labels are moved by the same operator
 _MOVES = """
     permute transpose transpose_ t t_ expand squeeze squeeze_ unsqueeze unsqueeze_ slice select split split_with_sizes
-    unsafe_split unbind cat stack flip roll repeat alias index_select index unfold reflection_pad1d reflection_pad2d
+    unsafe_split unbind cat flip roll repeat alias index_select index unfold reflection_pad1d reflection_pad2d
     replication_pad1d replication_pad2d
 """.split()
 _RESHAPES = "view _unsafe_view".split()
-_COPIES = "clone detach lift_fresh _to_copy".split()
+_COPIES = "clone detach lift_fresh _to_copy as_strided_".split()  # the last one after pooling to one element
 #: results that have nothing to do with the channels of the operands
 _FRESH = """
     zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty bernoulli
@@ -192,12 +209,17 @@ _NORMS = "native_batch_norm _native_batch_norm_legit_no_training _native_batch_n
 def move(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
     """Views, concatenations, copies."""
     first = args[0]
-    if isinstance(first, Tensor) and isinstance(view := tracer.of(first), WeightView):
-        by_axis = [_as_list(_moved(func, label, args[1:], kwargs)) for label in view.labels]
-        moved = [WeightView(view.name, list(labels)) for labels in zip(*by_axis, strict=True)]
+    views = [view for x in _as_list(first) if isinstance(view := tracer.of(x), WeightView)]
+    if len(views) == len(_as_list(first)) and len({view.name for view in views}) == 1:
+        axes = views[0].labels if isinstance(first, Tensor) else zip(*(view.labels for view in views), strict=True)
+        by_axis = [_as_list(_moved(func, labels, args[1:], kwargs)) for labels in axes]
+        moved: list[Any] = [WeightView(views[0].name, list(labels)) for labels in zip(*by_axis, strict=True)]
     else:
         labels: Any = tracer.activation(first) if isinstance(first, Tensor) else [tracer.activation(x) for x in first]
         moved = _as_list(_moved(func, labels, args[1:], kwargs))
+        if func._overloadpacket.__name__ == "split" and len({part.shape for part in moved}) == 1:
+            for part in moved[1:]:  # parts of one length stay so: an entry goes from all of them, or from none
+                joined(tracer, moved[0], part)
     for tensor, label in zip(_as_list(out), moved, strict=True):
         tracer.label(tensor, label)
 
@@ -205,6 +227,11 @@ def move(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
 def pointwise(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
     """Elements that meet are of one channel."""
     operands = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+    operands.sort(key=lambda x: isinstance(tracer.of(x), WeightView))  # features say which axis of a weight is theirs
+    views = [view for x in operands if isinstance(view := tracer.of(x), WeightView)]
+    if len(views) == 1 and all(bool((compact(tracer.activation(x)) == NONE).all()) for x in operands[:-1]):
+        tracer.label(out, WeightView(views[0].name, [label.expand(out.shape) for label in views[0].labels]))
+        return  # a table that is computed from a parameter is one itself
     labels = None
     for operand in operands:
         new = tracer.of(operand)
@@ -219,8 +246,7 @@ def batch_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     """Scales and shifts each channel by itself."""
     labels = tracer.activation(args[0])
     pin_across_space(tracer, labels)
-    channels = tracer.trace.atoms.roots(compact(labels, [0, *range(2, labels.dim())]).flatten().numpy())
-    join_vectors(tracer, args[1:5], channels)
+    join_vectors(tracer, args[1:5], per_channel(labels))
     tracer.label(out[0], labels)
 
 
@@ -233,8 +259,25 @@ def layer_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     for row in channels.numpy():
         tracer.trace.atoms.join(channels[0].numpy(), row)
     if len(shape) == 1:
-        join_vectors(tracer, (weight, bias), channels[0].numpy())
-    tracer.trace.norms.add(tracer.layers[-1][0])
+        join_vectors(tracer, (weight, bias), channels[:1].t().numpy())
+    layer = tracer.layers[-1]
+    axes = [d for x in layer.inputs[:1] for d in range(x.dim()) if not is_constant(tracer.activation(x), [d])]
+    tracer.trace.norms[layer.name] = axes[-1] if axes else -1
+    tracer.label(out[0], labels)
+
+
+def group_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None:
+    """Takes statistics over groups of channels, of which each is therefore one channel."""
+    labels, groups = tracer.activation(args[0]), args[6]
+    pin_across_space(tracer, labels)
+    channels = per_channel(labels)
+    if (
+        groups == 1 or args[1] is None
+    ):  # what is left would have other statistics; nothing says how many groups are left
+        pin(tracer, labels)
+    for group in np.split(channels, groups):
+        tracer.trace.atoms.join_all(group.ravel())
+    join_vectors(tracer, args[1:3], channels)
     tracer.label(out[0], labels)
 
 
@@ -265,12 +308,6 @@ def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None
         tracer.label(result, first.expand(result.shape))
 
 
-def glu(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
-    """The second half gates the first."""
-    first, second = tracer.activation(args[0]).chunk(2, args[1] if len(args) > 1 else -1)
-    tracer.label(out, joined(tracer, first, second))
-
-
 def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
     """Makes channels: the columns of the table."""
     view = tracer.of(args[0])
@@ -283,6 +320,8 @@ def _moved(func: Any, labels: Any, args: Any, kwargs: Any) -> Any:
     name = func._overloadpacket.__name__
     if name in _COPIES:
         return labels
+    if name == "cat":
+        return concatenated(labels, *args, **kwargs)
     return labels.reshape(args[0]) if name in _RESHAPES else func(labels, *args, **kwargs)
 
 
@@ -294,13 +333,13 @@ def _as_list(value: Any) -> list[Any]:
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys([*_MOVES, *_RESHAPES, *_COPIES], move),
     **dict.fromkeys(_FRESH, lambda *_: None),
-    **dict.fromkeys(["reduction", "cumsum", "_softmax", "_log_softmax", "_safe_softmax"], reduction),
+    **dict.fromkeys(["reduction", "cumsum", "_softmax"], reduction),
     **dict.fromkeys(_SPATIAL, spatial),
     **dict.fromkeys(_NORMS, batch_norm),
     **dict.fromkeys(["mm", "addmm", "bmm", "baddbmm"], product),
-    **dict.fromkeys(["pointwise", "copy_", "native_dropout", "_prelu_kernel", "masked_fill"], pointwise),
+    **dict.fromkeys(["pointwise", "copy_"], pointwise),
     "convolution": convolution,
     "native_layer_norm": layer_norm,
-    "glu": glu,
+    "native_group_norm": group_norm,
     "embedding": embedding,
 }

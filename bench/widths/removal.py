@@ -3,21 +3,20 @@
 import copy
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError
 from bench.widths.flexible import RECURRENT, FlexibleAttention, Selection
 from bench.widths.groups import CONVOLUTIONS, Group
 from bench.widths.history import remember
 from bench.widths.trace import INPUT
 
-#: (module, attribute) -> the group whose size the number is
-Attributes = dict[tuple[str, str], str]
+#: (module, attribute) -> the group whose size the number is a multiple of, and which multiple
+Attributes = dict[tuple[str, str], tuple[str, int]]
 
-COMBINATIONS = 200  # of attributes and groups to try
+TRIES = 64  # of attributes that may follow a group
 
 
 def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor], attributes: Attributes) -> nn.Module:
@@ -40,8 +39,8 @@ def without(model: nn.Module, groups: Sequence[Group], dead: Mapping[str, Tensor
         _cut(small, tensor, axis, torch.cat(positions))
     for name, module in small.named_modules():
         _tell_sizes(module, grouped.get(name, 0))
-    for (name, attribute), owner in attributes.items():
-        setattr(small.get_submodule(name), attribute, int((~dead[owner]).sum()))
+    for (name, attribute), (owner, multiple) in attributes.items():
+        setattr(small.get_submodule(name), attribute, multiple * int((~dead[owner]).sum()))
     for axis, positions in selected.items():
         small = _narrowed(small, axis, torch.cat(positions), groups)
     kept = {name: (~mask).nonzero().flatten().tolist() for name, mask in dead.items() if bool(mask.any())}
@@ -75,6 +74,9 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         if (kept := module.running_mean if module.weight is None else module.weight) is not None:
             module.num_features = len(kept)
+    elif isinstance(module, nn.GroupNorm) and module.weight is not None:
+        module.num_groups = len(module.weight) * module.num_groups // module.num_channels
+        module.num_channels = len(module.weight)
     elif isinstance(module, nn.LayerNorm) and module.weight is not None:
         module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, RECURRENT):
@@ -96,32 +98,85 @@ def _narrowed(model: nn.Module, axis: int, dead: Tensor, groups: Sequence[Group]
     return Selection(model.model, axis, model.indices[torch.isin(model.indices, live)])
 
 
-def find_attributes(model: nn.Module, groups: Sequence[Group], holds: Callable[[Attributes], bool]) -> Attributes:
-    """Which numbers have to follow which group, so that removal does what masking does.
+def settle(
+    model: nn.Module,
+    groups: Sequence[Group],
+    fault: Callable[[Sequence[Group], Attributes], str],
+    found: tuple[Attributes, list[Group]],
+) -> dict[str, str]:
+    """Find the groups that can be cut so that removal does what masking does, and the numbers that must follow them.
 
-    Most models need none. Some slice or reshape by a number of their own; which group it belongs to cannot be read
-    off the number, so it is tried.
+    Most models need no such numbers. Some slice or reshape by a number of their own; which group it belongs to cannot
+    be read off the number, so it is tried.
 
     Args:
         model: of flexible layers.
-        groups: all of its groups.
-        holds: whether removal equals masking with these attributes.
+        groups: to be tried.
+        fault: what goes wrong when these groups are cut with these attributes; empty if nothing.
+        found: the attributes and the groups that are known to be right; more are added.
 
-    Raises:
-        BenchError: it does so with none of them.
+    Returns:
+        For the groups that must stay as they are the reason, by name.
     """
-    if holds({}):
-        return {}
-    candidates = {
-        (name, attribute): [group.name for group in groups if group.size == value]
-        for name, module in model.named_modules()
-        if not type(module).__module__.startswith(("torch.nn", "bench.widths"))
-        for attribute, value in vars(module).items()
-        if type(value) is int and any(group.size == value for group in groups)
-    }
-    tries = itertools.product(*([None, *owners] for owners in candidates.values()))
-    for chosen in itertools.islice(tries, COMBINATIONS):
-        attributes = {place: owner for place, owner in zip(candidates, chosen, strict=True) if owner is not None}
-        if attributes and holds(attributes):
-            return attributes
-    raise BenchError(f"the width graph cannot follow what {type(model).__name__} does between its layers")
+    attributes, sound = found
+    fixed: dict[str, str] = {}
+    worked: list[tuple[str, ...]] = []
+
+    def follow(group: Group, why: str) -> None:
+        for names, guess in _guesses(model, group, worked):
+            if not fault([*sound, group], {**attributes, **guess}):
+                attributes.update(guess)
+                sound.append(group)
+                worked.insert(0, names)
+                return
+        fixed[group.name] = why
+
+    def sort(part: Sequence[Group]) -> None:
+        if not (why := fault([*sound, *part], attributes)):
+            sound.extend(part)
+        elif len(part) == 1:
+            follow(part[0], why)
+        else:
+            sort(part[: len(part) // 2])
+            sort(part[len(part) // 2 :])
+
+    if groups:
+        sort(groups)
+    return fixed
+
+
+def redrawn(model: nn.Module) -> nn.Module:
+    """The model with other weights: its own may hide what is wrong (a last layer of zeros, a branch scaled by 1e-6)."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.dim():
+            drawn = torch.rand(parameter.shape, generator=generator)
+            fan_in = parameter[0].numel()
+            parameter.data.copy_(drawn + 0.5 if parameter.dim() == 1 else (drawn - 0.5) * (12 / fan_in) ** 0.5)
+    return model
+
+
+def _guesses(
+    model: nn.Module, group: Group, worked: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[tuple[str, ...], Attributes]]:
+    """Numbers that a group may have to be followed by, under the names that they have, the likely ones first.
+
+    They are attributes of the modules around its layers, and the group's size or a multiple of it.
+    """
+    layers = {part.layer for part in (*group.producers, *group.consumers)}
+    around = {".".join(own[:n]) for own in (layer.split(".") for layer in layers) for n in range(len(own) + 1)}
+    places: dict[str, Attributes] = defaultdict(dict)
+    for name in sorted(around, key=lambda name: -name.count(".")):
+        module = model.get_submodule(name)
+        for attribute, value in vars(module).items() if not _is_torchs(module) and group.size > 1 else ():
+            if type(value) is int and value and value % group.size == 0:
+                places[attribute][name, attribute] = group.name, value // group.size
+    counts = range(1, len(places) + 1)
+    tries = itertools.chain(worked, *(itertools.combinations(places, count) for count in counts))
+    for names in itertools.islice(tries, TRIES):
+        if all(name in places for name in names):
+            yield names, {at: owner for name in names for at, owner in places[name].items()}
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.nn", "bench.widths"))

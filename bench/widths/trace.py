@@ -6,23 +6,23 @@ followed by the operators themselves. Where elements of two tensors meet, their 
 kept or removed together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._decomp import decomposition_table
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import BenchError
 from bench.widths.flexible import FlexibleAttention, unfused_attention
-
-Labels = NDArray[np.int64]
+from bench.widths.labels import Labels, all_alike, along, is_constant
 
 #: no channel at all: time, batch, constants
 NONE = 0
@@ -30,11 +30,19 @@ NONE = 0
 PINNED = 1
 
 
+#: what to do about a model that the graph cannot follow
+OTHERWISE = (
+    "use a method that needs no widths (quantization, masks, low rank), or compute the same by other operators there"
+)
+
+
 class Atoms:
     """Numbered entries of axes, joined into sets. Entries 0 (no channel) and 1 (pinned) are there from the start."""
 
     def __init__(self) -> None:
         self._parent = np.array([NONE, PINNED], dtype=np.int64)
+        self.cause = ""  # what is at work: the operator and its layer
+        self._causes: dict[int, str] = {}  # of what was pinned, by the representative that it had
 
     def __len__(self) -> int:
         return len(self._parent)
@@ -61,6 +69,8 @@ class Atoms:
         for one, other in np.unique(np.sort(pairs, axis=0), axis=1).T:
             low, high = sorted((self._root(one), self._root(other)))
             self._parent[high] = low  # the smaller number wins, so that pinned sets stay so
+            if low == PINNED:
+                self._causes[high] = self.cause
 
     def join_all(self, entries: Labels) -> None:
         """Join all these entries into one set."""
@@ -70,6 +80,12 @@ class Atoms:
 
     def pin(self, entries: Labels) -> None:
         self.join(entries, np.full(entries.shape, PINNED))
+
+    def cause_of(self, entry: int) -> str:
+        """What pinned the set of an entry; empty if nothing did."""
+        while (above := int(self._parent[entry])) not in (entry, PINNED):
+            entry = above
+        return self._causes.get(entry, "")
 
     def _root(self, entry: int) -> int:
         while self._parent[entry] != entry:
@@ -101,12 +117,27 @@ class Trace:
     atoms: Atoms
     axes: dict[tuple[str, int], Labels]  # along every axis of a parameter or buffer, and of the input, (length,)
     products: dict[tuple[str, bytes, bytes], Product] = field(default_factory=dict)
-    norms: set[str] = field(default_factory=set)  # names of the layers that normalise over channels
+    norms: dict[str, int] = field(default_factory=dict)  # layers that normalise over this axis of their input
+    shared: list[Labels] = field(default_factory=list)  # pairs (2, n): entries of a parameter, and channels they meet
 
     def add(self, unit: int, weight: str, read: Labels, made: Labels, axis: int | None = None) -> None:
         """Note a ``Product``; the same weights used again (by every step of a recurrence) add up."""
         fresh = Product(0, weight, read, made, axis)
         self.products.setdefault((weight, read.tobytes(), made.tobytes()), fresh).unit += unit
+
+    def join_shared(self) -> None:
+        """Join each entry that met several channels with them, if these have become one."""
+        waiting, before = self.shared, -1
+        while waiting and len(waiting) != before:
+            before, still = len(waiting), []
+            for entries, channels in waiting:
+                roots = self.atoms.roots(channels)
+                one = np.unique(np.stack([entries, roots])[:, roots != NONE], axis=1)
+                if len(np.unique(one[0])) == one.shape[1]:
+                    self.atoms.join(one[0], one[1])
+                else:
+                    still.append(np.stack([entries, channels]))
+            waiting = still
 
 
 @dataclass(eq=False)
@@ -121,13 +152,24 @@ class WeightView:
         return [i for i, label in enumerate(self.labels) if not is_constant(label, [dim])]
 
 
+class Layer(NamedTuple):
+    """A layer at work."""
+
+    name: str  # qualified; empty for the model itself
+    kind: str
+    inputs: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}" if self.name else self.kind
+
+
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries labels along with every tensor while it is active."""
 
     def __init__(self, trace: Trace, handlers: Mapping[str, Handler]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = trace
-        self.layers: list[tuple[str, str]] = []  # names and types of the layers at work, the innermost last
+        self.layers: list[Layer] = []  # at work, the innermost last
         self._handlers = handlers
         # the tensor is held too, so that its id stays its own
         self._known: dict[int, tuple[Tensor, Tensor | WeightView]] = {}
@@ -151,27 +193,33 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return varying[0] if varying else all_alike(NONE, tensor.shape)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         name = func._overloadpacket.__name__
         names = (name, *(tag.name for tag in func.tags))
         handler = next((self._handlers[n] for n in names if n in self._handlers), None)
         if handler is None:
-            operands = [self.of(x) for x in _tensors(args)]
-            if any(isinstance(of, WeightView) or bool((of != NONE).any()) for of in operands):
-                raise BenchError(
-                    f"the width graph does not know the operator {name} (in layer {self._layer()}); "
-                    "it can be taught in bench/widths/operators.py"
-                )
-            return out
+            operands = [self.of(x) for x in _tensors((args, kwargs))]
+            if not any(isinstance(of, WeightView) or bool((of != NONE).any()) for of in operands):
+                return func(*args, **kwargs)
+            if parts := by_parts(func):
+                with self:
+                    return parts(*args, **kwargs)
+            raise BenchError(
+                f"the width graph does not know the operator {name} (in layer {self.layer()}); {OTHERWISE}, "
+                "or teach it in bench/widths/operators.py"
+            )
+        self.trace.atoms.cause = f"{name} in layer {self.layer()}"
+        out = func(*args, **kwargs)
         try:
-            handler(self, func, out, args, kwargs or {})
-        except BenchError as error:
-            raise BenchError(f"{error} (in layer {self._layer()})") from error
+            handler(self, func, out, args, kwargs)
+        except (BenchError, RuntimeError, ValueError, IndexError) as error:
+            why = error if isinstance(error, BenchError) else f"the width graph cannot follow channels ({error})"
+            raise BenchError(f"{why} (operator {self.trace.atoms.cause}); {OTHERWISE}") from error
         return out
 
-    def _layer(self) -> str:
-        name, kind = self.layers[-1]
-        return f"{kind} {name!r}" if name else kind
+    def layer(self) -> str:
+        """The innermost layer at work, by type and name."""
+        return str(self.layers[-1])
 
 
 def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, handlers: Mapping[str, Handler]) -> Trace:
@@ -187,7 +235,8 @@ def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, hand
         BenchError: an operator that the graph does not know touched channels; the message names it and its layer.
     """
     atoms = Atoms()
-    tensors = {n: t for n, t in (*model.named_parameters(), *model.named_buffers()) if t.dim()}
+    stored = (*model.named_parameters(), *model.named_buffers())
+    tensors = {n: t for n, t in stored if t.dim() and t.is_floating_point()}  # integers are indices, not features
     axes = {(n, i): atoms.new(length) for n, t in tensors.items() for i, length in enumerate(t.shape)}
     trace = Trace(atoms, axes)
     _join_heads(model, trace)
@@ -199,16 +248,19 @@ def follow(model: nn.Module, example_input: Tensor, input_axis: int | None, hand
     if input_axis is not None:
         axes[INPUT, input_axis] = atoms.new(x.shape[input_axis])
         entries = along(axes[INPUT, input_axis], input_axis, x.shape)
-    tracer.label(x, entries)
+    if x.is_floating_point():
+        tracer.label(x, entries)
     with (  # recurrences and attention compute by the products that they consist of, not by one fused operator
         unfused_attention(),
         sdpa_kernel(SDPBackend.MATH),
         torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
         torch.no_grad(),
-        _named_layers(model, tracer.layers),
+        named_layers(model, tracer.layers),
         tracer,
     ):
         outputs = model(x)
+    trace.join_shared()
+    atoms.cause = "an output of the model"
     for output in _tensors(outputs):
         atoms.pin(tracer.activation(output).contiguous().numpy())
     return trace
@@ -224,30 +276,9 @@ def _join_heads(model: nn.Module, trace: Trace) -> None:
                 trace.atoms.join_all(by_head[:, head].ravel())
 
 
-def all_alike(label: int, shape: Iterable[int]) -> Tensor:
-    """The same label for every element of a tensor of this shape."""
-    return torch.full((), label).expand(torch.Size(shape))
-
-
-def along(atoms: Labels, dim: int, shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """Labels of a tensor whose channels lie along one dimension, shape ``shape``."""
-    view = [1] * len(shape)
-    view[dim] = len(atoms)
-    return torch.from_numpy(atoms).view(view).expand(shape)
-
-
-def compact(labels: Tensor, dims: Any = None) -> Tensor:
-    """The labels without repetition along the dimensions that were merely expanded."""
-    for dim in range(labels.dim()) if dims is None else dims:
-        if labels.stride(dim) == 0 and labels.shape[dim] > 1:
-            labels = labels.narrow(dim, 0, 1)
-    return labels
-
-
-def is_constant(labels: Tensor, dims: Any) -> bool:
-    """Whether labels are the same all along these dimensions."""
-    labels = compact(labels)
-    return all(labels.shape[dim] == 1 or bool((labels == labels.narrow(dim, 0, 1)).all()) for dim in dims)
+def by_parts(func: Any) -> Callable[..., Any] | None:
+    """What computes an operator by the simpler ones that, says PyTorch, it consists of; None where it says nothing."""
+    return decomposition_table.get(func) or (func.decompose if func._can_decompose() else None)
 
 
 def _tensors(values: Any) -> list[Tensor]:
@@ -255,15 +286,20 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 @contextmanager
-def _named_layers(model: nn.Module, layers: list[tuple[str, str]]) -> Iterator[None]:
-    """While this lasts, ``layers`` holds the names and types of the layers at work, the innermost last."""
+def named_layers(model: nn.Module, layers: list[Layer]) -> Iterator[None]:
+    """While this lasts, ``layers`` holds the layers at work, the innermost last; after an error, those it came from."""
 
     def leave(*_: Any) -> None:
         del layers[-1]
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            entry = (name, type(module).__name__.removeprefix("Flexible"))
-            stack.callback(module.register_forward_pre_hook(lambda *_, entry=entry: layers.append(entry)).remove)
+            kind = type(module).__name__.removeprefix("Flexible")
+            enter = partial(_enter, layers, name, kind)
+            stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         yield
+
+
+def _enter(layers: list[Layer], name: str, kind: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    layers.append(Layer(name, kind, inputs))

@@ -1,19 +1,30 @@
 """One object for the widths of one model."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError
-from bench.widths.cost import Price, Sizes, count_macs, largest_within, product_costs, smallest_sizes
+from bench.errors import BenchError, BudgetError, Declined
+from bench.widths.cost import (
+    Price,
+    ProductCost,
+    Sizes,
+    count_by_weight,
+    count_macs,
+    largest_within,
+    product_costs,
+    smallest_sizes,
+)
 from bench.widths.flexible import make_flexible
 from bench.widths.gating import Gate, Live, batch_axes, gated
-from bench.widths.groups import Group, build_graph
-from bench.widths.removal import Attributes, find_attributes, without
+from bench.widths.groups import Graph, Group, build_graph, tied
+from bench.widths.removal import Attributes, redrawn, settle, without
+from bench.widths.trace import Layer, named_layers
 
 
 class Widths:
@@ -26,6 +37,7 @@ class Widths:
         reference_macs: what a budget is a fraction of; the model's own MACs unless given.
         multiple: the solvers choose widths that are multiples of this (runtimes like 8), or the whole group.
         input_axis: axis of the input whose entries (mel bands) are a width of the model too; None if none.
+        strict: otherwise a model that the graph cannot follow has its costs, and what needs its widths is ``Declined``.
         price: what budgets are shares of; MACs unless given.
 
     Raises:
@@ -40,6 +52,7 @@ class Widths:
         multiple: int = 1,
         input_axis: int | None = None,
         *,
+        strict: bool = True,
         price: Price | None = None,
     ) -> None:
         make_flexible(model)
@@ -47,25 +60,57 @@ class Widths:
         self.example_input = example_input
         self.multiple = multiple
         plain = copy.deepcopy(model).cpu()
-        graph = build_graph(plain, example_input.cpu(), input_axis)
-        self.groups: tuple[Group, ...] = graph.groups
-        self._all = self.groups
-        self.products = product_costs(graph)
-        self._batch_axes = batch_axes(plain, example_input.cpu())
-        counted = count_macs(plain, example_input.cpu())
+        for parameter in plain.parameters():  # PyTorch computes frozen layers by other operators
+            parameter.requires_grad_(parameter.is_floating_point())
+        by_weight = count_by_weight(plain, example_input.cpu())
+        counted = sum(by_weight.values())
+        self.reference_macs = counted if reference_macs is None else reference_macs
+        self.groups: tuple[Group, ...] = ()
+        self.fixed: dict[str, str] = {}  # groups that stay as they are, and why
+        self._all: tuple[Group, ...] = ()
+        self._pinned: dict[str, str] = {}
+        self._attributes: Attributes = {}
+        self._unknown = ""  # why the graph cannot follow the model
+        try:
+            self._follow(plain, example_input.cpu(), input_axis, counted)
+        except BenchError as error:
+            if strict:
+                raise
+            self._unknown, self._all = str(error), ()
+            self.products = tuple(ProductCost(weight, macs, {"": 1}, {"": 1}) for weight, macs in by_weight.items())
+        self.price = price or Price("macs", self.products, self.reference_macs)
+
+    def _follow(self, plain: nn.Module, example_input: Tensor, input_axis: int | None, counted: int) -> None:
+        """Find the groups of a copy of the model, what they cost, and which of them can be cut."""
+        graph = build_graph(plain, example_input, input_axis)
+        self._use(graph)
+        self._batch_axes = batch_axes(plain, example_input)
         if self.macs(self.sizes) != counted:
             raise BenchError(
                 f"the width graph accounts for {self.macs(self.sizes):,} of the {counted:,} MACs of "
-                f"{type(model).__name__}: it has a costly operation that the graph does not see"
+                f"{type(plain).__name__}: it has a costly operation that the graph does not see"
             )
-        self._attributes: Attributes = {}
-        self._attributes = find_attributes(plain, self.groups, self._removal_is_masking)
-        self.reference_macs = counted if reference_macs is None else reference_macs
-        self.price = price or Price("macs", self.products, self.reference_macs)
+        sound: list[Group] = []
+        fault = partial(self._fault, redrawn(plain))
+        self.fixed = settle(plain, self._all, fault, (self._attributes, sound))
+        if self.fixed:
+            self._use(tied(graph, self.fixed))
+            rest = [group for group in self._all if group not in sound]
+            self.fixed = settle(plain, rest, fault, (self._attributes, sound))
+        self.groups = tuple(group for group in self._all if group.name not in self.fixed)
+        if self.fixed and not self.groups:
+            name, why = next(iter(self.fixed.items()))
+            raise BenchError(f"the width graph cannot reduce {type(plain).__name__}: of {name!r}, {why}")
+
+    def _use(self, graph: Graph) -> None:
+        self.groups = self._all = graph.groups
+        self.products, self._norms, self._pinned = product_costs(graph), graph.norms, dict(graph.pinned)
 
     @property
     def sizes(self) -> Sizes:
-        """The number of channels of each group."""
+        """The number of channels of each group; ``Declined`` if the graph cannot follow the model."""
+        if self._unknown:
+            raise Declined(self._unknown)
         return {group.name: group.size for group in self.groups}
 
     @property
@@ -104,11 +149,7 @@ class Widths:
     @property
     def weight_macs(self) -> dict[str, int]:
         """MACs of the products with each weight, by its qualified name; those of two activations are left out."""
-        found: dict[str, int] = {}
-        for cost in self.products:
-            if cost.weight:
-                found[cost.weight] = found.get(cost.weight, 0) + cost.at(self._live({}))
-        return found
+        return self._macs_by_weight(self._live({}))
 
     @property
     def smallest_budget(self) -> float:
@@ -126,7 +167,7 @@ class Widths:
 
     def powers(self, p: int = 2) -> dict[str, Tensor]:
         """The p-norm of each channel to the power p, by coupled weight, (weights, size); gradients pass through."""
-        parameters, found = dict(self.model.named_parameters()), {}
+        parameters, found = dict(self.model.named_parameters()), dict.fromkeys(self.sizes, torch.empty(0))
         for group in self.groups:
             sums = []
             for part in group.parts:
@@ -145,7 +186,10 @@ class Widths:
     def largest(self, scores: Mapping[str, Tensor], budget: float) -> Sizes:
         """How many channels of each group the largest model within ``budget`` keeps; see ``largest_within``."""
         self._known(scores)
-        return largest_within(scores, self.cost, budget, self.multiple, self.least)
+        try:
+            return largest_within(scores, self.cost, budget, self.multiple, self.least)
+        except BudgetError as error:
+            raise BudgetError(f"{error}; {self._what_stays()}") from None
 
     def strongest(self, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
         """The channels of the largest model within ``budget``, best scores first, as sorted indices."""
@@ -168,12 +212,11 @@ class Widths:
                 LayerNorm over the group; all count unless given.
         """
         self._known({**gates, **(live or {})})
-        return gated(self.model, self._batch_axes, self.groups, gates, live or {})
+        return gated(self.model, self._batch_axes, self._norms, self.groups, gates, live or {})
 
     def mask(self, indices: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """While this context lasts, the model computes as if it had these channels only, as ``keep`` would leave it."""
-        alive = {name: _alive(dead) for name, dead in self._dead(indices).items() if name in self.sizes}
-        return self.gate({n: gate for n, (gate, _) in alive.items()}, {n: live for n, (_, live) in alive.items()})
+        return self._masked(self.model, indices)
 
     @torch.no_grad()
     def scale(self, factors: Mapping[str, Tensor]) -> None:
@@ -184,6 +227,34 @@ class Widths:
                 weight = self.model.get_parameter(member.tensor).transpose(0, member.axis)
                 factor = factors[group.name].to(weight)[member.channels]
                 weight[member.positions] *= factor.view(-1, *[1] * (weight.dim() - 1))
+
+    def _masked(self, model: nn.Module, indices: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        alive = {name: _alive(dead) for name, dead in self._dead(indices).items() if name in self.sizes}
+        gates, live = {n: gate for n, (gate, _) in alive.items()}, {n: live for n, (_, live) in alive.items()}
+        return gated(model, self._batch_axes, self._norms, self.groups, gates, live)
+
+    @property
+    def unreducible(self) -> dict[str, str]:
+        """The weights of which channels must stay whatever the budget, and why, by qualified name."""
+        reasons = dict(self._pinned)
+        for group in self._all:
+            if group.name in self.fixed:
+                reasons |= {part.tensor: self.fixed[group.name] for part in (*group.producers, *group.consumers)}
+        return reasons
+
+    def _what_stays(self) -> str:
+        """Which weight costs most in the smallest model, and why no more of it can go."""
+        live = self._live(smallest_sizes(self.sizes, self.multiple, self.least))
+        weight, macs = max(self._macs_by_weight(live).items(), key=lambda item: item[1])
+        why = self.unreducible.get(weight, "its channels go only together")
+        return f"the costliest weight left is {weight!r} with {macs:,} MACs: {why}"
+
+    def _macs_by_weight(self, live: Mapping[str, int]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for cost in self.products:
+            if cost.weight:
+                found[cost.weight] = found.get(cost.weight, 0) + cost.at(live)
+        return found
 
     def _live(self, sizes: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes of all groups, these and the others; of what is in no group there is one."""
@@ -210,28 +281,34 @@ class Widths:
             dead[group.name][sorted(wanted)] = False
         return dead
 
-    def _removal_is_masking(self, attributes: Attributes) -> bool:
-        """Remove about half of every group's channels and compare with masking them: a graph gone astray shows here."""
+    def _fault(self, model: nn.Module, groups: Sequence[Group], attributes: Attributes) -> str:
+        """What goes wrong when about half of the channels of these groups go; a graph gone astray shows here."""
         generator = torch.Generator().manual_seed(0)
         kept = {}
-        for i, (name, size) in enumerate(self.sizes.items()):
+        for i, (name, size) in enumerate((group.name, group.size) for group in groups):
             count = 1 if size == 1 else 1 + (size // 2 + i) % (size - 1)  # groups of one size keep different numbers
             kept[name] = torch.randperm(size, generator=generator)[:count]
         drawn = torch.randn(self.example_input.shape, generator=generator).to(self.example_input)
         example = drawn if drawn.is_floating_point() else self.example_input  # not every integer is an index
+        small = without(model, self._all, self._dead(kept), attributes)
+        layers: list[Layer] = []
         try:
-            with torch.no_grad():
-                small = without(self.model, self._all, self._dead(kept), attributes).eval()
+            with torch.no_grad(), named_layers(small, layers):
                 removed = small(example)
-                with self.mask(kept):
-                    masked = self.model(example)
-            same = torch.allclose(removed, masked, rtol=1e-3, atol=1e-4 * float(masked.abs().max()))
-            return same and count_macs(small, self.example_input) == self.macs({n: len(k) for n, k in kept.items()})
-        except (RuntimeError, IndexError):
-            return False
+        except Exception as error:  # of somebody else's code
+            return (
+                f"fewer channels do not pass through {layers[-1]} ({str(error).splitlines()[0]}): let it take "
+                "shapes from its weights or inputs, or keep the number in an attribute of the layer"
+            )
+        with torch.no_grad(), self._masked(model, kept):
+            masked = model(example)
+        if not torch.allclose(removed, masked, rtol=1e-3, atol=1e-4 * float(masked.abs().max())):
+            return "the smaller model does not compute what the masked one does"
+        right = count_macs(small, self.example_input) == self.macs({n: len(k) for n, k in kept.items()})
+        return "" if right else "the smaller model does not cost what was predicted"
 
     def _known(self, names: Mapping[str, Any]) -> None:
-        if unknown := sorted(set(names) - set(self.sizes)):
+        if names and (unknown := sorted(set(names) - set(self.sizes))):
             raise BenchError(f"no width group is called {unknown[0]!r}; there are: {', '.join(self.sizes)}")
 
 
