@@ -202,8 +202,13 @@ def source_digest(plugins: tuple[type, ...]) -> str:
     """
     modules = dict(item for name in DECIDING for item in _modules(f"bench.{name}").items())
     for plugin in plugins:
-        modules |= _sources(plugin)
+        modules |= _sources(plugin.__module__)
     return _digest(modules)
+
+
+def module_digest(name: str) -> str:
+    """A digest of the source of an imported module, and of what it imports of its own package."""
+    return _digest(_sources(name))
 
 
 def project_digest() -> str:
@@ -239,10 +244,10 @@ def _file_of(module: str) -> Path | None:
     return Path(package.__file__) if package.__file__ and not rest else None
 
 
-def _sources(plugin: type) -> dict[str, Path]:
-    """The modules of a plugin, and those of its package that they import, by name: no other plugin is among them."""
-    package = plugin.__module__.partition(".")[0]
-    waiting, found = _modules(plugin.__module__), {}
+def _sources(module: str) -> dict[str, Path]:
+    """A module, such as a plugin's, and those of its package that it imports, by name; no other plugin is one."""
+    package = module.partition(".")[0]
+    waiting, found = _modules(module), {}
     while waiting:
         name, path = waiting.popitem()
         found[name] = path

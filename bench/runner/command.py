@@ -17,9 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from bench.check import check_own_model
 from bench.errors import BenchError, blaming, did_you_mean
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
+from bench.plugins.own_model import with_own_models
 from bench.plugins.registry import load_method_spec, load_task, names
 from bench.plugins.task import Plan, Task
 from bench.report import write_report
@@ -102,7 +104,9 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             )
     fields = _typed(request.fields, task)
     with blaming(f"task {request.task}"):
-        task.at(request.preset, **fields).check()
+        chosen = task.at(request.preset, **fields)
+        with_own_models(chosen).check()
+        check_own_model(chosen)
     if request.tracking_uri is not None:
         require_address(request.tracking_uri)
     plan = task.presets[request.preset]

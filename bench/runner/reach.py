@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.errors import BenchError, blaming
+from bench.errors import BenchError, Declined, blaming
 from bench.execution.executor import Executor, Job
 from bench.plugins.method import MethodSpec
+from bench.plugins.own_model import dense_model
 from bench.plugins.task import Progress
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_json
@@ -47,6 +49,10 @@ def smallest_budget(setting: Setting, report: Progress) -> float:
     """Job: the least share of the dense cost that a choice of widths has."""
     with blaming(f"task {setting.task} cannot build its model with these fields"):
         task, groups = setting.build_task(), setting.width_groups
-        model, example, axis = task.build_model(), task.example_input(), task.input_width_axis
-        widths = Widths(model, example, multiple=setting.width_multiple, input_axis=axis, price=price_of(setting))
-        return (widths.only(groups) if groups else widths).smallest_budget
+        model, example, axis = dense_model(task), task.example_input(), task.input_width_axis
+        options: dict[str, Any] = {"multiple": setting.width_multiple, "input_axis": axis, "price": price_of(setting)}
+        widths = Widths(model, example, **options, strict=bool(groups))
+        try:
+            return (widths.only(groups) if groups else widths).smallest_budget
+        except Declined:  # no widths to find: methods that need them will say so, the others know other ways
+            return 0.0

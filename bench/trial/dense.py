@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.export.model import Predictor, export_onnx
+from bench.plugins.own_model import dense_model
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.trial.beginning import keep, load_kept
@@ -39,7 +40,7 @@ class Start:
 def fresh_model(task: Task, seed: int) -> nn.Module:
     """The task's dense model, initialised from the seed."""
     torch.manual_seed(stream_seed(seed, "init"))
-    return task.build_model()
+    return dense_model(task)
 
 
 def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Progress) -> list[Path]:
@@ -66,7 +67,7 @@ def train_dense(setting: Setting, seed: int, shares: Sequence[float], report: Pr
 def start_at(setting: Setting, seed: int, share: float, report: Progress) -> Start:
     """The dense model of a seed after this share of all steps."""
     (folder,) = train_dense(setting, seed, (share,), report)
-    model = setting.build_task().build_model()
+    model = dense_model(setting.build_task())
     return Start(model, **load_kept(folder, model))
 
 

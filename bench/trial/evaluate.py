@@ -9,6 +9,7 @@ from torch import nn
 from bench.errors import BenchError, said
 from bench.export.latency import BRIEF, DOUBTED, Call, Loaded, compare_cpu_time, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
+from bench.plugins.own_model import dense_model
 from bench.plugins.task import Progress, Task
 from bench.trial.record import TrialFolder
 from bench.trial.setting import Setting
@@ -54,7 +55,7 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
     """
     torch.set_num_threads(1)
     task = setting.build_task()
-    dense = task.build_model().eval()
+    dense = dense_model(task).eval()
     dense_file = Loaded(export_onnx(dense, task.example_input()))
     spreads, failed = {}, {}
     for position, folder in enumerate(folders):

@@ -21,6 +21,7 @@ from torch import nn
 from bench.errors import BenchError
 from bench.export.latency import Effort, Loaded, compare_cpu_time
 from bench.export.model import OnnxModel, export_onnx
+from bench.plugins.own_model import dense_model
 from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
@@ -85,7 +86,7 @@ def price_digest(setting: Setting, terminal: str, report: Progress) -> str:
 def cost_measure(setting: Setting, task: Task) -> Measure:
     """What tells the cost of a file as a share of the dense model's, on an axis that files are measured for."""
     example = task.example_input()
-    dense = export_onnx(task.build_model(), example)
+    dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
         return lambda file: len(file.data) / len(dense.data)
     calls = Loaded(dense).calls(example)
@@ -98,7 +99,7 @@ def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
     seed_everything(0)
     task = setting.build_task()
     example = task.example_input()
-    widths = Widths(task.build_model(), example, input_axis=task.input_width_axis)
+    widths = Widths(dense_model(task), example, input_axis=task.input_width_axis)
     terms = _terms(widths)
     count = min(MOST_MODELS, 20 + 2 * len(terms))
     make, measure = _maker(setting, task, terminal), cost_measure(setting, task)
@@ -116,7 +117,7 @@ def _maker(setting: Setting, task: Task, terminal: str) -> Make:
     if not terminal:
         return lambda model: export_onnx(model, task.example_input())
     method = load_method_spec(terminal).build({})
-    macs = count_macs(task.build_model(), task.example_input())
+    macs = count_macs(dense_model(task), task.example_input())
 
     def make(model: nn.Module) -> OnnxModel:
         made = method.compress(model, Trainer(task, setting.plan, steps=0, seed=0, dense_macs=macs))

@@ -14,6 +14,7 @@ from bench.errors import BenchError, said
 from bench.export import WEIGHTS
 from bench.export.costs import Costs, file_costs
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
+from bench.plugins.own_model import dense_model
 from bench.plugins.task import Predict, Progress, Task
 from bench.trial.compress import probe_inputs, require_machine
 from bench.trial.evaluate import scores_of
@@ -77,7 +78,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     task = spec.setting.build_task()
     exported = OnnxModel(folder.model_path.read_bytes())
     predict, costs = Predictor(exported), file_costs(exported, tuple(task.example_input().shape))
-    dense_macs = count_macs(task.build_model(), task.example_input())
+    dense_macs = count_macs(dense_model(task), task.example_input())
     checked = _same_model(task, spec.seed, folder, predict, costs)
     started = time.process_time()
     dev = task.evaluate(predict, "dev")

@@ -1,0 +1,113 @@
+"""A model of the user's own in place of a task's: ``--model package.module:build`` or ``--model file.py:build``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, did_you_mean
+from bench.plugins.registry import module_digest
+from bench.plugins.task import Task
+from bench.storage.files import file_digest
+
+if TYPE_CHECKING:  # a report needs no PyTorch
+    from torch import nn
+
+
+def own_model(task: Task) -> str:
+    """What names the user's own model in the task's field ``model``; empty for a model of the task."""
+    name = str(getattr(task, "model", ""))
+    return name if ":" in name else ""
+
+
+def dense_model(task: Task) -> nn.Module:
+    """The dense model, freshly initialised from torch's global random state: the task's, or the user's own.
+
+    Parametrizations such as weight norm are folded into the weights of the latter, which is trained without them: the
+    norm of a weight would change with every channel that goes.
+
+    Raises:
+        BenchError: there is no such model, or it is no ``nn.Module``.
+    """
+    name = own_model(task)
+    return _built(name) if name else task.build_model()
+
+
+def with_own_models(task: Task) -> Task:
+    """The task with its default model, if it was given one of the user's: what the task itself can check and build."""
+    return replace(task, model=type(task)().model) if own_model(task) else task  # type: ignore[attr-defined, call-arg]
+
+
+def model_digest(task: Task) -> str:
+    """A digest of the source of the user's own model: its file, or its module and what that imports of its package."""
+    if not (name := own_model(task)):
+        return ""
+    place = name.rpartition(":")[0]
+    return file_digest(Path(place)) if place.endswith(".py") else module_digest(_imported(place).__name__)
+
+
+def _built(name: str) -> nn.Module:
+    from torch import nn
+
+    try:
+        model = _builder(name)()
+    except Exception as error:  # of somebody else's code
+        raise BenchError(f"--model {name}: it fails with {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise BenchError(f"--model {name}: it returns a {type(model).__name__}, expected a torch.nn.Module")
+    _fold(model)
+    return model
+
+
+def _fold(model: nn.Module) -> None:
+    from torch.nn.utils import remove_weight_norm
+    from torch.nn.utils.parametrize import remove_parametrizations
+    from torch.nn.utils.weight_norm import WeightNorm
+
+    for module in list(model.modules()):
+        for parameter in list(getattr(module, "parametrizations", {})):
+            remove_parametrizations(module, parameter)
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                remove_weight_norm(module, hook.name)
+
+
+def _builder(name: str) -> Callable[[], Any]:
+    place, _, function = name.rpartition(":")
+    module = _imported(place)
+    found = getattr(module, function, None)
+    if not callable(found):
+        known = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        raise BenchError(
+            f"--model {name}: {place} has no function {function!r}{did_you_mean(function, known)}; expected one "
+            "without parameters that returns a torch.nn.Module"
+        )
+    return found  # type: ignore[no-any-return]
+
+
+@cache
+def _imported(place: str) -> ModuleType:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        if not Path(place).is_file():
+            raise BenchError(f"--model: there is no file {place} in {Path.cwd()}")
+        spec = importlib.util.spec_from_file_location(f"model_{file_digest(Path(place))}", place)
+        assert spec is not None and spec.loader is not None
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except BenchError:
+        raise
+    except Exception as error:  # of somebody else's code
+        raise BenchError(
+            f"--model: {place} cannot be imported: {type(error).__name__}: {error}; a file stands for itself, a module "
+            "is installed or on PYTHONPATH"
+        ) from error
