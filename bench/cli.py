@@ -38,7 +38,7 @@ SMALLER = {
 }
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
-Model = Annotated[str | None, typer.Option(help="Model of the task.")]
+Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
@@ -170,6 +170,25 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
         with sole_supervisor(results):
             select_comparison(folder, model)
     print_answer(write_report(folder))
+
+
+@app.command()
+def explain(
+    task: TaskName,
+    model: Model = None,
+    preset: Preset = "quick",
+    picture: Annotated[Path, typer.Option(help="Where the picture goes.", metavar="FILE.svg")] = Path("widths.svg"),
+) -> None:
+    """Show what the width graph found: groups, each layer's share of MACs, what cannot be reduced and why."""
+    from bench.check import check_own_model
+    from bench.plugins.own_model import with_own_models
+    from bench.plugins.registry import load_task
+    from bench.report import explain as explanation
+
+    chosen = load_task(task).at(preset, **_fields([], None, model))
+    with_own_models(chosen).check()
+    check_own_model(chosen)
+    explanation.explain(chosen, picture)
 
 
 @app.command()

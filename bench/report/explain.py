@@ -1,0 +1,85 @@
+"""``bench explain``: what the width graph found in a model, as a table and as a picture of the network."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.plugins.own_model import dense_model
+from bench.plugins.task import Task
+from bench.widths.widths import Widths
+
+_INCH_A_ROW = 0.3
+
+
+class Row(NamedTuple):
+    """A weight: the groups that it reads and makes, its share of all MACs, and why some of it must stay."""
+
+    weight: str
+    reads: tuple[str, ...]
+    makes: tuple[str, ...]
+    share: float
+    stays: str
+
+
+def explained(widths: Widths) -> list[Row]:
+    """Every weight that costs MACs, in the order of the model."""
+    macs, total, reasons = widths.weight_macs, widths.macs({}), widths.unreducible
+    order = [name for name, _ in widths.model.named_parameters() if name in macs]
+
+    def of(kind: str, weight: str) -> tuple[str, ...]:
+        return tuple(g.name for g in widths.groups if any(part.tensor == weight for part in getattr(g, kind)))
+
+    rows = [(name, of("consumers", name), of("producers", name)) for name in order]
+    return [Row(*row, macs[row[0]] / total, reasons.get(row[0], "")) for row in rows]
+
+
+def explain(task: Task, picture: Path) -> None:
+    """Print the groups and weights of a task's model, and draw them into an SVG file.
+
+    Raises:
+        BenchError: the width graph cannot follow the model; the message names the operator and its layer.
+    """
+    widths = Widths(dense_model(task), task.example_input(), input_axis=task.input_width_axis)
+    rows, console = explained(widths), Console()
+    groups = Table("group", "size", "made by", "read by", title="width groups", title_justify="left", box=None)
+    for group in widths.groups:
+        made, read = (
+            ", ".join(part.layer or part.tensor for part in parts) for parts in (group.producers, group.consumers)
+        )
+        groups.add_row(escape(group.name), str(group.size), escape(made), escape(read))
+    weights = Table(
+        "weight", "reads", "makes", "of MACs", "what stays, and where that comes from", title="weights", box=None
+    )
+    for row in rows:
+        names = (escape(", ".join(part)) for part in (row.reads, row.makes))
+        weights.add_row(escape(row.weight), *names, f"{row.share:.1%}", escape(row.stays))
+    console.print(groups, "", weights, "")
+    for name, why in widths.fixed.items():
+        console.print(f"cannot be cut: {name}: {why}", markup=False)
+    console.print(f"smallest model: {widths.smallest_budget:.3f} of {widths.reference_macs:,} MACs", markup=False)
+    draw(rows, picture)
+    console.print(f"picture: {picture}", markup=False)
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """The weights from the input down, a bar for the MACs of each, and a line for each group."""
+    figure = Figure(figsize=(9, 1 + _INCH_A_ROW * len(rows)))
+    bars, lines = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    colours = ["tab:gray" if not row.reads and not row.makes else "tab:blue" for row in rows]
+    bars.barh(range(len(rows)), [100 * row.share for row in rows], color=colours)
+    bars.set_yticks(range(len(rows)), [row.weight.removesuffix(".weight") for row in rows], fontsize=7)
+    bars.set_xlabel("share of MACs, percent; gray: stays whole")
+    bars.invert_yaxis()
+    names = list(dict.fromkeys(name for row in rows for name in (*row.makes, *row.reads)))
+    for place, name in enumerate(names):
+        at = [i for i, row in enumerate(rows) if name in (*row.makes, *row.reads)]
+        lines.plot([place] * len(at), at, "-", color=f"C{place % 10}", linewidth=1)
+        for i in at:
+            lines.plot([place], [i], marker="o" if name in rows[i].makes else ".", color=f"C{place % 10}")
+    lines.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+    lines.set_xlabel("width groups; a disc makes it, a point reads it")
+    figure.savefig(path, bbox_inches="tight")

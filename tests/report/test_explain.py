@@ -1,0 +1,27 @@
+"""What `bench explain` prints and draws."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import Widths
+from bench.report.explain import explain, explained
+from tasks.antispoof import Antispoof
+
+
+def test_every_weight_has_its_share_and_what_stays_its_reason() -> None:
+    task = Antispoof(model="resnet10")
+    rows = explained(Widths(task.build_model(), task.example_input()))
+    assert sum(row.share for row in rows) == pytest.approx(1)
+    assert rows[0].makes
+    assert rows[-1].stays == "an output of the model"
+
+
+def test_the_table_and_the_picture_name_groups_and_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    explain(Antispoof(), tmp_path / "widths.svg")
+    printed = capsys.readouterr().out
+    assert "stem.0" in printed
+    assert "smallest model" in printed
+    drawn = ElementTree.parse(tmp_path / "widths.svg")
+    assert drawn.getroot().tag.endswith("svg")
