@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
+from bench.storage.cache import terminal
 from bench.widths.widths import Widths
 
 _INCH_A_ROW = 0.3
@@ -44,25 +43,25 @@ def explain(task: Task, picture: Path) -> None:
         BenchError: the width graph cannot follow the model; the message names the operator and its layer.
     """
     widths = Widths(dense_model(task), task.example_input(), input_axis=task.input_width_axis)
-    rows, console = explained(widths), Console()
+    rows, console = explained(widths), terminal()
     groups = Table("group", "size", "made by", "read by", title="width groups", title_justify="left", box=None)
     for group in widths.groups:
         made, read = (
             ", ".join(part.layer or part.tensor for part in parts) for parts in (group.producers, group.consumers)
         )
-        groups.add_row(escape(group.name), str(group.size), escape(made), escape(read))
+        groups.add_row(group.name, str(group.size), made, read)
     weights = Table(
         "weight", "reads", "makes", "of MACs", "what stays, and where that comes from", title="weights", box=None
     )
     for row in rows:
-        names = (escape(", ".join(part)) for part in (row.reads, row.makes))
-        weights.add_row(escape(row.weight), *names, f"{row.share:.1%}", escape(row.stays))
+        names = (", ".join(part) for part in (row.reads, row.makes))
+        weights.add_row(row.weight, *names, f"{row.share:.1%}", row.stays)
     console.print(groups, "", weights, "")
     for name, why in widths.fixed.items():
-        console.print(f"cannot be cut: {name}: {why}", markup=False)
-    console.print(f"smallest model: {widths.smallest_budget:.3f} of {widths.reference_macs:,} MACs", markup=False)
+        console.print(f"cannot be cut: {name}: {why}")
+    console.print(f"smallest model: {widths.smallest_budget:.3f} of {widths.reference_macs:,} MACs")
     draw(rows, picture)
-    console.print(f"picture: {picture}", markup=False)
+    console.print(f"picture: {picture}")
 
 
 def draw(rows: list[Row], path: Path) -> None:
