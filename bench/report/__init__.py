@@ -27,8 +27,9 @@ def write_report(folder: Path) -> ReportData:
     from bench.report.data import report_data
     from bench.report.document import render_html, render_markdown
     from bench.report.drawing import standalone
-    from bench.report.figures import AXES, draw_figures
+    from bench.report.figures import draw_figures
     from bench.report.sections import report_sections
+    from bench.results.selection import COST
 
     data = report_data(points)
     drawn = draw_figures(data)
@@ -36,7 +37,7 @@ def write_report(folder: Path) -> ReportData:
     title = f"{points.index['task']} · {points.index['preset']}: compressed while training, or afterwards?"
     write_whole(folder / "report.html", render_html(title, sections))
     write_whole(folder / "report.md", render_markdown(sections))
-    for name, figure in {"front.svg": AXES[0].column, "attribution.svg": "attribution"}.items():
+    for name, figure in {"front.svg": COST, "attribution.svg": "attribution"}.items():
         if figure in drawn:
             write_whole(folder / name, standalone(drawn[figure]))
         else:

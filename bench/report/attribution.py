@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.quality import best_first
-from bench.results.selection import ROUNDING, models_at
+from bench.results.selection import COST, ROUNDING, models_at
 from bench.stats.estimates import Sign, mean_of
 
 RANDOM, UNIFORM, GIVEN = "random_pruning", "uniform_width", "given_widths"
@@ -51,7 +51,7 @@ def attribution_table(chosen: pd.DataFrame, models: pd.DataFrame, budgets: Seque
     rows: list[dict[str, object]] = []
     split = []
     for budget in budgets:
-        row, parts = _row(usable[usable["macs_ratio"] <= budget * (1 + ROUNDING)], models, sign)
+        row, parts = _row(usable[usable[COST] <= budget * (1 + ROUNDING)], models, sign)
         rows.append({"budget": budget, **row})
         split.append(parts)
     whole = [parts for parts in split if parts is not None]

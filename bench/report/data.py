@@ -15,7 +15,7 @@ from bench.report import costs, quality
 from bench.report.attribution import attribution_table
 from bench.report.verdict import Verdicts, verdicts
 from bench.results.points import Points
-from bench.results.selection import chosen_models, chosen_points
+from bench.results.selection import COST, SPARED, chosen_models, chosen_points
 from bench.stats.estimates import Sign, sign_of
 from bench.stats.fronts import AttainmentBand, Reference, reference_for
 from bench.tracking.view import run_address
@@ -119,7 +119,7 @@ class ReportData:
 def report_data(points: Points) -> ReportData:
     """Compute everything; nothing is computed again downstream."""
     index, sign, reference = points.index, sign_of(points.metric), reference_for(points.metric)
-    numbers = ("budget", "macs_ratio", "effective_macs_ratio", "dev", "eval", "best_possible")
+    numbers = ("budget", COST, SPARED, "macs_ratio", "effective_macs_ratio", "dev", "eval", "best_possible")
     trained = chosen_models(points).astype(dict.fromkeys(numbers, float))
     budgets, chosen = list(index["budgets"]), chosen_points(points)
     chosen = chosen.assign(
@@ -143,8 +143,8 @@ def report_data(points: Points) -> ReportData:
         models=trained,
         trials=trials,
         links={str(key): _links(points, str(key)) for key in keys},
-        duels=quality.duel_table(chosen, budgets, sign, "macs_ratio"),
-        duels_if_free=quality.duel_table(chosen, budgets, sign, "effective_macs_ratio"),
+        duels=quality.duel_table(chosen, budgets, sign, COST),
+        duels_if_free=quality.duel_table(chosen, budgets, sign, SPARED),
         best=quality.best_table(entries, budgets, sign),
         undiminished=quality.undiminished_table(counted, kinds, draws, sign),
         verdicts=verdicts(counted, kinds, budgets, sign),
@@ -168,7 +168,7 @@ def report_data(points: Points) -> ReportData:
 def _counted(trained: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Those that have come to an end: scored, failed, or with their budget missed, which have the worst scores."""
     worst = trained["status"].isin(["failed", "missed"])
-    finished = trained[["macs_ratio", "effective_macs_ratio", "dev", "eval"]].notna().all(axis=1)
+    finished = trained[[COST, SPARED, "dev", "eval"]].notna().all(axis=1)
     scores = trained[["dev", "eval"]].mask(worst, metric.worst)
     return trained.assign(dev=scores["dev"], eval=scores["eval"])[worst | finished]
 

@@ -32,6 +32,7 @@ from bench.report.drawing import (
     to_svg,
 )
 from bench.report.quality import CONTROL
+from bench.results.selection import COST, SPARED
 
 _PANELS = 3  # in a row
 BEYOND = 2.5  # times the upper quartile of the scores: not drawn to scale
@@ -52,22 +53,30 @@ class CostAxis:
     label: str
 
     @property
-    def compute(self) -> bool:
-        """Whether it is the share of executed MACs, on which bands, theory and published points are drawn."""
-        return self.column == "macs_ratio"
+    def budgeted(self) -> bool:
+        """Whether it is the one that budgets are in, on which bands are drawn."""
+        return self.column == COST
 
 
-AXES = (
-    CostAxis("macs_ratio", "compute: MACs, share of the dense model"),
-    CostAxis("latency_ratio", "latency, share of the dense model's"),
-    CostAxis("size_bytes", "size of the exported file"),
-    CostAxis("bops_ratio", "bit operations, share of the dense model's (simulated where so marked in the tables)"),
-)
+#: what budgets may be in
+BUDGETED = {
+    "macs": CostAxis(COST, "compute: MACs, share of the dense model"),
+    "bytes": CostAxis(COST, "size of the exported file, share of the dense model's"),
+    "latency": CostAxis(COST, "latency, share of the dense model's"),
+}
+#: the others, by what budgets may be in
+AXES = {
+    "macs": CostAxis("macs_ratio", "compute: MACs, share of the dense model"),
+    "latency": CostAxis("latency_ratio", "latency, share of the dense model's"),
+    "bytes": CostAxis("size_bytes", "size of the exported file"),
+    "bops": CostAxis("bops_ratio", "bit operations, share of the dense model's (simulated where marked so)"),
+}
 
 
 def draw_figures(data: ReportData) -> dict[str, str]:
     """The SVG of every figure that there is something to draw for, by name; the fronts by their cost."""
-    drawn = {axis.column: front_figure(data, axis) for axis in AXES}
+    axes = [BUDGETED[data.points.cost], *(axis for cost, axis in AXES.items() if cost != data.points.cost)]
+    drawn = {axis.column: front_figure(data, axis) for axis in axes}
     others = {"attribution": attribution_figure, "attainment": attainment_figure}
     others |= {"speedup": speedup_figure, "breakdown": breakdown_figure}
     drawn |= {name: draw(data) for name, draw in others.items()}
@@ -92,7 +101,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
             ax.plot(own[axis.column], own["eval"], color=look.line["color"], **_FAINT_DOTS)
             _draw_method(ax, axis, rows, look)
             handles.append(look.key())
-        for kind, band in data.camp_bands.items() if axis.compute else ():
+        for kind, band in data.camp_bands.items() if axis.budgeted else ():
             colour = camp_colours(kind, 1)[0]
             draw_band(ax, band, colour, DASHES[kind], width=2.4)
             handles += ax.plot([], [], color=colour, linestyle=DASHES[kind], linewidth=2.4, label=f"all {kind}")
@@ -113,8 +122,8 @@ def _draw_method(ax: Axes, axis: CostAxis, rows: pd.DataFrame, look: Look) -> No
     ax.plot(worst[axis.column], worst["eval"], **_WORST)
     spared = rows[rows["unstructured"]]
     ax.plot(rows[axis.column], rows["eval"], **(look.points if len(spared) else look.line), markersize=6, linewidth=0.9)
-    if axis.compute and len(spared):
-        ideal, level, colour = spared["effective_macs_ratio"], spared["eval"], look.line["color"]
+    if axis.budgeted and len(spared):
+        ideal, level, colour = spared[SPARED], spared["eval"], look.line["color"]
         ax.hlines(level, ideal, spared[axis.column], color=colour, linewidth=1, linestyle=(0, (1, 3)))
         ax.plot(ideal, level, **look.points, markersize=6, markerfacecolor="none")
 
@@ -132,14 +141,14 @@ def _clip(ax: Axes, axis: CostAxis, data: ReportData, table: pd.DataFrame) -> No
 def _references(ax: Axes, data: ReportData, axis: CostAxis, table: pd.DataFrame) -> list[Line2D]:
     """What the points are seen against, as entries of the legend."""
     handles = []
-    if axis.compute and table["unstructured"].any():
+    if axis.budgeted and table["unstructured"].any():
         handles.append(Line2D([], [], color=INK, marker="o", **_EMPTY, label="hollow: if zeros cost nothing"))
     if len(dense := table.loc[table["method"] == "dense", "eval"]):
         label = "dense model's level"
         handles.append(ax.axhline(float(dense.iloc[0]), color=INK, linewidth=1, alpha=0.6, label=label))
         ends = table.loc[table["method"] == "dense", ["eval_min", "eval_max"]].iloc[0]
         ax.axhspan(float(ends["eval_min"]), float(ends["eval_max"]), color=INK, alpha=0.06, linewidth=0)
-    if axis.compute:
+    if axis.budgeted and data.points.cost == "macs":
         handles += [*_draw_published(ax, data.published_drawn), *_draw_theory(ax, data)]
     return handles
 
@@ -180,7 +189,7 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
     better = "lower" if data.sign == 1 else "higher"
     low, high = ax.get_xlim()
     subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8)
-    places = FixedLocator(sorted({*data.budgets, 1.0})) if axis.compute else LogLocator(base=10, subs=subs)
+    places = FixedLocator(sorted({*data.budgets, 1.0})) if axis.budgeted else LogLocator(base=10, subs=subs)
     ticks(ax.xaxis, places, in_bytes if axis.column == "size_bytes" else percent)
     ax.set_xlim(low, high)
     ax.set(xlabel=axis.label, ylabel=f"{title(data.metric)} on eval, {unit(data.metric)} ({better} is better)")
@@ -207,15 +216,19 @@ def attainment_figure(data: ReportData) -> str | None:
         for ax, (method, rows, look) in zip(axes.flat, drawn, strict=False):
             _panel(ax, data)
             draw_band(ax, data.bands[method], look.line["color"], look.line["linestyle"])
-            ax.plot(rows["macs_ratio"], rows["eval"], **look.points, markersize=3.5)
+            ax.plot(rows[COST], rows["eval"], **look.points, markersize=3.5)
             ax.set_title(look.label, fontsize=9)
         # one scale for all panels: the budgets, and the scores that are attained
         ticks(axes[0, 0].xaxis, FixedLocator(sorted({*(b for b in data.budgets if b <= 1), 1.0})), percent)
         cheapest = min(band.best.costs[0] for band in data.bands.values())
         axes[0, 0].set_xlim(max(data.reference.cheapest, 0.8 * cheapest), 1.08)
-        figure.supxlabel("compute: MACs, share of the dense model", fontsize=10)
+        figure.supxlabel(BUDGETED[data.points.cost].label, fontsize=10)
         figure.supylabel(f"{title(data.metric)} on eval, {unit(data.metric)}", fontsize=10)
-        return to_svg(figure, "attainment", f"median attainment surfaces of {title(data.metric)} against compute")
+        return to_svg(
+            figure,
+            "attainment",
+            f"median attainment surfaces of {title(data.metric)} against {BUDGETED[data.points.cost].label}",
+        )
 
 
 def _panel(ax: Axes, data: ReportData) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.plugins.task import ItemScores
-from bench.results.selection import ROUNDING
+from bench.results.selection import COST, ROUNDING, SPARED
 from bench.stats import fronts
 from bench.stats.estimates import LARGE_IS_GOOD, Array, Sign, best_within, least_cost_no_worse
 from bench.stats.items import RedrawnScores, redraw_scores, same_items
@@ -20,12 +20,8 @@ from bench.stats.significance import TOO_FEW, holm, permutation_test, probabilit
 RESAMPLES = 1000
 CONTROL = "uniform_width"
 CAMPS = {"in-training": "all in-training methods together", "post-hoc": "all post-hoc methods together"}
-#: costs that are shares of the dense model, with what their column is called in the report
-COSTS = {
-    "macs_ratio": "MACs executed",
-    "effective_macs_ratio": "non-zero MACs (theoretical)",
-    "latency_ratio": "latency (real)",
-}
+#: costs that are shares of the dense model, with what their column is called where budgets are in MACs
+COSTS = {COST: "MACs executed", SPARED: "non-zero MACs (theoretical)", "latency_ratio": "latency (real)"}
 
 
 @dataclass(frozen=True)
@@ -67,16 +63,16 @@ class Grid:
 
     Attributes:
         methods: the method of each point, shape (points,).
-        macs_ratio: shares of the dense MACs as executed, shape (seeds, points); NaN where a trial failed.
-        effective_macs_ratio: likewise, of the MACs that are left without zeros.
+        cost: shares of the dense model's cost, shape (seeds, points); NaN where a trial failed.
+        spared: likewise, if zeros were free.
         dev: scores on dev, in the unit of the metric, shape (seeds, points).
         evals: scores on eval, likewise.
         redrawn: ``evals`` on other draws of the items; None unless all finished models have them.
     """
 
     methods: NDArray[np.str_]
-    macs_ratio: Array
-    effective_macs_ratio: Array
+    cost: Array
+    spared: Array
     dev: Array
     evals: Array
     redrawn: RedrawnScores | None
@@ -85,7 +81,7 @@ class Grid:
         """The points of these methods."""
         at = np.isin(self.methods, methods)
         redrawn = None if self.redrawn is None else RedrawnScores(self.redrawn.scores[:, :, at], self.redrawn.units)
-        costs = self.macs_ratio[:, at], self.effective_macs_ratio[:, at]
+        costs = self.cost[:, at], self.spared[:, at]
         return Grid(self.methods[at], *costs, self.dev[:, at], self.evals[:, at], redrawn)
 
 
@@ -112,7 +108,7 @@ class Contender:
 def contenders(counted: pd.DataFrame, kinds: Mapping[str, str], draws: ItemDraws) -> list[Contender]:
     """Camps first, then methods in the order of ``kinds`` (in-training, post-hoc or control, by name of the method).
 
-    ``counted``: the trials that count: method, trial, seed, key, macs_ratio, effective_macs_ratio, dev, eval.
+    ``counted``: the trials that count: method, trial, seed, key, cost_ratio, spared_ratio, dev, eval.
     """
     camps = [(name, kind, [m for m, own in kinds.items() if own == kind]) for kind, name in CAMPS.items()]
     groups = [*(camp for camp in camps if camp[2]), *((method, kind, [method]) for method, kind in kinds.items())]
@@ -134,7 +130,7 @@ def grid_of(counted: pd.DataFrame, methods: Collection[str], draws: ItemDraws) -
 
     names, evals = matrix("method", str)[0], matrix("eval")
     redrawn = _redrawn(matrix("key", object), evals, draws)
-    return Grid(names, matrix("macs_ratio"), matrix("effective_macs_ratio"), matrix("dev"), evals, redrawn)
+    return Grid(names, matrix(COST), matrix(SPARED), matrix("dev"), evals, redrawn)
 
 
 def _redrawn(keys: NDArray[Any], evals: Array, draws: ItemDraws) -> RedrawnScores | None:
@@ -155,7 +151,7 @@ def best_first(chosen: pd.DataFrame, sign: Sign) -> pd.DataFrame:
 def duel_table(chosen: pd.DataFrame, budgets: Sequence[float], sign: Sign, cost: str) -> pd.DataFrame:
     """For every budget the best method of each camp: chosen on dev, read on eval.
 
-    The column ``cost`` must be within the budget; ``effective_macs_ratio`` counts zeros as free. Points of which a seed
+    The column ``cost`` must be within the budget; ``spared_ratio`` counts zeros as free. Points of which a seed
     failed or missed its budget take no part.
 
     Columns: budget; for in_training, post_hoc and uniform (the control) the method, its ``_score``, its ``_std`` and
@@ -188,7 +184,7 @@ def best_table(entries: Sequence[Contender], budgets: Sequence[float], sign: Sig
     for entry in entries:
         if (grid := entry.grid) is not None and entry.name != "dense":
             known: dict[str, Any] = {"sign": sign, "dev": grid.dev, "redrawn": grid.redrawn}
-            best = {budget: best_within(grid.macs_ratio, grid.evals, budget, **known) for budget in budgets}
+            best = {budget: best_within(grid.cost, grid.evals, budget, **known) for budget in budgets}
             rows.append(entry.row | best)
     return pd.DataFrame(rows, columns=["method", "kind", "camp", *budgets])
 
@@ -210,8 +206,8 @@ def undiminished_table(counted: pd.DataFrame, kinds: Mapping[str, str], draws: I
         own, dense = grid.of(method), grid.of("dense")
         if np.isfinite(dense.evals).all():
             row: dict[str, Any] = {"method": method, "kind": kind, "seeds": len(own.evals)}
-            row["dev"] = least_cost_no_worse(own.macs_ratio, own.dev, dense.dev[:, 0], sign=sign).value
-            for name, costs in (("evals", own.macs_ratio), ("theoretical", own.effective_macs_ratio)):
+            row["dev"] = least_cost_no_worse(own.cost, own.dev, dense.dev[:, 0], sign=sign).value
+            for name, costs in (("evals", own.cost), ("theoretical", own.spared)):
                 level = dense.evals[:, 0]
                 row[name] = least_cost_no_worse(
                     costs, own.evals, level, sign=sign, redrawn=own.redrawn, level_redrawn=dense.redrawn
@@ -235,14 +231,12 @@ def hypervolume_table(
         own = chosen[chosen["method"].isin(entry.methods)]
         row = entry.row | {"interval": None} | {cost: _covered(own, cost, reference) for cost in COSTS}
         if (grid := entry.grid) is not None:
-            interval = fronts.hypervolume_of_means(grid.macs_ratio, grid.evals, reference, redrawn=grid.redrawn)
-            row |= {"macs_ratio": interval.value, "interval": interval}
+            interval = fronts.hypervolume_of_means(grid.cost, grid.evals, reference, redrawn=grid.redrawn)
+            row |= {COST: interval.value, "interval": interval}
         rows.append(row)
     if rows and len(theory):
         covered = fronts.hypervolume(theory["share"], theory["score"], reference)
-        rows.append(
-            {"method": "best possible", "kind": "theory", "camp": False, "interval": None, "macs_ratio": covered}
-        )
+        rows.append({"method": "best possible", "kind": "theory", "camp": False, "interval": None, COST: covered})
     return pd.DataFrame(rows, columns=["method", "kind", "camp", *COSTS, "interval"])
 
 
@@ -256,9 +250,9 @@ def _covered(members: pd.DataFrame, cost: str, reference: fronts.Reference) -> f
 
 def on_front(chosen: pd.DataFrame, sign: Sign) -> pd.Series[bool]:
     """Which chosen points no other one beats on eval at the MACs that are executed."""
-    usable = chosen["valid"] & chosen["eval"].notna() & chosen["macs_ratio"].notna()
+    usable = chosen["valid"] & chosen["eval"].notna() & chosen[COST].notna()
     front = pd.Series(data=False, index=chosen.index)
-    front[usable] = fronts.nondominated(chosen.loc[usable, "macs_ratio"], sign * chosen.loc[usable, "eval"])
+    front[usable] = fronts.nondominated(chosen.loc[usable, COST], sign * chosen.loc[usable, "eval"])
     return front
 
 
@@ -267,8 +261,8 @@ def seed_points(counted: pd.DataFrame) -> dict[str, dict[int, fronts.SeedPoints]
     found: dict[str, dict[int, fronts.SeedPoints]] = {}
     for method, of_method in counted.groupby("method", sort=False):
         for seed, own in of_method.groupby("seed"):
-            inside = own[np.isfinite(own["eval"]) & own["macs_ratio"].notna()]
-            found.setdefault(str(method), {})[int(str(seed))] = (inside["macs_ratio"], inside["eval"])
+            inside = own[np.isfinite(own["eval"]) & own[COST].notna()]
+            found.setdefault(str(method), {})[int(str(seed))] = (inside[COST], inside["eval"])
     return found
 
 

@@ -50,7 +50,9 @@ from bench.report.document import (
 )
 from bench.report.findings import verdict_sections
 from bench.report.quality import COSTS
+from bench.results.selection import COST
 from bench.storage.provenance import without_password
+from bench.widths import IN_WORDS
 
 Spans = list[Span | str]
 
@@ -143,7 +145,7 @@ def _fronts(data: ReportData, drawn: Mapping[str, str]) -> list[Section]:
             f"{min(band.n for band in bands)} seeds); band: from {share}. Both are cut at the frozen box and drawn "
             "over the chosen points."
         )
-        said.append(f"Steps in the figure of compute: all methods of a camp together; band: from {share}. ")
+        said.append(f"Steps in the first figure: all methods of a camp together; band: from {share}. ")
     if len(data.published_drawn):
         said += ["Hollow grey points were published elsewhere, on the data named (", Span("table", "#published")]
         said.append("): they are drawn for comparison only.")
@@ -171,6 +173,8 @@ def _points(data: ReportData) -> Section:
     metric = metric_name(data.metric)
     fields = [*METHOD, ("budget", "budget", percent), (f"eval {metric}", "read", score), ("front", "dot", None)]
     fields += [(f"dev {metric}", "dev", score), ("MACs share", "macs_ratio", measured)]
+    if data.points.cost != "macs":
+        fields.append((f"{IN_WORDS[data.points.cost]} share, as audited", COST, measured))
     fields += [("non-zero share (theoretical)", "effective_macs_ratio", measured)]
     fields += [("bit operations share (theoretical)", "bops_ratio", measured)]
     fields += [("latency share (real)", "latency", whole), ("MACs", "macs", short)]
@@ -223,10 +227,11 @@ def _covered(data: ReportData) -> list[Section]:
     """How much of the trade-off each covers, and whether that is more than chance."""
     covered, chances = records(data.hypervolumes), records(data.chance)
     for row in covered:
-        row["macs_ratio"] = row["interval"] or row["macs_ratio"]
+        row[COST] = row["interval"] or row[COST]
     for row in chances:
         row["interval"] = f"{whole(row['low'])} to {whole(row['high'])}" if known(row["low"]) else ""
-    volumes: list[Field] = [*METHOD, *((head, cost, written(".3f")) for cost, head in COSTS.items())]
+    heads = COSTS if data.points.cost == "macs" else {COST: IN_WORDS[data.points.cost]}
+    volumes: list[Field] = [*METHOD, *((head, cost, written(".3f")) for cost, head in heads.items())]
     more: Spans = [Span("How to read this", "#reading"), "”. Brackets as above."]
     duel: list[Field] = [("first", "first", None), ("second", "second", None)]
     duel += [("advantage", "advantage", written("+.3f")), ("first is better with", "probability", whole)]

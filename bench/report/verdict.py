@@ -98,7 +98,7 @@ def verdicts(counted: pd.DataFrame, kinds: Mapping[str, str], budgets: Sequence[
 def _usable(grid: Grid, budget: float) -> NDArray[np.bool_]:
     """Which points are within a budget, all of whose seeds have finished; shape (points,)."""
     finished = np.isfinite(grid.evals).all(axis=0) & np.isfinite(grid.dev).all(axis=0)
-    return np.asarray(finished & (grid.macs_ratio.mean(axis=0) <= budget * (1 + ROUNDING)))
+    return np.asarray(finished & (grid.cost.mean(axis=0) <= budget * (1 + ROUNDING)))
 
 
 def _able(grid: Grid, budget: float) -> list[str]:

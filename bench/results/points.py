@@ -54,6 +54,11 @@ class Points:
     notes: dict[str, list[str]]  # remarks of methods beside their results, by method, each once
 
     @property
+    def cost(self) -> str:
+        """What budgets are shares of: macs, bytes or latency."""
+        return str(self.index["setting"].get("cost", "macs"))
+
+    @property
     def dev_column(self) -> str:
         return f"dev_{self.metric.column}"
 
@@ -229,6 +234,7 @@ def load_points(folder: Path) -> Points:
                 f"dev_{metric.column}": devs[key].get(metric.column),
                 f"eval_{metric.column}": evals.get(key, {}).get(metric.column),
                 "best_possible": best_possible.get(record.macs_ratio),
+                "cost_ratio": record.macs_ratio if record.cost_ratio is None else record.cost_ratio,
             }
             rows.append({**_row(index, method, trial, record, files), **scored})
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]

@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bench.widths import ALLOWED
+
 if TYPE_CHECKING:  # the search needs no tables
     import pandas as pd
 
     from bench.results.points import Points
 
+#: the cost that budgets are shares of, and the same if zeros were free
+COST, SPARED = "cost_ratio", "spared_ratio"
 #: budgets are compared with this relative tolerance, as 1 - 0.75 is not exactly 0.25
 ROUNDING = 1e-9
 #: below this share of the executed MACs the rest is zeros, which a dense runtime multiplies all the same
@@ -53,9 +57,17 @@ def frozen_choices(
 
 
 def chosen_models(points: Points) -> pd.DataFrame:
-    """The trained models of the frozen choices, with their scores as ``dev`` and ``eval``."""
+    """The trained models of the frozen choices, with their scores as ``dev`` and ``eval``, and ``spared_ratio``.
+
+    A cost that is a measurement and by no more than its tolerance above the budget counts as the budget.
+    """
     chosen = points.trained[points.trained["chosen"].astype(bool)]
-    return chosen.rename(columns={points.dev_column: "dev", points.eval_column: "eval"})
+    cost, budget = chosen[COST].astype(float), chosen["budget"].astype(float)
+    cost = cost.mask((cost > budget) & (cost <= budget * ALLOWED[points.cost]), budget)
+    spared = chosen["effective_macs_ratio"] if points.cost == "macs" else cost
+    return chosen.assign(**{COST: cost, SPARED: spared}).rename(
+        columns={points.dev_column: "dev", points.eval_column: "eval"}
+    )
 
 
 def models_at(models: pd.DataFrame, method: str, trial: int) -> pd.DataFrame:
@@ -74,7 +86,8 @@ def chosen_points(points: Points) -> pd.DataFrame:
     seeds, scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
     unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only).
     """
-    numbers = ["dev", "eval", "params", "macs", "macs_ratio", "effective_macs_ratio", "bops_ratio", "size_bytes"]
+    numbers = ["dev", "eval", "params", "macs", COST, SPARED, "macs_ratio", "effective_macs_ratio", "bops_ratio"]
+    numbers.append("size_bytes")
     numbers += ["train_steps", "total_steps", "cpu_s"]
     numbers += [str(name) for name in points.table if str(name).startswith("latency_")]
     keys = ["method", "stage", "control", "budget", "trial"]

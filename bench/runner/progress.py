@@ -12,6 +12,7 @@ from rich.text import Text
 from bench.execution.executor import Job
 from bench.plugins.task import Metric
 from bench.trial.record import TrialRecord
+from bench.widths import IN_WORDS
 
 
 @dataclass
@@ -148,7 +149,8 @@ class Screen:
             self.console.print(Text(f"does not apply  {label}: {record.reason}", "dim"))
         else:
             name, unit = self.metric.name.upper(), "%" if self.metric.unit == "percent" else self.metric.unit
-            done = f"dev {name} {objectives[0]:5.1f} {unit}  compute {objectives[1]:.3f}  {record.cpu_s:4.0f} s"
+            cost = f"{IN_WORDS[record.cost or 'macs']} {objectives[1]:.3f}"
+            done = f"dev {name} {objectives[0]:5.1f} {unit}  {cost}  {record.cpu_s:4.0f} s"
             note = f"  {record.reason}" if record.status == "missed" else ""
             self.console.print(Text.assemble(f"{label:<40} {done}", (note, "red")), soft_wrap=True)
 

@@ -14,7 +14,7 @@ from bench.storage.cache import cached_folder
 from bench.storage.files import write_json
 from bench.trial.pricing import price_of
 from bench.trial.setting import Setting
-from bench.trial.verify import IN_WORDS
+from bench.widths import IN_WORDS
 from bench.widths.widths import Widths
 
 FOUND = "smallest.json"

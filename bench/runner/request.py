@@ -9,7 +9,7 @@ from bench.execution.executor import Cluster
 from bench.results.points import comparison_folder
 from bench.trial.repeatable import CPU, Hardware
 from bench.trial.trainer import Effort
-from bench.widths.cost import CostAxis
+from bench.widths import CostAxis
 
 
 @dataclass(frozen=True)

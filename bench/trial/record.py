@@ -15,6 +15,7 @@ from bench.export import FLOAT_BITS, RECIPE, WEIGHTS
 from bench.plugins.method import Promise
 from bench.plugins.task import ItemScores
 from bench.storage.files import file_digest, write_json, write_whole
+from bench.widths import CostAxis
 
 Number = int | float  # an int stays an int when a record that was read is written again
 Scores = dict[str, Number]
@@ -72,7 +73,8 @@ class TrialRecord:
     # by the audit, of the ONNX file
     dense_macs: int | None = None  # MACs of the task's dense model for one unit of work
     macs_ratio: Number | None = None  # MACs as a share of the dense model's
-    cost_ratio: Number | None = None  # the same of what budgets are shares of: MACs, bytes or latency
+    cost: CostAxis | None = None  # what budgets are shares of
+    cost_ratio: Number | None = None  # the share of that in the dense model's
     params: int | None = None  # numbers stored
     macs: int | None = None  # for one unit of work
     effective_macs: int | None = None  # those with a non-zero weight
@@ -99,11 +101,13 @@ class TrialRecord:
     def objectives(self, headline: str) -> tuple[float, float] | None:
         """The dev score in the column ``headline``, and the cost as a share of the dense model's, for a search.
 
-        The cost is non-zero MACs, or bit operations where the budget is one of bits. None without a model. The order of
-        the dev scores says nothing, as files have their names sorted.
+        The cost is non-zero MACs, bit operations where the budget is one of bits, or bytes or latency. None without a
+        model. The order of the dev scores says nothing, as files have their names sorted.
         """
         if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
             return None
+        if self.cost not in (None, "macs") and self.cost_ratio is not None:
+            return (self.dev or {})[headline], self.cost_ratio
         bits = self.bops_ratio if self.promises == "bits" and self.budget is not None else None
         return (self.dev or {})[headline], self.effective_macs_ratio if bits is None else bits
 

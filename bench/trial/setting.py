@@ -16,7 +16,7 @@ from bench.plugins.task import Plan, Task
 from bench.storage.cache import content_key
 from bench.trial.repeatable import CPU, Hardware
 from bench.trial.trainer import Effort
-from bench.widths.cost import CostAxis
+from bench.widths import CostAxis
 
 #: of a plan, what a comparison may choose; none of it decides the result of a trial
 _CHOSEN = ("fields", "trials", "seeds", "budgets", "left_out", "also")

@@ -21,13 +21,11 @@ from bench.trial.evaluate import scores_of
 from bench.trial.pricing import cost_measure
 from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
 from bench.trial.setting import TrialSpec
-from bench.widths.cost import CostAxis, count_macs
+from bench.widths import ALLOWED, IN_WORDS
+from bench.widths.cost import count_macs
 
 #: exported and trained model may differ by this share of the largest output: other kernels, other order of sums
 TOLERANCE = 1e-3
-#: of a budget, what may be delivered: nothing is rounded in the method's favour, but a latency is a measurement
-ALLOWED: dict[CostAxis, float] = {"macs": 1.0, "bytes": 1.0, "latency": 1.03}
-IN_WORDS: dict[CostAxis, str] = {"macs": "compute", "bytes": "file", "latency": "latency"}
 #: a note beside a result whose structure neither channels kept nor ranks describe
 OWN_STRUCTURE = "The structure of this model is its method's own: recipe.json does not rebuild it."
 
@@ -94,7 +92,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes, record.simulated = costs.bops, costs.size_bytes, costs.simulated
     record.status, record.reason = "complete", ""
-    cost = spec.setting.cost
+    record.cost = cost = spec.setting.cost
     record.cost_ratio = record.macs_ratio if cost == "macs" else cost_measure(spec.setting, task)(exported)
     counted = costs.promised(record.promises or "structure") / dense_macs
     delivered = counted if cost == "macs" else record.cost_ratio

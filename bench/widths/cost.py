@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bench.errors import BenchError, BudgetError
+from bench.widths import CostAxis
 from bench.widths.flexible import unfused_attention
 from bench.widths.groups import Graph
 from bench.widths.labels import Labels
@@ -110,8 +111,6 @@ def count_by_weight(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     return counter.macs
 
 
-#: what can be paid for: multiply-accumulates, bytes of the exported file, its latency on this machine
-CostAxis = Literal["macs", "bytes", "latency"]
 #: live entries of an axis: so many for each channel of a group, and last those of no group, under ""
 Extent = dict[str, int]
 

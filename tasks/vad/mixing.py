@@ -54,8 +54,10 @@ LONGEST = 100_000  # frames of a noisy file
 
 def check_lengths(mixtures: tuple[int, ...], crop_frames: int, frames: float) -> None:
     """A number of noisy files for each split, and crops no longer than a file."""
-    if not 0 < crop_frames <= frames <= LONGEST:
-        raise BenchError(f"Crops of {crop_frames} frames cannot be cut from files of {frames:g}, at most {LONGEST}.")
+    if frames > LONGEST:
+        raise BenchError(f"Files of {frames:g} frames are too long: at most {LONGEST} are made.")
+    if not 0 < crop_frames <= frames:
+        raise BenchError(f"Crops of {crop_frames} frames cannot be cut from files of {frames:g} frames.")
     if len(mixtures) != len(SPLITS) or min(mixtures) < 1:
         raise BenchError(f"mixtures is {mixtures}: expected how many noisy files to make for train, dev, eval.")
 

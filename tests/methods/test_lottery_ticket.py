@@ -65,6 +65,6 @@ def test_the_budget_is_delivered(budget: float) -> None:
 
 
 def test_a_budget_out_of_reach_is_said_before_training(trainings: list[tuple[nn.Module, nn.Module, int]]) -> None:
-    with pytest.raises(BudgetError, match="smallest reachable"):
+    with pytest.raises(BudgetError, match="smallest that can be reached"):
         compressed(1e-4)
     assert not trainings

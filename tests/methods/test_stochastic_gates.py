@@ -130,7 +130,7 @@ def test_the_budget_is_met_with_a_plain_model(form: str, budget: float) -> None:
 
 
 def test_a_budget_out_of_reach_is_said_before_training() -> None:
-    with pytest.raises(BudgetError, match="smallest reachable"):
+    with pytest.raises(BudgetError, match="smallest that can be reached"):
         compressed(1e-4, "stg")
 
 

@@ -10,7 +10,7 @@ from bench.report.figures import attainment_figure, breakdown_figure, draw_figur
 from tests.report.cases import read
 from tests.written import Written
 
-FIGURES = {"macs_ratio", "latency_ratio", "size_bytes", "attainment", "speedup", "breakdown"}
+FIGURES = {"cost_ratio", "latency_ratio", "size_bytes", "attainment", "speedup", "breakdown"}
 
 
 def test_every_method_with_seeds_has_a_panel_and_every_camp_a_band(written: Written) -> None:
@@ -22,7 +22,7 @@ def test_every_method_with_seeds_has_a_panel_and_every_camp_a_band(written: Writ
     band = data.bands["method_0"]
     assert (band.best.scores, band.median.scores, band.worst.scores) == ((12.0,), (12.0,), (13.0,))
     assert list(data.camp_bands) == ["in-training"] and data.camp_bands["in-training"].best.scores == (12.0,)
-    assert "all in-training" in draw_figures(data)["macs_ratio"]
+    assert "all in-training" in draw_figures(data)["cost_ratio"]
     assert 'id="attainment"' in (written.folder / "report.html").read_text()
 
 
@@ -32,14 +32,14 @@ def test_a_method_looks_the_same_in_every_figure_and_a_camp_has_its_colours(writ
     written.add("third", 0.5, 12.0, 14.0, stage="post_hoc")
     drawn, shades = draw_figures(read(written.save())), camp_colours("in-training", 2)
     assert len({*shades, *camp_colours("post-hoc", 2)}) == 4
-    found = [set(re.findall("|".join(shades), drawn[name])) for name in ("macs_ratio", "latency_ratio", "speedup")]
+    found = [set(re.findall("|".join(shades), drawn[name])) for name in ("cost_ratio", "latency_ratio", "speedup")]
     assert found == [{*shades}, {shades[1]}, {shades[1]}]
 
 
 def test_a_collapsed_point_does_not_set_the_scale(written: Written) -> None:
     for number, score in enumerate((10.0, 11.0, 12.0, 13.0, 49.0)):
         written.add(f"method_{number}", 0.5, score, score)
-    collapsed = draw_figures(read(written.save()))["macs_ratio"]
+    collapsed = draw_figures(read(written.save()))["cost_ratio"]
     assert ">20<" in collapsed and ">50<" not in collapsed
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bench.plugins.task import ItemScores
 from bench.report import write_report
-from bench.report.figures import AXES, front_figure
+from bench.report.figures import BUDGETED, front_figure
 from bench.report.quality import RESAMPLES
 from bench.stats.items import redraw_scores
 from tests.report.cases import LABELS, read, scored, with_items
@@ -69,7 +69,7 @@ def test_a_missed_budget_counts_as_worst_everywhere(written: Written) -> None:
     best = {row["method"]: [row[budget].value for budget in (0.5, 0.25)] for row in data.best.to_dict("records")}
     assert best["late"] == [math.inf, math.inf] and best["all in-training methods together"] == [20, 20]
     covered = data.hypervolumes.set_index("method")
-    assert covered.loc["late", "macs_ratio"] == covered.loc["late", "latency_ratio"] == 0
+    assert covered.loc["late", "cost_ratio"] == covered.loc["late", "latency_ratio"] == 0
     assert covered.loc["late", "interval"].high > 0  # a draw may miss the seed that missed
     assert data.undiminished.set_index("method").loc["late", "evals"].value == math.inf
     assert data.chosen.loc[data.chosen["front"], "method"].tolist() == ["honest"]
@@ -77,7 +77,7 @@ def test_a_missed_budget_counts_as_worst_everywhere(written: Written) -> None:
     one_seed = 0.4 * 0.8 + (math.log2(0.25 / 0.2) / 5) * 0.8  # at a fifth of the compute and 10 %
     assert tested.loc["late", "advantage"] == pytest.approx(one_seed / 2 - 0.4 * 0.5)
     assert data.bands["late"].worst.costs == () and data.bands["late"].best.scores == (10.0,)
-    assert "a seed failed or missed the budget" in str(front_figure(data, AXES[0]))
+    assert "a seed failed or missed the budget" in str(front_figure(data, BUDGETED["macs"]))
 
 
 def test_a_failed_audit_is_shown_with_its_reason(written: Written) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -88,9 +89,12 @@ def connections(tmp_path: Path, *command: str) -> list[str]:
     quiet += ("MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     environment |= {"CONNECTIONS": str(tmp_path / "connections"), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
-    (tmp_path / "home" / "tmp").mkdir(parents=True, exist_ok=True)
-    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "home" / "tmp")}
-    subprocess.run([sys.executable, *command], env=environment, check=True, timeout=240, stdout=subprocess.DEVNULL)
+    (tmp_path / "home").mkdir(exist_ok=True)
+    with TemporaryDirectory() as short:  # a socket in it has a name of at most 107 signs
+        environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": short}
+        subprocess.run([sys.executable, *command], env=environment, check=True, timeout=240, stdout=subprocess.DEVNULL)
+        left = [str(path) for path in Path(short).rglob("*") if path.is_file()]
+    assert not left
     noted = (tmp_path / "connections").read_text().splitlines()
     return [line for line in noted if not line.split(" ", 1)[1].lstrip("(").startswith(LOCAL)]
 

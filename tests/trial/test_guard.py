@@ -155,8 +155,10 @@ def no_charge(*_: Any) -> None:
     """Charges nothing."""
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Trainer, "charge"), (Trainer, "_spend"), (Trainer, "_check")])
-def test_a_training_that_is_not_charged_is_seen(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Trainer, "charge"), (Trainer, "_spend"), (trainer_module, "require_steps")]
+)
+def test_a_training_that_is_not_charged_is_seen(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though what was replaced is put back."""
     run, model = trainer(5), fresh()
     refusal = pytest.raises(MethodError, match=r"took 0 optimiser steps and 20 gradients|spent 20 training")
