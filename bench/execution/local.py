@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ ENDING_SECONDS = 10.0  # that a process has to end once it has given its answer
 
 #: what trials import sooner or later, seconds of work each: an optimiser torch._dynamo, narrower controls scipy.stats
 PRELOAD = ("bench.trial.verify", "bench.trial.compress", "torch._dynamo", "onnxruntime.quantization", "scipy.stats")
+
+LONGEST_FOLDER = 70  # bytes in the name of the temporary folder: those of a socket in it are at most 107
 
 F_SETSIG = 10  # of linux/fcntl.h; Python has a name for it from 3.13 on
 
@@ -43,6 +46,8 @@ class LocalExecutor(Executor):
         self, workers: int, observer: JobObserver, preload: Sequence[str] = (), timeout_s: float | None = None
     ) -> None:
         super().__init__(workers, observer, timeout_s)
+        if len(os.fsencode(folder := tempfile.gettempdir())) > LONGEST_FOLDER:
+            raise BenchError(f"the temporary folder {folder} is too long a path for sockets: set TMPDIR to another")
         # One thread for each process, as processes share the cores already. The server that processes are forked from
         # is started with these, and imports PyTorch once for all of them.
         os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")

@@ -306,3 +306,9 @@ def test_a_job_that_waits_for_nobody_is_an_error_not_a_hang(executor: LocalExecu
     executor.submit(job("orphan", jobs.add, 1, 1, needs=("nobody",)))
     with pytest.raises(BenchError, match="job orphan waits for a job that nobody submitted"):
         executor.next_finished()
+
+
+def test_a_temporary_folder_that_no_socket_fits_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: f"/{'t' * 71}")
+    with pytest.raises(BenchError, match=r"the temporary folder /t+ is too long a path for sockets: set TMPDIR"):
+        LocalExecutor(1, Notes())
