@@ -84,7 +84,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     trials: Annotated[int | None, typer.Option(help="Trials a method: one a budget, the others tune.", min=1)] = None,
     seeds: Annotated[int | None, typer.Option(help="Training runs of every chosen point.", min=1)] = None,
     preset: Preset = "quick",
-    jobs: Annotated[int | None, typer.Option(help="Processes at a time. Default: one a core.", min=1)] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at a time. Default: one a core; one alone with --cost latency.", min=1)
+    ] = None,
     trial_timeout: Annotated[
         float | None, typer.Option(help="End a trial that trains longer than this.", min=1, metavar="SECONDS")
     ] = None,
@@ -139,7 +141,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             preset,
             _list(methods),
             results,
-            jobs or len(os.sched_getaffinity(0)),
+            jobs or (1 if cost == "latency" else len(os.sched_getaffinity(0))),  # who measures is alone on the machine
             tracking_uri,
             budgets=tuple(map(_fraction, _list(budgets))) or None,
             trials=trials,

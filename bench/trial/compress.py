@@ -20,7 +20,7 @@ from bench.storage.files import write_whole
 from bench.trial.beginning import Shared
 from bench.trial.dense import DECAY, fresh_model, start_at
 from bench.trial.guard import sealed
-from bench.trial.pricing import price_of
+from bench.trial.pricing import measured_price
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.repeatable import seed_everything, stream_seed
 from bench.trial.setting import Setting, TrialSpec
@@ -129,7 +129,7 @@ def _price(spec: TrialSpec, terminal: str, method: Method) -> Price | None:
             f"its budget counts zeros or bits, which cost a runtime no less {spec.setting.cost}; compare it with "
             "--cost macs"
         )
-    return price_of(spec.setting, terminal) if method.promised_budget is not None else None
+    return measured_price(spec.setting, terminal) if method.promised_budget is not None else None
 
 
 def _beginning(spec: TrialSpec, task: Task, tuned: Plan) -> Shared:

@@ -7,7 +7,7 @@ around, and an integer file has other kernels altogether.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
@@ -77,6 +77,15 @@ def price_of(setting: Setting, terminal: str = "", report: Progress = lambda fra
         return TypeAdapter(Price).validate_json((folder / FITTED).read_bytes())
     except ValidationError as error:
         raise BenchError(f"{folder / FITTED} holds no price; delete the folder, and it is measured again") from error
+
+
+def measured_price(setting: Setting, terminal: str) -> Price | None:
+    """The same for a training: it can measure a model, too, as where the fit is off."""
+    if (price := price_of(setting, terminal)) is None:
+        return None
+    task = setting.build_task()
+    make, measure = _maker(setting, task, terminal), cost_measure(setting, task)
+    return replace(price, measured=lambda model: measure(make(model)))
 
 
 def price_digest(setting: Setting, terminal: str, report: Progress) -> str:

@@ -26,6 +26,9 @@ from bench.widths.groups import Graph, Group, build_graph, tied
 from bench.widths.removal import Attributes, redrawn, settle, without
 from bench.widths.trace import Layer, named_layers
 
+CLOSE = 0.95  # of a budget, that is close enough
+MEASURED = 4  # times, at most, that a model is measured to come as close
+
 
 class Widths:
     """The groups of channels of a model, their cost, gates on them, and the physically smaller model.
@@ -184,12 +187,26 @@ class Widths:
         return {n: -(torch.arange(size) + 0.5) / float(target[n]) for n, size in self.sizes.items()}
 
     def largest(self, scores: Mapping[str, Tensor], budget: float) -> Sizes:
-        """How many channels of each group the largest model within ``budget`` keeps; see ``largest_within``."""
+        """How many channels of each group the largest model within ``budget`` keeps; see ``largest_within``.
+
+        Where the price is fitted, a model of these sizes is measured, and what it is off is made up for.
+        """
         self._known(scores)
         try:
-            return largest_within(scores, self.cost, budget, self.multiple, self.least)
+            sizes = largest_within(scores, self.cost, budget, self.multiple, self.least)
         except BudgetError as error:
             raise BudgetError(f"{error}; {self._what_stays()}") from None
+        aim = budget
+        for _ in range(MEASURED if self.price.measured else 0):
+            share = self.price.measured(self.keep({name: torch.arange(size) for name, size in sizes.items()}))  # type: ignore[misc]
+            if CLOSE * budget <= share <= budget:
+                break
+            aim = min(1.0, aim * (1 + CLOSE) / 2 * budget / share)
+            try:
+                sizes = largest_within(scores, self.cost, aim, self.multiple, self.least)
+            except BudgetError:  # as far as it goes
+                break
+        return sizes
 
     def strongest(self, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
         """The channels of the largest model within ``budget``, best scores first, as sorted indices."""

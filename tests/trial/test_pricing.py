@@ -97,3 +97,15 @@ def test_a_trainer_asks_the_price(setting: Setting) -> None:
     model = task.build_model()
     trainer = Trainer(task, setting.plan, steps=0, seed=0, dense_macs=1, price=replace(price, dense=2 * price.dense))
     assert trainer.cost(model) == pytest.approx(0.5, rel=1e-3) == trainer.widths(model).cost()
+
+
+def test_what_a_fit_is_off_is_made_up_for_by_measuring(setting: Setting) -> None:
+    """Even a price that is two thirds of the true one; a chain's file is made by its last method."""
+    price, task = pricing.measured_price(setting, ""), setting.build_task()
+    assert price is not None and price.measured is not None
+    widths = Widths(task.build_model(), task.example_input(), price=replace(price, dense=1.5 * price.dense))
+    small = widths.keep(widths.strongest(widths.norms(), 0.6))
+    assert 0.95 * 0.6 <= price.measured(small) <= 0.6
+    integers = pricing.measured_price(setting, "quantization")
+    assert integers is not None and integers.measured is not None
+    assert integers.measured(small) != price.measured(small)
