@@ -75,7 +75,8 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
 def _head(data: ReportData) -> Section:
     said = [Bullets(found)] if (found := limits(data)) else []
     heading = f"{data.index['task']} · {data.index['preset']}"
-    return Section(heading, [Text(TEXTS["head"]["question"], "soft"), Text(answer(data), "answer"), *said])
+    question = TEXTS["head"]["question"].format(cost=IN_WORDS[data.points.cost])
+    return Section(heading, [Text(question, "soft"), Text(answer(data), "answer"), *said])
 
 
 def _budgets(data: ReportData) -> Section:

@@ -4,6 +4,6 @@ from typing import Literal
 
 #: what can be paid for: multiply-accumulates, bytes of the exported file, its latency on this machine
 CostAxis = Literal["macs", "bytes", "latency"]
-IN_WORDS: dict[str, str] = {"macs": "compute", "bytes": "file", "latency": "latency"}  # of the dense model
+IN_WORDS: dict[str, str] = {"macs": "compute", "bytes": "file size", "latency": "latency"}  # of the dense model
 #: of a budget, what may be delivered: nothing is rounded in anybody's favour, but a latency is a measurement
 ALLOWED: dict[str, float] = {"macs": 1.0, "bytes": 1.0, "latency": 1.03}
