@@ -320,8 +320,8 @@ def check_own_model(task: Task) -> None:
         try:
             outputs = model(two)
         except Exception as error:  # of somebody else's code
-            shape, why = tuple(two.shape), f"{type(error).__name__}: {error}".splitlines()[0]
-            raise BenchError(f"--model {name}: it does not take two examples, of shape {shape} ({why})") from error
+            given = f"two examples, of shape {tuple(two.shape)}"
+            raise BenchError(f"--model {name}: it does not take {given} ({said(error)})") from error
         wanted = _output_shape(reference, two)
         if not isinstance(outputs, Tensor):
             kind = type(outputs).__name__

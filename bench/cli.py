@@ -49,7 +49,7 @@ def list_plugins() -> None:
     from rich.table import Table
 
     from bench.plugins.registry import Summary, summaries
-    from bench.storage.cache import terminal
+    from bench.terminal import terminal
 
     methods, console = summaries("methods"), terminal()
     groups: dict[str, list[Summary]] = {"tasks": summaries("tasks")}

@@ -88,6 +88,7 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("run", "antispoof", "--cpus", "2"), "--cpus 2.0 is for Ray, but trials run on this machine"),
         (("run", "antispoof", "--gpus", "0"), "--gpus 0.0 is for Ray"),
         (("run", "antispoof", "--executor", "ray", "--cpus", "0"), "--gpus more than 0"),
+        (("run", "antispoof", "--executor", "ray", "--cost", "latency"), "that of one machine"),
         (("run", "antispoof", "--jobs", "0"), "--jobs"),
         (("run", "antispoof", "--trials", "many"), "--trials"),
         (("report", "antispoof", "--results", "/no/such/folder"), "no results in /no/such/folder/antispoof/quick"),

@@ -14,7 +14,7 @@ def compare_results(first: Path, second: Path, output: Path | None = None) -> No
     from bench.compare.sections import comparison_sections
     from bench.compare.sides import load_sides
     from bench.report.document import render_markdown, render_terminal
-    from bench.storage.cache import terminal
+    from bench.terminal import terminal
 
     sections = comparison_sections(*load_sides(first, second))
     if output is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.execution.executor import ATTEMPTS, Cluster, Executor, Job, JobObserver, answer
 from bench.plugins.registry import project_digest
 
@@ -83,7 +83,7 @@ class RayExecutor(Executor):
         try:
             return job, self._ray.get(handle)
         except self._ray.exceptions.RayTaskError as error:
-            return job, BenchError(f"{type(error).__name__}: {error}")
+            return job, BenchError(said(error))
         except self._ray.exceptions.RayError as error:
             return self._lost(job, f"its process or its machine was lost {ATTEMPTS} times ({type(error).__name__})")
 

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bench.errors import BenchError, MethodError
+from bench.errors import BenchError, MethodError, said
 from bench.export import RECIPE, WEIGHTS
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
@@ -80,7 +80,7 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise BenchError(
-                f"{type(model).__name__} cannot be exported to ONNX ({str(error).splitlines()[0]}): let its layers "
+                f"{type(model).__name__} cannot be exported to ONNX ({said(error)}): let its layers "
                 "compute the same by other operators"
             ) from error
     onnx.checker.check_model(buffer.getvalue())

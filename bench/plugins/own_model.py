@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, did_you_mean
-from bench.plugins.registry import module_digest
+from bench.errors import BenchError, blaming, did_you_mean
 from bench.plugins.task import Task
 from bench.storage.files import file_digest
 
@@ -45,21 +44,11 @@ def with_own_models(task: Task) -> Task:
     return replace(task, model=type(task)().model) if own_model(task) else task  # type: ignore[attr-defined, call-arg]
 
 
-def model_digest(task: Task) -> str:
-    """A digest of the source of the user's own model: its file, or its module and what that imports of its package."""
-    if not (name := own_model(task)):
-        return ""
-    place = name.rpartition(":")[0]
-    return file_digest(Path(place)) if place.endswith(".py") else module_digest(_imported(place).__name__)
-
-
 def _built(name: str) -> nn.Module:
     from torch import nn
 
-    try:
+    with blaming(f"--model {name}: it fails"):
         model = _builder(name)()
-    except Exception as error:  # of somebody else's code
-        raise BenchError(f"--model {name}: it fails with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise BenchError(f"--model {name}: it returns a {type(model).__name__}, expected a torch.nn.Module")
     _fold(model)
@@ -94,20 +83,13 @@ def _builder(name: str) -> Callable[[], Any]:
 
 @cache
 def _imported(place: str) -> ModuleType:
-    try:
+    if place.endswith(".py") and not Path(place).is_file():
+        raise BenchError(f"--model: there is no file {place} in {Path.cwd()}")
+    with blaming(f"--model: {place} cannot be imported"):
         if not place.endswith(".py"):
             return importlib.import_module(place)
-        if not Path(place).is_file():
-            raise BenchError(f"--model: there is no file {place} in {Path.cwd()}")
         spec = importlib.util.spec_from_file_location(f"model_{file_digest(Path(place))}", place)
         assert spec is not None and spec.loader is not None
         module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
-    except BenchError:
-        raise
-    except Exception as error:  # of somebody else's code
-        raise BenchError(
-            f"--model: {place} cannot be imported: {type(error).__name__}: {error}; a file stands for itself, a module "
-            "is installed or on PYTHONPATH"
-        ) from error

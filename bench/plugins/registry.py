@@ -206,9 +206,10 @@ def source_digest(plugins: tuple[type, ...]) -> str:
     return _digest(modules)
 
 
-def module_digest(name: str) -> str:
-    """A digest of the source of an imported module, and of what it imports of its own package."""
-    return _digest(_sources(name))
+def model_digest(model: str) -> str:
+    """A digest of the source of ``file.py:build``, or of ``module:build`` and what that imports of its own package."""
+    place = model.rpartition(":")[0]
+    return file_digest(Path(place)) if place.endswith(".py") else _digest(_sources(place))
 
 
 def project_digest() -> str:

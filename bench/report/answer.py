@@ -196,7 +196,7 @@ def result_sections(data: ReportData, width: int) -> list[Section]:
     reasons = [Text(f"{row['status']} {row['method']}: {row['reason']}", "bad") for row in told.to_dict("records")]
     heading = f"{data.index['task']} · {data.index['preset']}: costs for one {data.points.work_unit}"
     if data.points.cost != "macs":
-        heading += f", budgets of {data.points.cost}"
+        heading += f", budgets in {data.points.cost}"
     return [Section(heading, [_result_table(data, width), *remarks, Text(answer(data), "answer"), *reasons])]
 
 

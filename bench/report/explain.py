@@ -8,7 +8,7 @@ from rich.table import Table
 
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
-from bench.storage.cache import terminal
+from bench.terminal import terminal
 from bench.widths.widths import Widths
 
 _INCH_A_ROW = 0.3

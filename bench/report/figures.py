@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -64,10 +64,10 @@ BUDGETED = {
     "bytes": CostAxis(COST, "size of the exported file, share of the dense model's"),
     "latency": CostAxis(COST, "latency, share of the dense model's"),
 }
-#: the others, by what budgets may be in
+#: what a front is drawn against, too, unless budgets are in it
 AXES = {
-    "macs": CostAxis("macs_ratio", "compute: MACs, share of the dense model"),
-    "latency": CostAxis("latency_ratio", "latency, share of the dense model's"),
+    "macs": replace(BUDGETED["macs"], column="macs_ratio"),
+    "latency": replace(BUDGETED["latency"], column="latency_ratio"),
     "bytes": CostAxis("size_bytes", "size of the exported file"),
     "bops": CostAxis("bops_ratio", "bit operations, share of the dense model's (simulated where marked so)"),
 }

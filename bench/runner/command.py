@@ -32,8 +32,8 @@ from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
 from bench.runner.request import Request
 from bench.runner.study import failure
-from bench.storage.cache import terminal
 from bench.storage.files import sole_supervisor
+from bench.terminal import terminal
 from bench.tracking.view import require_address
 
 ENOUGH_BYTES = 500_000_000
@@ -109,6 +109,10 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
         check_own_model(chosen)
     if request.tracking_uri is not None:
         require_address(request.tracking_uri)
+    if request.cost == "latency" and request.cluster is not None:
+        raise BenchError(
+            "--cost latency is that of one machine, and a cluster may have several: leave out --executor ray"
+        )
     plan = task.presets[request.preset]
     methods, broken = _loadable(request.methods, plan)
     budgets = request.budgets or plan.budgets

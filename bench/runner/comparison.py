@@ -26,7 +26,7 @@ from bench.tracking.sync import BackgroundTracker
 from bench.trial.compress import train
 from bench.trial.dense import train_dense
 from bench.trial.evaluate import evaluate_model, time_models
-from bench.trial.pricing import price_digest
+from bench.trial.pricing import price_of
 from bench.trial.record import TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from bench.trial.verify import audit, changed_model
@@ -97,15 +97,15 @@ class Comparison:
         """Find out what widths cost, unless they are paid for in MACs: with plain export, and in each other format."""
         if self.setting.cost == "macs":
             return
-        terminals = dict.fromkeys(["", *(spec.terminal for spec in self.method_specs)])
-        jobs = [
-            Job(name, f"{name or 'float'} models", price_digest, (self.setting, name), timed=False, here=True)
-            for name in terminals
-        ]
-        prices = {}
-        for job, result in self._run_phase(f"measuring what widths cost in {self.setting.cost}", jobs):
-            _require(job, result)
-            prices[job.key] = result
+        asking = [spec for spec in self.method_specs if spec.build(spec.defaults()).promises in ("structure", "front")]
+        terminals, prices = dict.fromkeys(["", *(spec.terminal for spec in asking)]), {}
+        self.screen.phase(f"measuring what widths cost in {self.setting.cost}", len(terminals))
+        for name in terminals:
+            made = f"{name or 'float'} models"
+            price = self.executor.run_alone(Job(name, made, price_of, (self.setting, name), timed=False, here=True))
+            self.screen.say(f"{made}: {self.setting.cost} predicted to {price.off:.1%} (median, models not fitted to)")
+            prices[name] = content_key(dataclasses.asdict(price))
+            self.screen.advance()
         self.setting = dataclasses.replace(self.setting, prices=prices)
 
     def search(self) -> None:

@@ -17,22 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from bench.errors import BenchError, did_you_mean
 from bench.storage.files import file_digest, flush, read_json, sole_supervisor, write_json, write_whole
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 CACHE = "cache"  # in the results folder
 MANIFEST = "made_from.json"
 FILES = "files.json"
 UNFINISHED = "unfinished"  # kind of a folder whose maker did not come to an end
 ALL = "all"
-WIDTH = 132  # of the output where there is no terminal
 
 #: what is noted of a file: size in bytes, modification and change time in ns, digest
 Note = list[Any]
@@ -181,18 +177,12 @@ def listed(cache: Path) -> list[Cached]:
     return sorted(found, key=lambda item: (item.used, item.folder), reverse=True)
 
 
-def terminal() -> "Console":
-    """Where everything is printed that is more than a line: names and reasons may hold rich's markup, and are shown."""
-    from rich.console import Console
-
-    console = Console(markup=False, emoji=False, highlight=False)
-    return console if console.is_terminal else Console(markup=False, emoji=False, highlight=False, width=WIDTH)
-
-
 def show(results: Path) -> None:
     """Print a table of what is cached."""
     from rich.table import Table
     from rich.text import Text
+
+    from bench.terminal import terminal
 
     items = listed(results / CACHE)
     table = Table(title=f"{results / CACHE}: {_size(items)}", title_justify="left", box=None, padding=(0, 2, 0, 0))

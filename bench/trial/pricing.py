@@ -4,7 +4,6 @@ Whole models are measured, not layers alone: what a runtime fuses, copies or fin
 around, and an integer file has other kernels altogether.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -43,15 +42,13 @@ BLOCKS = (1, 8, 16)
 MOST_MODELS = 80
 #: of the models, one in so many tells how far the price is off, and helps to fit it only then
 HELD_OUT = 5
-#: the most that a price is raised by for being off, so that budgets are kept
-MOST_RAISED = 0.05
 
 Measure = Callable[[OnnxModel], float]
 Make = Callable[[nn.Module], OnnxModel]
 
 
 def price_of(setting: Setting, terminal: str = "", report: Progress = lambda fraction, note: None) -> Price | None:
-    """What budgets are shares of in these trials; None for MACs, which every model is counted for.
+    """Job: what budgets are shares of in these trials; None for MACs, which every model is counted for.
 
     Measured when it is first asked for, then kept: by processor and runtime, for they decide what a kernel takes.
 
@@ -86,12 +83,6 @@ def measured_price(setting: Setting, terminal: str) -> Price | None:
     task = setting.build_task()
     make, measure = _maker(setting, task, terminal), cost_measure(setting, task)
     return replace(price, measured=lambda model: measure(make(model)))
-
-
-def price_digest(setting: Setting, terminal: str, report: Progress) -> str:
-    """Job: see to it that the price is there; what it is, in 16 hexadecimal digits."""
-    price = price_of(setting, terminal, report)
-    return hashlib.sha256(repr(price).encode()).hexdigest()[:16]
 
 
 def cost_measure(setting: Setting, task: Task) -> Measure:
@@ -159,10 +150,7 @@ def _random_sizes(widths: Widths, rng: np.random.Generator) -> Sizes:
 
 
 def fitted(setting: Setting, terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> Price:
-    """The price that is closest to what models of these sizes cost, in relative terms and with no negative part.
-
-    It is raised by how far it is off for models that it was not fitted to, so that budgets are kept.
-    """
+    """The price that is closest to what models of these sizes cost, in relative terms and with no negative part."""
     held_out = np.arange(len(costs)) % HELD_OUT == HELD_OUT - 1
     tried = {b: [term._replace(block=b) if term.weight else term for term in terms] for b in BLOCKS}
     errors = {}
@@ -174,7 +162,7 @@ def fitted(setting: Setting, terms: Sequence[ProductCost], sizes: Sequence[Sizes
     units = _fit(_rows(tried[best], sizes), costs)
     off = float(np.median(errors[best]))
     kept = [term._replace(unit=term.unit * float(unit)) for term, unit in zip(tried[best], units, strict=True) if unit]
-    return Price(setting.cost, tuple(kept), 1 / (1 + min(MOST_RAISED, off)), off)
+    return Price(setting.cost, tuple(kept), dense=1.0, off=off)
 
 
 def _rows(terms: Sequence[ProductCost], sizes: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:

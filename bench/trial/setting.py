@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.plugins.own_model import model_digest, own_model
-from bench.plugins.registry import load_method_spec, load_task, source_digest
+from bench.plugins.own_model import own_model
+from bench.plugins.registry import load_method_spec, load_task, model_digest, source_digest
 from bench.plugins.task import Plan, Task
 from bench.storage.cache import content_key
 from bench.trial.repeatable import CPU, Hardware
@@ -56,7 +56,7 @@ class Setting:
             "data": self.data_digest,
             "plan": {k: v for k, v in asdict(self.plan).items() if k not in _CHOSEN},
             "code": source_digest((type(task),)),
-            **({"model_code": model_digest(task)} if own_model(task) else {}),
+            **({"model_code": model_digest(own_model(task))} if own_model(task) else {}),
             "torch": torch.__version__,
             "processor": platform.machine(),
             "hardware": asdict(self.hardware),

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.widths.flexible import RECURRENT, FlexibleAttention
 from bench.widths.groups import CONVOLUTIONS, Group, Part
 
@@ -27,7 +27,7 @@ def batch_axes(model: nn.Module, example_input: Tensor) -> dict[str, int]:
     except Exception as error:  # of somebody else's code
         raise BenchError(
             f"{type(model).__name__} computes with a batch of one, but not of two or three "
-            f"({str(error).splitlines()[0]}): let its shapes follow from the input, as in x.view(x.shape[0], -1)"
+            f"({said(error)}): let its shapes follow from the input, as in x.view(x.shape[0], -1)"
         ) from error
     return {
         name: next((i for i, (a, b) in enumerate(zip(shape, three[name], strict=True)) if 3 * a == 2 * b), 0)

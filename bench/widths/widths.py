@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError, BudgetError, Declined
+from bench.errors import BenchError, BudgetError, Declined, said
 from bench.widths.cost import (
     Price,
     ProductCost,
@@ -314,7 +314,7 @@ class Widths:
                 removed = small(example)
         except Exception as error:  # of somebody else's code
             return (
-                f"fewer channels do not pass through {layers[-1]} ({str(error).splitlines()[0]}): let it take "
+                f"fewer channels do not pass through {layers[-1]} ({said(error)}): let it take "
                 "shapes from its weights or inputs, or keep the number in an attribute of the layer"
             )
         with torch.no_grad(), self._masked(model, kept):

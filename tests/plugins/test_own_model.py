@@ -90,7 +90,7 @@ def test_the_source_of_the_model_names_the_trial(source: Path) -> None:
     [
         ("biuld", r"has no function 'biuld' \(did you mean 'build'\?\)"),
         ("number", "returns a int, expected a torch.nn.Module"),
-        ("broken", "fails with ValueError: no weights"),
+        ("broken", "fails: ValueError: no weights"),
         ("Pair", r"returns a tuple, expected one tensor of shape \(2, 2\)"),
         ("three", r"outputs of shape \(2, 3\), expected \(2, 2\)"),
         ("narrow", "does not take two examples, of shape"),
