@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from bench.export.latency import Loaded, measure_latency
+from bench.export.latency import Loaded, Reference, measure_latency
 from bench.export.model import export_onnx
 from bench.plugins.registry import load_task
 from bench.plugins.task import Batch, Plan, Task
@@ -130,10 +130,11 @@ def another_core_busy() -> Iterator[None]:
 
 def latency_ratio(task: Task, dense: Task, label: str) -> tuple[float, float]:
     """Latency of a narrower model as a ratio to the dense one's, measured anew ten times: median, range over median."""
-    model, other = (export_onnx(fresh_model(t, 0), t.example_input()) for t in (task, dense))
+    example = dense.example_input()
+    model, other = (export_onnx(fresh_model(t, 0), example) for t in (task, dense))
     with another_core_busy():
         ratios = [
-            measure_latency(Loaded(model), Loaded(other), dense.example_input())["latency_ratio"]
+            measure_latency(Loaded(model), Reference(Loaded(other).calls(example)), example)["latency_ratio"]
             for _ in track(range(LATENCIES), label, transient=True)
         ]
     middle = statistics.median(ratios)

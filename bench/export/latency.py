@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +32,7 @@ Pair = tuple[Block, Block]
 BLOCK_MS = 0.1  # timed at once: reading the clock takes half a microsecond, a call of a tiny model twenty
 WARMUP_CALLS = 5
 LEAST_ROUNDS = 3
-AGREED = 0.01  # spread at which repeats are believed
-DOUBTED = 0.03  # spread beyond which a model is timed once more, after all others
+CALM = 1.04  # the reference's time in a calm round, at most, as a multiple of its fastest
 COPIES = 8  # of each file in memory: one copy's speed differs from another's by one to two percent
 
 
@@ -41,12 +41,12 @@ class Effort:
     """How long a comparison takes."""
 
     repeats: int  # that are compared with each other
-    most: int  # that are made where they disagree by more than ``AGREED``
+    most: int  # as long as so many repeats it waits for calm rounds
     repeat_ms: float  # of one, about; but three rounds at least
 
 
-HEADLINE = Effort(repeats=10, most=30, repeat_ms=25.0)
-BRIEF = Effort(repeats=3, most=3, repeat_ms=20.0)
+HEADLINE = Effort(repeats=10, most=60, repeat_ms=25.0)
+BRIEF = Effort(repeats=3, most=18, repeat_ms=20.0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,27 @@ class Compared:
     cpu_ms: float  # of one call, median
     ratio: float  # to the reference's CPU time; median of the repeats, each of which is the median of its rounds
     spread: float  # of the repeats' ratios, (largest - smallest) / median
+    reference_ms: float  # what the reference takes in calm moments
+
+
+class Reference:
+    """A model that others are compared with, in several copies.
+
+    Attributes:
+        fastest_ms: CPU time of a call in calm moments, as far as they have been seen.
+    """
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls, self.fastest_ms = list(calls), math.inf
+
+
+class Round(NamedTuple):
+    """CPU time of a call of a model, and of its reference's before and after it, ms."""
+
+    copy: int  # of both
+    own: float
+    before: float
+    after: float
 
 
 @contextlib.contextmanager
@@ -71,31 +92,40 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @_no_garbage_collection()
 def compare_cpu_time(
-    calls: Sequence[Call], references: Sequence[Call], effort: Effort = HEADLINE, *, clock: Clock = time.thread_time
+    calls: Sequence[Call], reference: Reference, effort: Effort = HEADLINE, *, clock: Clock = time.thread_time
 ) -> Compared:
     """CPU time of the calling thread, blocks of calls alternating with blocks of the reference's.
 
-    CPU time leaves out what other processes take; alternating within a millisecond cancels what changes slowly (clock
-    speed, what the other core does to shared caches); medians leave out rounds that were interrupted. A disturbance
-    that lasts shows as repeats that disagree: then others follow, and those in a row that agree best are kept. They
-    are chosen by how well they agree, never by the ratio.
+    CPU time leaves out what other processes take; alternating within a millisecond cancels what changes slowly, such as
+    the clock speed; medians leave out rounds that were interrupted. Somebody at work on the other thread of the same
+    core slows a large model down more than a small one, by a half and more, and comes and goes within milliseconds.
+    So only calm rounds count: those in which the reference is as fast as it can be. They are chosen by the speed of the
+    reference alone, never by the ratio.
 
     Args:
         calls: the model, in as many copies as there are of the reference: where a copy happens to lie in memory
             changes its speed for as long as it lives. As many are used as a repeat has time for, one at least.
-        references: what it is compared with; likewise.
+        reference: what it is compared with; it remembers its fastest.
         effort: how long it takes.
         clock: in seconds.
     """
-    pairs, rounds = _prepared(list(zip(calls, references, strict=True)), effort, clock)
-    repeats: list[Compared] = []
-    kept = None
-    while kept is None or (kept.spread > AGREED and len(repeats) < effort.most):
-        repeats.append(_repeat(pairs, rounds))
-        if len(repeats) >= effort.repeats:
-            latest = _summary(repeats[-effort.repeats :])
-            kept = min(kept or latest, latest, key=lambda compared: compared.spread)
-    return kept
+    pairs, count = _prepared(list(zip(calls, reference.calls, strict=True)), effort, clock)
+    rounds: list[Round] = []
+    wanted = effort.repeats * count * len(pairs)
+    for _ in range(effort.most):
+        rounds += _repeat(pairs, count)
+        times = np.array(rounds)
+        fastest = _fastest(times)
+        slowed = max(1.0, fastest.min() / reference.fastest_ms)
+        slowness = times[:, 2:].max(1) / fastest[times[:, 0].astype(int)] * slowed
+        if (calm := int((slowness <= CALM).sum())) >= wanted:
+            break
+    kept = np.sort(np.argsort(slowness, kind="stable")[: max(calm, LEAST_ROUNDS * effort.repeats)])
+    ratios = times[kept, 1] / times[kept, 2:].mean(1)
+    repeats = [float(np.median(part)) for part in np.array_split(ratios, effort.repeats)]
+    spread = (max(repeats) - min(repeats)) / median(repeats)
+    reference.fastest_ms = min(reference.fastest_ms, float(fastest.min()))
+    return Compared(float(np.median(times[kept, 1])), median(repeats), spread, float(fastest.min()))
 
 
 @_no_garbage_collection()
@@ -119,23 +149,19 @@ def _prepared(calls: Sequence[tuple[Call, Call]], effort: Effort, clock: Clock) 
     return pairs, max(LEAST_ROUNDS, round(rounds / used))
 
 
-def _repeat(pairs: Sequence[Pair], rounds: int) -> Compared:
-    """Medians of the blocks, and of the ratio of each to the mean of its reference's before and after it."""
-    times, ratios = [], []
-    for block, reference in pairs:
+def _repeat(pairs: Sequence[Pair], count: int) -> Iterator[Round]:
+    for copy, (block, reference) in enumerate(pairs):
         before = reference()
-        for _ in range(rounds):
+        for _ in range(count):
             own, after = block(), reference()
-            times.append(own)
-            ratios.append(2 * own / (before + after))
+            yield Round(copy, own, before, after)
             before = after
-    return Compared(median(times), median(ratios), 0.0)
 
 
-def _summary(repeats: list[Compared]) -> Compared:
-    ratios = [repeat.ratio for repeat in repeats]
-    middle = median(ratios)
-    return Compared(median(repeat.cpu_ms for repeat in repeats), middle, (max(ratios) - min(ratios)) / middle)
+def _fastest(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each copy of the reference takes when nothing disturbs it; the very least may be an error of the clock."""
+    copies = range(int(times[:, 0].max()) + 1)
+    return np.array([np.percentile(times[times[:, 0] == copy, 2], 5) for copy in copies])
 
 
 def _block(call: Call, clock: Clock) -> Block:
@@ -169,19 +195,20 @@ class Loaded:
         return [partial(session.run, None, feed) for session in self._sessions]
 
 
-def measure_latency(model: Loaded, dense: Loaded, example_input: Tensor) -> dict[str, float]:
+def measure_latency(model: Loaded, dense: Reference, example_input: Tensor) -> dict[str, float]:
     """Latency of an exported model for one unit of work, a batch of one, its calls interleaved with the dense model's.
 
     Absolute figures depend on the machine, and those by the clock on the wall on what else it does; the ratio of CPU
     times is what is compared.
     """
     calls = model.calls(example_input)
-    cpu = compare_cpu_time(calls, dense.calls(example_input))
+    cpu = compare_cpu_time(calls, dense)
     wall_ms = call_times_ms(calls[0])
     return {
         "latency_ms": cpu.cpu_ms,
         "latency_ratio": cpu.ratio,
         "latency_spread": cpu.spread,
+        "latency_dense_ms": cpu.reference_ms,
         "latency_wall_ms": float(np.median(wall_ms)),  # of single calls, by the clock on the wall
         "latency_p95_ms": float(np.percentile(wall_ms, 95)),
     }

@@ -28,7 +28,14 @@ Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen on
 COLUMNS = (
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
     *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio"),
-    *("latency_spread", "latency_wall_ms", "latency_p95_ms", "latency_chunk_ms", "latency_chunk_ratio"),
+    *(
+        "latency_spread",
+        "latency_dense_ms",
+        "latency_wall_ms",
+        "latency_p95_ms",
+        "latency_chunk_ms",
+        "latency_chunk_ratio",
+    ),
     *("latency_utterance_ms", "latency_utterance_ratio", "latency_eager_ms", "latency_eager_ratio", "train_steps"),
     *("total_steps", "cost_ratio", "macs_ratio", "effective_macs_ratio", "bops_ratio", "best_possible", "cpu_s"),
     "peak_memory_mb",

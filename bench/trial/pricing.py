@@ -5,6 +5,7 @@ around, and an integer file has other kernels altogether.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import nnls
-from torch import nn
+from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.export.latency import Effort, Loaded, compare_cpu_time
+from bench.export.latency import CALM, Compared, Effort, Loaded, Reference, compare_cpu_time
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.own_model import dense_model
 from bench.plugins.registry import load_method_spec
@@ -34,14 +35,16 @@ from bench.widths.cost import Price, ProductCost, Sizes, count_macs
 from bench.widths.widths import Widths
 
 FITTED = "price.json"
-#: of every model that is measured, three times from a file loaded anew: a bad moment of the machine or a bad place in
-#: memory lasts as long as the file does, and looks as steady as a good one
-TIMING, TIMES = Effort(repeats=3, most=3, repeat_ms=15.0), 3
+TIMING = Effort(repeats=3, most=20, repeat_ms=15.0)
+#: a file is loaded and timed anew so many times, as a bad place in memory lasts as long as it is loaded
+TIMES = 3
+#: and so many times at most, while fewer were calm: somebody at work on the same core may stay for a while
+MOST_TIMES, PAUSE_S, SETTLING = 9, 0.2, 12
 #: outputs that a kernel may compute at once
 BLOCKS = (1, 8, 16)
 MOST_MODELS = 80
-#: of the models, one in so many tells how far the price is off, and helps to fit it only then
-HELD_OUT = 5
+#: parts of the models, each of which tells how far a price is off that is fitted to the others
+PARTS = 4
 
 Measure = Callable[[OnnxModel], float]
 Make = Callable[[nn.Module], OnnxModel]
@@ -87,16 +90,46 @@ def measured_price(setting: Setting, terminal: str) -> Price | None:
 
 def cost_measure(setting: Setting, task: Task) -> Measure:
     """What tells the cost of a file as a share of the dense model's, on an axis that files are measured for."""
+    measure, price = _new_measure(setting, task), price_of(setting)
+    if isinstance(measure, _LatencyShare) and price is not None and price.dense_ms is not None:
+        measure.dense.fastest_ms = price.dense_ms
+    return measure
+
+
+def _new_measure(setting: Setting, task: Task) -> Measure:
     example = task.example_input()
     dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
         return lambda file: len(file.data) / len(dense.data)
-    calls = Loaded(dense).calls(example)
+    return _LatencyShare(dense, example)
 
-    def latency(file: OnnxModel) -> float:
-        return median(compare_cpu_time(Loaded(file).calls(example), calls, TIMING).ratio for _ in range(TIMES))
 
-    return latency
+class _LatencyShare:
+    """Tells the latency of a file as a share of the dense model's, both in calm moments of the machine."""
+
+    def __init__(self, dense: OnnxModel, example: Tensor) -> None:
+        self._example = example
+        self.dense = Reference(Loaded(dense).calls(example))
+
+    def settle(self) -> None:
+        """See how fast the dense model is in calm moments: some of a few seconds will be calm."""
+        for _ in range(SETTLING):
+            compare_cpu_time(self.dense.calls, self.dense, TIMING)
+            time.sleep(PAUSE_S)
+
+    def __call__(self, file: OnnxModel) -> float:
+        found: list[Compared] = []
+        for _ in range(MOST_TIMES):
+            found.append(compare_cpu_time(Loaded(file).calls(self._example), self.dense, TIMING))
+            if sum(map(self._calm, found)) >= TIMES:
+                break
+            if not self._calm(found[-1]):
+                time.sleep(PAUSE_S)
+        calm = list(filter(self._calm, found)) or [min(found, key=lambda compared: compared.reference_ms)]
+        return median(compared.ratio for compared in calm)
+
+    def _calm(self, compared: Compared) -> bool:
+        return compared.reference_ms <= CALM * self.dense.fastest_ms
 
 
 def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
@@ -108,14 +141,17 @@ def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
     widths = Widths(dense_model(task), example, input_axis=task.input_width_axis)
     terms = _terms(widths)
     count = min(MOST_MODELS, 20 + 2 * len(terms))
-    make, measure = _maker(setting, task, terminal), cost_measure(setting, task)
+    make, measure = _maker(setting, task, terminal), _new_measure(setting, task)
+    if isinstance(measure, _LatencyShare):
+        measure.settle()
     rng, drawn, costs = np.random.default_rng(0), [], []
     for number in range(count):
         sizes = _random_sizes(widths, rng) if number else widths.sizes
         drawn.append(sizes)
         costs.append(measure(make(widths.keep({name: torch.arange(size) for name, size in sizes.items()}))))
         report((number + 1) / count, "")
-    return fitted(setting, terms, drawn, np.array(costs))
+    price = fitted(setting, terms, drawn, np.array(costs))
+    return replace(price, dense_ms=measure.dense.fastest_ms) if isinstance(measure, _LatencyShare) else price
 
 
 def _maker(setting: Setting, task: Task, terminal: str) -> Make:
@@ -150,19 +186,28 @@ def _random_sizes(widths: Widths, rng: np.random.Generator) -> Sizes:
 
 
 def fitted(setting: Setting, terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> Price:
-    """The price that is closest to what models of these sizes cost, in relative terms and with no negative part."""
-    held_out = np.arange(len(costs)) % HELD_OUT == HELD_OUT - 1
-    tried = {b: [term._replace(block=b) if term.weight else term for term in terms] for b in BLOCKS}
-    errors = {}
-    for block, own in tried.items():
-        rows = _rows(own, sizes)
-        units = _fit(rows[~held_out], costs[~held_out])
-        errors[block] = np.abs(rows[held_out] @ units / costs[held_out] - 1)
-    best = min(BLOCKS, key=lambda block: float(np.mean(errors[block])))
-    units = _fit(_rows(tried[best], sizes), costs)
-    off = float(np.median(errors[best]))
-    kept = [term._replace(unit=term.unit * float(unit)) for term, unit in zip(tried[best], units, strict=True) if unit]
-    return Price(setting.cost, tuple(kept), dense=1.0, off=off)
+    """The price that is closest to what models of these sizes cost, in relative terms and with no negative part.
+
+    Products get the blocks, one product after the other, with which models are told best that it was not fitted to.
+    """
+    chosen = list(terms)
+    off = float(np.mean(_errors(chosen, sizes, costs)))
+    for place, term in enumerate(terms):
+        for block in BLOCKS[1:] if term.weight else ():
+            tried = [*chosen[:place], term._replace(block=block), *chosen[place + 1 :]]
+            if (error := float(np.mean(_errors(tried, sizes, costs)))) < off:
+                chosen, off = tried, error
+    units = _fit(_rows(chosen, sizes), costs)
+    kept = [term._replace(unit=term.unit * float(unit)) for term, unit in zip(chosen, units, strict=True) if unit]
+    return Price(setting.cost, tuple(kept), dense=1.0, off=float(np.median(_errors(chosen, sizes, costs))))
+
+
+def _errors(terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative errors for each part of the models, of a price that is fitted to the other parts."""
+    rows, parts = _rows(terms, sizes), np.arange(len(costs)) % PARTS
+    told = [rows[parts == part] @ _fit(rows[parts != part], costs[parts != part]) for part in range(PARTS)]
+    errors = [own / costs[parts == part] - 1 for part, own in enumerate(told)]
+    return np.asarray(np.abs(np.concatenate(errors)))
 
 
 def _rows(terms: Sequence[ProductCost], sizes: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:

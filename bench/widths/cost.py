@@ -146,6 +146,7 @@ class Price:
     terms: tuple[ProductCost, ...]
     dense: float  # the cost of the dense model, in the unit of the terms
     off: float = 0.0  # share by which it is wrong, median of models that were measured; MACs are exact
+    dense_ms: float | None = None  # CPU time of the dense model in calm moments, where latency is what is paid for
     measured: Callable[[nn.Module], float] | None = None  # what tells the true share of a model, where terms are fitted
 
     def share(self, sizes: Mapping[str, Any]) -> Any:

@@ -1,13 +1,12 @@
 """Timing: of fake callables on a fake clock, of real models, and what a timed trial leaves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from bench.export import latency as interleaved
-from bench.export.latency import Compared, Effort, Loaded, call_times_ms, compare_cpu_time, measure_latency
+from bench.export.latency import Compared, Effort, Loaded, Reference, call_times_ms, compare_cpu_time, measure_latency
 from bench.export.model import Predictor, export_onnx
 from bench.plugins.task import Task
 from tasks.antispoof import Antispoof
@@ -36,7 +35,7 @@ class Machine:
 
 
 def compare(machine: Machine, run: Callable[[], None], reference: Callable[[], None]) -> Compared:
-    return compare_cpu_time([run], [reference], SHORT, clock=lambda: machine.seconds)
+    return compare_cpu_time([run], Reference([reference]), SHORT, clock=lambda: machine.seconds)
 
 
 def test_ratio_of_steady_callables_is_exact() -> None:
@@ -62,7 +61,7 @@ def test_copies_in_memory_count_alike() -> None:
     """One copy of three lies badly in memory, of the model and of the reference: the median does not see it."""
     machine = Machine()
     runs, references = [machine.run(ms) for ms in (0.2, 0.2, 0.28)], [machine.run(ms) for ms in (0.4, 0.56, 0.4)]
-    compared = compare_cpu_time(runs, references, Effort(10, 30, 60.0), clock=lambda: machine.seconds)
+    compared = compare_cpu_time(runs, Reference(references), Effort(10, 30, 60.0), clock=lambda: machine.seconds)
     assert compared.ratio == pytest.approx(0.5) and compared.cpu_ms == pytest.approx(0.2)
 
 
@@ -70,31 +69,63 @@ def test_copies_of_a_slow_model_are_left_out() -> None:
     """A round takes 600 ms, a repeat may take 40: three rounds of one copy, ten times, and little besides."""
     machine, unused = Machine(), Machine()
     runs, references = [machine.run(100), unused.run(1)], [machine.run(200), unused.run(1)]
-    compared = compare_cpu_time(runs, references, SHORT, clock=lambda: machine.seconds)
+    compared = compare_cpu_time(runs, Reference(references), SHORT, clock=lambda: machine.seconds)
     assert compared.ratio == pytest.approx(0.5) and unused.runs == 0
     assert machine.seconds < 10 * (3 * 0.6 + 0.4) + 4
 
 
-CALM = [0.500, 0.501, 0.500, 0.502, 0.501, 0.500, 0.501, 0.499, 0.500, 0.501]
-
-
-@pytest.mark.parametrize(
-    ("ratios", "repeats", "ratio", "spread"),
-    [
-        (CALM, 10, 0.5005, 0.003 / 0.5005),
-        ([0.6] * 4 + CALM, 14, 0.5005, 0.003 / 0.5005),  # until the last ten agree to a hundredth
-        ([0.5, 0.6] * 5 + [0.5, 0.52] * 5 + [0.5, 0.6] * 5, 30, 0.51, 0.02 / 0.51),  # never: the ten that agree best
-    ],
-)
-def test_spread_is_the_range_of_ten_repeats_over_their_median(
-    monkeypatch: pytest.MonkeyPatch, ratios: list[float], repeats: int, ratio: float, spread: float
-) -> None:
-    scripted: Iterator[Compared] = iter([Compared(1.0, value, 0.0) for value in ratios])
-    monkeypatch.setattr(interleaved, "_repeat", lambda *_: next(scripted))
+def neighbour(small: float, large: float) -> tuple[Machine, Callable[[], None], Callable[[], None]]:
+    """Somebody who works on the same core for 400 ms of each second, and slows one model down more than the other."""
     machine = Machine()
-    compared = compare(machine, machine.run(1.0), machine.run(1.0))
-    assert len(list(scripted)) == len(ratios) - repeats
-    assert compared == Compared(1.0, pytest.approx(ratio), pytest.approx(spread))
+
+    def run(ms: float, slowed: float) -> Callable[[], None]:
+        def work() -> None:
+            machine.run(ms * (slowed if machine.seconds % 1 > 0.6 else 1.0))()
+
+        return work
+
+    return machine, run(1.0, small), run(4.0, large)
+
+
+def test_only_rounds_in_which_the_reference_is_fast_count() -> None:
+    machine, run, reference = neighbour(1.1, 1.6)
+    machine.seconds = 0.5  # soon after, the neighbour comes
+    compared = compare(machine, run, reference)
+    assert compared.ratio == pytest.approx(0.25) and compared.cpu_ms == pytest.approx(1) and compared.spread < 1e-6
+    assert compared.reference_ms == pytest.approx(4)
+
+
+def test_a_reference_remembers_how_fast_it_can_be() -> None:
+    """Wholly within the neighbour's time a comparison cannot know; it waits, if one before was calm."""
+    machine, run, reference = neighbour(1.1, 1.6)
+    brief, again = Effort(2, 2, 40.0), Reference([reference])
+    machine.seconds = 0.65
+    assert compare_cpu_time([run], again, brief, clock=lambda: machine.seconds).ratio == pytest.approx(1.1 / 6.4)
+    machine.seconds = 1.1
+    assert compare_cpu_time([run], again, brief, clock=lambda: machine.seconds).ratio == pytest.approx(0.25)
+    assert again.fastest_ms == pytest.approx(4)
+    machine.seconds = 2.65
+    waited = compare_cpu_time([run], again, Effort(2, 40, 40.0), clock=lambda: machine.seconds)
+    assert waited.ratio == pytest.approx(0.25)
+
+
+def test_a_neighbour_who_stays_is_told() -> None:
+    machine, run, reference = neighbour(1.1, 1.6)
+    known = Reference([reference])
+    known.fastest_ms, machine.seconds = 4.0, 0.65
+    compared = compare_cpu_time([run], known, Effort(2, 2, 40.0), clock=lambda: machine.seconds)
+    assert compared.reference_ms == pytest.approx(6.4) and compared.ratio == pytest.approx(1.1 / 6.4)
+
+
+def test_spread_is_the_range_of_the_repeats_over_their_median() -> None:
+    """Every hundredth of a second the model takes a tenth longer than in the one before, and then not."""
+    machine = Machine()
+
+    def changing() -> None:
+        machine.run(2.2 if int(machine.seconds * 10) % 2 else 2.0)()
+
+    compared = compare(machine, changing, machine.run(4.0))
+    assert 0.05 < compared.spread <= 0.1001
 
 
 def test_single_runs_are_timed_one_by_one() -> None:
@@ -113,9 +144,11 @@ def stack(layers: int) -> Loaded:
 
 def test_models_are_timed_against_each_other() -> None:
     once, inputs = stack(6), torch.zeros(1, 64, 100)
-    same = measure_latency(once, stack(6), inputs)
+    same = measure_latency(once, Reference(stack(6).calls(inputs)), inputs)
     assert same["latency_spread"] >= 0 and 0 < same["latency_wall_ms"] <= same["latency_p95_ms"]
-    twice, half = measure_latency(stack(12), once, inputs), measure_latency(once, stack(12), inputs)
+    long = stack(12)
+    twice = measure_latency(long, Reference(once.calls(inputs)), inputs)
+    half = measure_latency(once, Reference(long.calls(inputs)), inputs)
     assert twice["latency_ratio"] > 1 > half["latency_ratio"]
 
 
