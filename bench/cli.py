@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench.errors import BenchError, one_line
+from bench.widths import CostAxis
 
 if TYPE_CHECKING:
     from bench.execution.executor import Cluster
@@ -114,8 +115,8 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         Literal["steps", "macs"], typer.Option(help="Train every model for as many steps, or as many training MACs.")
     ] = "steps",
     cost: Annotated[
-        Literal["macs", "bytes", "latency"],
-        typer.Option(help="What budgets are shares of: multiply-accumulates, or the exported file's size or latency."),
+        CostAxis,
+        typer.Option(help="What budgets are shares of: MACs, or the exported file's size, peak memory or latency."),
     ] = "macs",
     distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,

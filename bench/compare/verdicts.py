@@ -21,6 +21,7 @@ COSTS: dict[str, tuple[str, Form]] = {
     "macs_ratio": ("MACs of dense", measured),
     "effective_macs_ratio": ("non-zero MACs of dense", measured),
     "size_bytes": ("file size", in_bytes),
+    "memory_bytes": ("peak memory", in_bytes),
     "latency_ratio": ("latency ratio", written(".3f", "x ")),
 }
 #: how far repeated measurements of one model's latency ratio may lie apart where that was not recorded, as a share

@@ -63,12 +63,14 @@ BUDGETED = {
     "macs": CostAxis(COST, "compute: MACs, share of the dense model"),
     "bytes": CostAxis(COST, "size of the exported file, share of the dense model's"),
     "latency": CostAxis(COST, "latency, share of the dense model's"),
+    "memory": CostAxis(COST, "peak memory of activations, share of the dense model's"),
 }
 #: what a front is drawn against, too, unless budgets are in it
 AXES = {
     "macs": replace(BUDGETED["macs"], column="macs_ratio"),
     "latency": replace(BUDGETED["latency"], column="latency_ratio"),
     "bytes": CostAxis("size_bytes", "size of the exported file"),
+    "memory": CostAxis("memory_bytes", "activations that are alive at the same time, at most"),
     "bops": CostAxis("bops_ratio", "bit operations, share of the dense model's (simulated where marked so)"),
 }
 
@@ -190,7 +192,7 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
     low, high = ax.get_xlim()
     subs = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 8)
     places = FixedLocator(sorted({*data.budgets, 1.0})) if axis.budgeted else LogLocator(base=10, subs=subs)
-    ticks(ax.xaxis, places, in_bytes if axis.column == "size_bytes" else percent)
+    ticks(ax.xaxis, places, in_bytes if axis.column.endswith("_bytes") else percent)
     ax.set_xlim(low, high)
     ax.set(xlabel=axis.label, ylabel=f"{title(data.metric)} on eval, {unit(data.metric)} ({better} is better)")
     if _relative(data):

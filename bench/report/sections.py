@@ -180,7 +180,8 @@ def _points(data: ReportData) -> Section:
     fields += [("bit operations share (theoretical)", "bops_ratio", measured)]
     fields += [("latency share (real)", "latency", whole), ("MACs", "macs", short)]
     fields += [("latency ms", "latency_ms", written(".3f")), ("params", "params", short)]
-    fields += [("size", "size_bytes", in_bytes), ("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
+    fields += [("size", "size_bytes", in_bytes), ("peak memory of activations", "memory_bytes", in_bytes)]
+    fields += [("training steps", "steps", str), ("CPU s", "cpu_s", written(".1f"))]
     table = listing(rows, [*fields, ("files", "files", None)])
     return explained(data, "points", *(table or [Text("None.")]), *_below_points(data))
 

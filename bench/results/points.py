@@ -27,7 +27,7 @@ Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen on
 #: columns of points.csv apart from the two of the task's metric, which follow ``status``
 COLUMNS = (
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status"),
-    *("params", "macs", "effective_macs", "bops", "size_bytes", "latency_ms", "latency_ratio"),
+    *("params", "macs", "effective_macs", "bops", "size_bytes", "memory_bytes", "latency_ms", "latency_ratio"),
     *(
         "latency_spread",
         "latency_dense_ms",
@@ -62,7 +62,7 @@ class Points:
 
     @property
     def cost(self) -> str:
-        """What budgets are shares of: macs, bytes or latency."""
+        """What budgets are shares of: macs, bytes, memory or latency."""
         return str(self.index["setting"].get("cost", "macs"))
 
     @property

@@ -87,7 +87,7 @@ def chosen_points(points: Points) -> pd.DataFrame:
     unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only).
     """
     numbers = ["dev", "eval", "params", "macs", COST, SPARED, "macs_ratio", "effective_macs_ratio", "bops_ratio"]
-    numbers.append("size_bytes")
+    numbers += ["size_bytes", "memory_bytes"]
     numbers += ["train_steps", "total_steps", "cpu_s"]
     numbers += [str(name) for name in points.table if str(name).startswith("latency_")]
     keys = ["method", "stage", "control", "budget", "trial"]

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.export.latency import CALM, Compared, Effort, Loaded, Reference, compare_cpu_time
+from bench.export.memory import peak_memory_bytes
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.own_model import dense_model
 from bench.plugins.registry import load_method_spec
@@ -101,6 +102,10 @@ def _new_measure(setting: Setting, task: Task) -> Measure:
     dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
         return lambda file: len(file.data) / len(dense.data)
+    if setting.cost == "memory":
+        shape = tuple(example.shape)
+        whole = peak_memory_bytes(dense, shape)
+        return lambda file: peak_memory_bytes(file, shape) / whole
     return _LatencyShare(dense, example)
 
 

@@ -80,6 +80,7 @@ class TrialRecord:
     effective_macs: int | None = None  # those with a non-zero weight
     bops: int | None = None  # MACs x weight bits x activation bits
     size_bytes: int | None = None  # of the file
+    memory_bytes: int | None = None  # of the activations that are alive at the same time, at most
     simulated: bool | None = None  # whether its bits are only simulated, so that its latency says nothing
     dev: FiniteScores | None = None  # on dev, in the unit of the metric: the headline and its breakdowns
     evaluation_cpu_s: Number | None = None  # CPU time of scoring dev, s
@@ -101,8 +102,8 @@ class TrialRecord:
     def objectives(self, headline: str) -> tuple[float, float] | None:
         """The dev score in the column ``headline``, and the cost as a share of the dense model's, for a search.
 
-        The cost is non-zero MACs, bit operations where the budget is one of bits, or bytes or latency. None without a
-        model. The order of the dev scores says nothing, as files have their names sorted.
+        The cost is non-zero MACs, bit operations where the budget is one of bits, or what else is paid for. None
+        without a model. The order of the dev scores says nothing, as files have their names sorted.
         """
         if not self.has_model or self.effective_macs_ratio is None or headline not in (self.dev or {}):
             return None

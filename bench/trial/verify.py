@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.errors import BenchError, said
 from bench.export import WEIGHTS
 from bench.export.costs import Costs, file_costs
+from bench.export.memory import peak_memory_bytes
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Predict, Progress, Task
@@ -91,6 +92,7 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     record.dense_macs, record.macs_ratio = dense_macs, costs.macs / dense_macs
     record.params, record.macs, record.effective_macs = costs.params, costs.macs, costs.effective_macs
     record.bops, record.size_bytes, record.simulated = costs.bops, costs.size_bytes, costs.simulated
+    record.memory_bytes = peak_memory_bytes(exported, tuple(task.example_input().shape))
     record.status, record.reason = "complete", ""
     record.cost = cost = spec.setting.cost
     record.cost_ratio = record.macs_ratio if cost == "macs" else cost_measure(spec.setting, task)(exported)
