@@ -1,7 +1,7 @@
 """One object for the widths of one model."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Self
@@ -27,7 +27,7 @@ from bench.widths.removal import Attributes, redrawn, settle, without
 from bench.widths.trace import Layer, named_layers
 
 CLOSE = 0.95  # of a budget, that is close enough
-MEASURED = 4  # times, at most, that a model is measured to come as close
+MEASURED = 8  # times, at most, that a model is measured to come as close
 
 
 class Widths:
@@ -196,17 +196,25 @@ class Widths:
             sizes = largest_within(scores, self.cost, budget, self.multiple, self.least)
         except BudgetError as error:
             raise BudgetError(f"{error}; {self._what_stays()}") from None
-        aim = budget
-        for _ in range(MEASURED if self.price.measured else 0):
-            share = self.price.measured(self.keep({name: torch.arange(size) for name, size in sizes.items()}))  # type: ignore[misc]
-            if CLOSE * budget <= share <= budget:
+        return sizes if self.price.measured is None else self._corrected(sizes, scores, budget, self.price.measured)
+
+    def _corrected(
+        self, sizes: Sizes, scores: Mapping[str, Tensor], budget: float, measured: Callable[[nn.Module], float]
+    ) -> Sizes:
+        """The largest of some sizes that have been measured to be within the budget; the last if none are."""
+        best, best_share, aim = None, 0.0, budget
+        for _ in range(MEASURED):
+            share = measured(self.keep({name: torch.arange(size) for name, size in sizes.items()}))
+            if best_share < share <= budget:
+                best, best_share = sizes, share
+            if best_share >= CLOSE * budget:
                 break
             aim = min(1.0, aim * (1 + CLOSE) / 2 * budget / share)
             try:
                 sizes = largest_within(scores, self.cost, aim, self.multiple, self.least)
             except BudgetError:  # as far as it goes
                 break
-        return sizes
+        return best or sizes
 
     def strongest(self, scores: Mapping[str, Tensor], budget: float) -> dict[str, Tensor]:
         """The channels of the largest model within ``budget``, best scores first, as sorted indices."""
