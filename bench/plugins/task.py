@@ -188,3 +188,7 @@ class Task(ABC):
     def timed_inputs(self) -> Mapping[str, Tensor]:
         """Further inputs, batches of one, that latency is quoted for: ``chunk`` (streaming), ``utterance`` (whole)."""
         return {}
+
+    def duration_s(self, inputs: Tensor) -> float | None:
+        """How long a recording these inputs are: their latency is then told as a real-time factor, too."""
+        return None

@@ -26,6 +26,8 @@ TIMED = {
 #: what is said of the latency itself
 LATENCIES = {
     "latency_ms": "CPU ms",
+    "latency_real_time": "real-time factor",
+    "latency_chunk_real_time": "that of a streaming chunk",
     "latency_wall_ms": "wall-clock ms, median",
     "latency_p95_ms": "wall-clock ms, 95th percentile",
     "latency_spread": "spread of the ratio over repeats",

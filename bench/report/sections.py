@@ -207,7 +207,8 @@ def _below_points(data: ReportData) -> list[Piece]:
 
 def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
     times = {"executed": "MACs executed", "theoretical": "if zeros were free (theoretical)", **TIMED}
-    forms = {name: written(".3f") for name in LATENCIES} | {"latency_spread": tenths}
+    forms = {name: written(".2g" if name.endswith("real_time") else ".3f") for name in LATENCIES}
+    forms |= {"latency_spread": tenths}
     fields: list[Field] = [METHOD[0], ("budget", "budget", percent)]
     fields += [(head, name, written(".2f", "x ")) for name, head in times.items() if name in data.speedup]
     fields.append(("realised", "realised", whole))

@@ -106,6 +106,10 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
         measured |= _brief(name, file.calls(inputs), dense.further[name])
     if (module := rebuilt_model(task, folder.path)) is not None:
         measured |= _brief("eager", [eager_call(module, example)], dense.eager)
+    for name, inputs in {"": example, **task.timed_inputs()}.items():
+        if seconds := task.duration_s(inputs):
+            of = f"latency_{name}_".replace("__", "_")
+            measured[f"{of}real_time"] = measured[f"{of}ms"] / 1e3 / seconds
     return measured
 
 

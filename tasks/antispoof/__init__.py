@@ -26,6 +26,7 @@ from bench import (
     equal_error_rate,
     soft_divergence,
 )
+from tasks._speech import SAMPLE_RATE
 from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
 from tasks.antispoof.cnn_tdnn import CnnTdnn
@@ -152,6 +153,9 @@ class Antispoof(Task):
     def example_input(self) -> Tensor:
         """One second of features: (1, bands, 100)."""
         return torch.zeros(1, FeatureSettings().bands, 100)
+
+    def duration_s(self, inputs: Tensor) -> float:
+        return inputs.shape[-1] * FeatureSettings().hop / SAMPLE_RATE
 
     def timed_inputs(self) -> Mapping[str, Tensor]:
         """A chunk of 16 frames, which the strides bring to one, and the frames of an utterance that are scored."""

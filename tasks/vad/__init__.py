@@ -147,6 +147,9 @@ class Vad(Task):
         """One second of features: (1, bands, 100)."""
         return torch.zeros(1, self.bands, FRAMES_PER_SECOND)
 
+    def duration_s(self, inputs: Tensor) -> float:
+        return inputs.shape[-1] / FRAMES_PER_SECOND
+
     def timed_inputs(self) -> Mapping[str, Tensor]:
         """A chunk of 160 ms, a wait that listeners accept and one frame more than the transformer's positions see.
 

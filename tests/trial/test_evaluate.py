@@ -105,6 +105,8 @@ def test_timed_trials_have_all_columns_and_no_more(tmp_path: Path) -> None:
     timed: list[dict[str, Any]] = [folder.latencies() or {} for folder in (module, integer)]
     assert set(timed[0]) == NAMES
     assert NAMES - set(timed[1]) == {"latency_eager_ms", "latency_eager_ratio"}
+    assert timed[0]["latency_real_time"] == timed[0]["latency_ms"] / 1e3  # of a second of audio
+    assert timed[0]["latency_chunk_real_time"] == pytest.approx(timed[0]["latency_chunk_ms"] / 160)
     assert timed[1]["latency_ratio"] < 0.85 and timed[1]["latency_utterance_ratio"] < 0.85
     for row in timed:
         assert row["latency_chunk_ms"] < row["latency_ms"]
@@ -118,7 +120,9 @@ def test_eager_is_the_compressed_module_against_the_dense_one(tmp_path: Path) ->
     against = DenseLatency(task)
     against.eager = Reference([eager_call(dense, task.example_input())])
     timed = latencies(task, folder, against)
-    assert set(timed) == {name for name in NAMES if "chunk" not in name and "utterance" not in name}
+    assert set(timed) == {
+        name for name in NAMES if not any(part in name for part in ("chunk", "utterance", "real_time"))
+    }
     assert timed["latency_eager_ratio"] < 0.7 < timed["latency_ratio"]
 
 
