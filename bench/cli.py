@@ -24,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(help="Look at data before anything is trained.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
 #: how `bench list` groups methods, and what it says of what they promise
 CAMPS = {
     "in-training": "methods that compress while a network trains",
@@ -41,6 +44,9 @@ SMALLER = {
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
+TaskFields = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other field of the task, such as corpus_seed=1; repeatable.")
+]
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
@@ -99,11 +105,9 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores of a trial on Ray. Default: 1.", min=0)] = None,
     gpus: Annotated[float | None, typer.Option(help="GPUs of a trial on Ray; 0.25 lets four share one.", min=0)] = None,
-    data: Annotated[str | None, typer.Option(help="Data folder, or `embedded`.", metavar="DIR")] = None,
+    data: Annotated[str | None, typer.Option(help="Data folder, manifest.csv or `embedded`.", metavar="DIR")] = None,
     model: Model = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other field of the task, such as corpus_seed=1; repeatable.")
-    ] = None,
+    set_: TaskFields = None,
     widths: Annotated[
         str, typer.Option(help="Width groups that methods may change, by the beginning of the name.", metavar="LIST")
     ] = "",
@@ -233,6 +237,33 @@ def cache(
         folders.clear(results, clear, confirm=lambda question: yes or typer.confirm(question))
     else:
         folders.show(results)
+
+
+@data_app.command("check")
+def check_data(
+    task: Annotated[str, typer.Option(help="Name of the task, as `bench list` shows it.", metavar="NAME")],
+    data: Annotated[
+        str | None, typer.Argument(help="Folder or manifest.csv. Default: the embedded data.", metavar="DIR|FILE")
+    ] = None,
+    preset: Preset = "quick",
+    set_: TaskFields = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Count, measure and compare the recordings of a corpus; exit code 2 if they cannot be trained on.
+
+    A manifest has a line for each recording, with a path relative to it, and speakers in one split each:
+
+    path,label,split,speaker,attack\n
+    wav/one.flac,spoof,train,anna,A01
+
+    for antispoof (label: bonafide or spoof), and for vad (label: speech or noise; segments of speech in seconds)
+
+    path,label,split,speaker,segments\n
+    wav/two.wav,speech,eval,ben,0.35-1.2;1.8-3.05
+    """
+    from bench.runner import data as data_check
+
+    data_check.check_data(task, preset, _fields(set_ or [], data, None), results, len(os.sched_getaffinity(0)))
 
 
 @app.command()

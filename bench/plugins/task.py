@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -16,6 +16,8 @@ from bench.plugins.metrics import equal_error_rate
 
 if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
     from torch import Tensor, nn
+
+    from bench.plugins.recordings import Recording
 
 Split = Literal["train", "dev", "eval"]
 Direction = Literal["minimize", "maximize"]
@@ -115,6 +117,9 @@ class Task(ABC):
     #: axis of ``example_input`` whose entries (mel bands) a method may drop like any other width; None if none
     input_width_axis: ClassVar[int | None] = None
 
+    #: classes of the ``recordings``, of each of which every split needs some; empty if they have none
+    recording_labels: ClassVar[tuple[str, ...]] = ()
+
     #: examples of a training batch; a preset sets it to its plan's
     batch_size: int = field(default=32, kw_only=True)
     #: folder that holds prepared data; it is not part of the task's identity
@@ -142,6 +147,15 @@ class Task(ABC):
 
     def check(self) -> None:  # noqa: B027  (a hook: most tasks can be used as they are)
         """Raise ``BenchError`` for what the user can correct (a missing folder), before anything is started."""
+
+    def recordings(self, workers: int, progress: Progress) -> Sequence[Recording] | None:
+        """The sound files of all splits, for ``bench data check``, made first if need be; None if there are none."""
+        return None
+
+    def corpora(self) -> list[Path]:
+        """Files and folders that a method may not open while it trains: the folders that fields name."""
+        named = (value for value in self.identity().values() if isinstance(value, str) and value)
+        return [path for path in map(Path, named) if path.is_dir()]
 
     def best_possible(self, compute: float) -> float | None:
         """The best headline score that any model of this share of the dense MACs, in (0, 1], can reach, if known."""

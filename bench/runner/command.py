@@ -5,32 +5,29 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from inspect import formatannotation
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_type_hints
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from bench.check import check_own_model
-from bench.errors import BenchError, blaming, did_you_mean
+from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
 from bench.plugins.own_model import with_own_models
 from bench.plugins.registry import load_method_spec, load_task, names
-from bench.plugins.task import Plan, Task
+from bench.plugins.task import Plan
 from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
 from bench.report.document import render_terminal
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
-from bench.runner.request import Request
+from bench.runner.request import Request, typed_fields
 from bench.runner.study import failure
 from bench.storage.files import sole_supervisor
 from bench.terminal import terminal
@@ -93,16 +90,7 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
     What does not exist, is of the wrong type or cannot be written to is a ``BenchError``.
     """
     task = load_task(request.task)
-    shared = {f.name for f in dataclasses.fields(Task)}  # which the preset and the results folder decide
-    known = [f.name for f in dataclasses.fields(task) if f.name not in shared]
-    for name in request.fields:
-        if name not in known:
-            option = f"--{name}" if name in ("data", "model") else f"--set {name}=..."
-            raise BenchError(
-                f"task {request.task} has no field {name!r} that {option} could set{did_you_mean(name, known)}; "
-                f"it has: {', '.join(known)}"
-            )
-    fields = _typed(request.fields, task)
+    fields = typed_fields(request.task, request.fields)
     with blaming(f"task {request.task}"):
         chosen = task.at(request.preset, **fields)
         with_own_models(chosen).check()
@@ -121,17 +109,6 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             method_spec.build({**method_spec.serving(budgets), **method_spec.at_compute(budget)})
     _require_room(request.results)
     return dataclasses.replace(request, methods=methods, fields=fields), broken
-
-
-def _typed(fields: Mapping[str, Any], task: type[Task]) -> dict[str, Any]:
-    """The values of these fields in the types that the task declares: a list that was given for a tuple is one."""
-    hints, typed = get_type_hints(task), {}
-    for name, value in fields.items():
-        try:
-            typed[name] = TypeAdapter(hints[name], config={"arbitrary_types_allowed": True}).validate_python(value)
-        except ValidationError as error:
-            raise BenchError(f"--set {name}: expected {formatannotation(hints[name])}, not {value!r}") from error
-    return typed
 
 
 def present_device(wanted: str) -> str:

@@ -1,11 +1,17 @@
 """What somebody wants to be compared."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from inspect import formatannotation
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Cluster
+from bench.plugins.registry import load_task
+from bench.plugins.task import Task
 from bench.results.points import comparison_folder
 from bench.trial.repeatable import CPU, Hardware
 from bench.trial.trainer import Effort
@@ -38,3 +44,29 @@ class Request:
     @property
     def folder(self) -> Path:
         return comparison_folder(self.results, self.task, self.preset)
+
+
+def typed_fields(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a user gives to fields of a task, in the types that it declares; a list for a tuple is one.
+
+    Raises:
+        BenchError: the task has no such field, or it is of another type.
+    """
+    task = load_task(name)
+    shared = {f.name for f in fields(Task)}  # which the preset and the results folder decide
+    known = [f.name for f in fields(task) if f.name not in shared]
+    hints, typed = get_type_hints(task), {}
+    for field_name, value in given.items():
+        if field_name not in known:
+            option = f"--{field_name}" if field_name in ("data", "model") else f"--set {field_name}=..."
+            raise BenchError(
+                f"task {name} has no field {field_name!r} that {option} could set{did_you_mean(field_name, known)}; "
+                f"it has: {', '.join(known)}"
+            )
+        adapter = TypeAdapter(hints[field_name], config={"arbitrary_types_allowed": True})
+        try:
+            typed[field_name] = adapter.validate_python(value)
+        except ValidationError as error:
+            expected = formatannotation(hints[field_name])
+            raise BenchError(f"--set {field_name}: expected {expected}, not {value!r}") from error
+    return typed

@@ -156,8 +156,7 @@ def _front(spec: TrialSpec, task: Task, tuned: Plan, method: Method) -> Shared |
 
 def _held_out(task: Task, setting: Setting) -> list[Path]:
     """Folders that a method may not touch: all results with their caches, and the user's corpora."""
-    named = (value for value in task.identity().values() if isinstance(value, str) and value)
-    return [Path(setting.cache).parent, *(Path(value) for value in named if Path(value).is_dir())]
+    return [Path(setting.cache).parent, *task.corpora()]
 
 
 def _save(result: object, task: Task, seed: int, folder: TrialFolder) -> None:

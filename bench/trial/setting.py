@@ -65,9 +65,9 @@ class Setting:
         }
 
     def _named(self, value: Hashable) -> str:
-        """A field of the task in words; a folder is known by what is in it, wherever it lies, if that has a digest."""
-        is_folder = os.sep in str(value) and Path(str(value)).is_dir()  # the name of a model may be that of one, too
-        return "a folder" if is_folder and self.data_digest else str(value)
+        """A field of the task in words; data on disk is known by its digest, wherever it lies, if there is one."""
+        on_disk = os.sep in str(value) and Path(str(value)).exists()  # a model may be called like a folder
+        return "data on disk" if on_disk and self.data_digest else str(value)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Audio anti-spoofing: is an utterance bona fide speech, or did a machine make it?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from bench import (
     Plan,
     Predict,
     Progress,
+    Recording,
     Split,
     Task,
     cached_folder,
@@ -27,11 +28,13 @@ from bench import (
     soft_divergence,
 )
 from tasks._speech import SAMPLE_RATE
-from tasks.antispoof.asvspoof import SPLITS, corpus_identity, corpus_root
+from tasks._speech.manifest import Manifest, manifest_path
+from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, SPOOF, Utterance, corpus_identity, corpus_root, read_protocol
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
 from tasks.antispoof.cnn_tdnn import CnnTdnn
 from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus
 from tasks.antispoof.features import FeatureSettings, FeatureSplit, prepare_features
+from tasks.antispoof.manifest import LABELS, manifest_at, utterances_of
 from tasks.antispoof.presets import PRESETS
 from tasks.antispoof.resnet import LAYOUTS, ResNet
 
@@ -45,7 +48,8 @@ class Antispoof(Task):
     """Tell bona fide from synthetic speech, ASVspoof 2019 LA style: unseen attacks in eval; EER in percent.
 
     Attributes:
-        data: ``embedded`` (generated speech; says nothing about real corpora), or a folder with ASVspoof 2019 LA.
+        data: ``embedded`` (generated speech; says nothing about real corpora), a folder with ASVspoof 2019 LA, or a
+            manifest.
         model: ``cnn_tdnn``, or the layout of a residual network.
         width: channels of the first convolution.
         stem_stride: stride of the first convolution of a residual network over frequency; over time it is 2 at most.
@@ -59,6 +63,7 @@ class Antispoof(Task):
 
     metric = Metric("eer", unit="percent", direction="minimize")
     work_unit = "second of audio"
+    recording_labels = LABELS
     presets: ClassVar[dict[str, Plan]] = PRESETS
 
     data: str = EMBEDDED
@@ -73,7 +78,7 @@ class Antispoof(Task):
     seconds: float = 2.0
 
     def check(self) -> None:
-        """Model, widths and lengths make sense; the data folder holds ASVspoof 2019 LA."""
+        """Model, widths and lengths make sense; the data is there: ASVspoof 2019 LA, or a manifest's."""
         if self.model not in MODELS:
             raise BenchError(f"antispoof has no model {self.model!r}; there are: {', '.join(MODELS)}")
         for name in ("width", "stem_stride", "crop_frames", "scored_frames"):
@@ -81,21 +86,25 @@ class Antispoof(Task):
                 raise BenchError(f"antispoof: {name} is {value}, expected 1 to {LARGEST}")
         if self.data == EMBEDDED:
             self._spec  # noqa: B018  (it refuses what cannot be generated)
+        elif self._manifest is not None:
+            self._manifest.check()
         else:
             corpus_root(Path(self.data))
 
     def prepare(self, workers: int, progress: Progress) -> str:
-        """Generate the embedded corpus if it is the source, then compute the features of all splits.
+        """Generate the embedded corpus or read that of a manifest, then compute the features of all splits.
 
         Returns:
             A digest of the features of all splits: the same for the same content, wherever it lies.
         """
-        root = self._root(workers, lambda fraction: progress(0.9 * fraction, "generating the embedded corpus"))
+        if self._manifest is not None:
+            self._manifest.identity(self.cache, workers, lambda fraction, note: progress(0.9 * fraction, note))
+        read = self._corpus(workers, lambda fraction: progress(0.9 * fraction, "generating the embedded corpus"))
         digests: dict[str, str] = {}
         for position, split in enumerate(SPLITS):
             start = 0.9 + position / 30
             features = prepare_features(
-                root,
+                read,
                 self.cache,
                 self._identity,
                 FeatureSettings(),
@@ -105,6 +114,21 @@ class Antispoof(Task):
             )
             digests[split] = features.digest
         return content_key(digests)
+
+    def recordings(self, workers: int, progress: Progress) -> Sequence[Recording]:
+        """All utterances; the embedded corpus is generated if it is the source."""
+        if self._manifest is not None:
+            return self._manifest.recordings
+        read = self._corpus(workers, lambda fraction: progress(fraction, "generating the embedded corpus"))
+        return [
+            Recording(u.path, split, BONAFIDE if u.bonafide else SPOOF, u.speaker, "" if u.bonafide else u.attack)
+            for split in SPLITS
+            for u in read(split)
+        ]
+
+    def corpora(self) -> list[Path]:
+        """The folder that the user has named, or what the manifest lists."""
+        return super().corpora() if self._manifest is None else self._manifest.places()
 
     def build_model(self) -> nn.Module:
         """A network over (B, bands, T) features, two logits: spoof, bona fide."""
@@ -166,26 +190,37 @@ class Antispoof(Task):
     def _identity(self) -> dict[str, Any]:
         if self.data == EMBEDDED:
             return {"embedded": asdict(self._spec), "generator": GENERATOR_VERSION}
+        if self._manifest is not None:
+            return dict(self._manifest.identity(self.cache))
         return dict(corpus_identity(Path(self.data)))
 
     @property
     def _spec(self) -> CorpusSpec:
         return CorpusSpec(self.corpus_seed, self.seconds, self.utterances, self.speakers)
 
-    def _root(self, workers: int, progress: Any = None) -> Path:
+    @cached_property
+    def _manifest(self) -> Manifest | None:
+        path = None if self.data == EMBEDDED else manifest_path(self.data)
+        return manifest_at(path) if path else None
+
+    def _corpus(self, workers: int = 1, progress: Any = None) -> Callable[[str], list[Utterance]]:
+        """What lists the utterances of a split, all of which are there then."""
+        if self._manifest is not None:
+            return partial(utterances_of, self._manifest)
         if self.data != EMBEDDED:
-            return corpus_root(Path(self.data))
-        return cached_folder(
+            return partial(read_protocol, corpus_root(Path(self.data)))
+        root = cached_folder(
             self.cache,
             "antispoof-corpus",
             self._identity,
             lambda folder: write_corpus(folder, self._spec, workers, progress),
         )
+        return partial(read_protocol, root)
 
     def _features(self, split: Split) -> FeatureSplit:
         known: dict[Split, FeatureSplit] = self.__dict__.setdefault("_splits", {})
         if split not in known:
-            known[split] = prepare_features(self._root(1), self.cache, self._identity, FeatureSettings(), split)
+            known[split] = prepare_features(self._corpus(), self.cache, self._identity, FeatureSettings(), split)
         return known[split]
 
     @cached_property

@@ -102,7 +102,7 @@ def read_audio(path: Path) -> Signal:
 
     Files at another rate are resampled.
     """
-    return read_recording(path, "the protocol").samples
+    return read_recording(path, "the corpus").samples
 
 
 def corpus_identity(root: Path, splits: Iterable[str] = SPLITS) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tasks.antispoof.attacks import KNOWN, UNSEEN
 
 GENERATOR_VERSION = 2  # raise it whenever the same spec gives other samples
 BONAFIDE_SHARE = {"train": 0.4, "dev": 0.4, "eval": 0.3}
+MOST = 100_000  # utterances, or speakers, of a split
 MARGIN_SECONDS = 0.15  # made at both ends and cut off: framed processing shows at the edges of a waveform
 LETTER = {"train": "T", "dev": "D", "eval": "E"}
 
@@ -65,6 +66,10 @@ class CorpusSpec:
                 raise BenchError(
                     f"{utterances} utterances of {speakers} speakers in {split}: expected at least 20 utterances "
                     "and one speaker, so that every attack occurs."
+                )
+            if max(utterances, speakers) > MOST:
+                raise BenchError(
+                    f"{utterances} utterances of {speakers} speakers in {split}: expected at most {MOST} of each."
                 )
 
 

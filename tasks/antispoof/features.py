@@ -13,7 +13,7 @@ from bench import BenchError, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies, widened
 from tasks._speech.workers import in_threads
-from tasks.antispoof.asvspoof import Utterance, read_audio, read_protocol
+from tasks.antispoof.asvspoof import Utterance, read_audio
 
 FEATURES_VERSION = 2  # raise it whenever the same settings give other values
 FRAMES = "frames.npy"
@@ -78,7 +78,7 @@ class FeatureSplit:
 
 
 def prepare_features(
-    root: Path,
+    read: Callable[[str], list[Utterance]],
     cache: Path,
     identity: Mapping[str, Any],
     settings: FeatureSettings,
@@ -90,7 +90,7 @@ def prepare_features(
     """Features of ``split`` (train, dev or eval), computed now unless they are in ``cache``.
 
     Args:
-        root: corpus in the layout of ASVspoof 2019 LA.
+        read: the utterances of a split; called only when there is something to compute.
         cache: folder of caches.
         identity: what names the corpus, JSON-serialisable.
         settings: what to compute.
@@ -106,7 +106,7 @@ def prepare_features(
     }
 
     def build(folder: Path) -> None:
-        utterances = read_protocol(root, split)
+        utterances = read(split)
         _write_frames(folder, utterances, settings, workers, progress)
         rows = [{"key": u.key, "attack": u.attack, "bonafide": u.bonafide} for u in utterances]
         (folder / UTTERANCES).write_text(json.dumps(rows), encoding="utf-8")

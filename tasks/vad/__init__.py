@@ -1,8 +1,9 @@
 """Voice activity detection: in which frames of noisy speech does somebody speak?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from bench import (
     Plan,
     Predict,
     Progress,
+    Recording,
     Split,
     Task,
     cached_folder,
@@ -27,11 +29,12 @@ from tasks.vad.batches import Normaliser, scored_batches, training_batches
 from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec
 from tasks.vad.features import FeatureSplit, prepare_features
+from tasks.vad.manifest import LABELS, Listed
 from tasks.vad.mixing import MixSpec, check_lengths
 from tasks.vad.models import MODELS, check_model
 from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
 from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
-from tasks.vad.sources import EMBEDDED, Folders, check_ranges, folders_of
+from tasks.vad.sources import EMBEDDED, Folders, check_ranges, corpus_of
 from tasks.vad.vctk import SPLITS
 
 FRAMES_PER_SECOND = 100
@@ -42,8 +45,8 @@ class Vad(Task):
     """Tell frames of speech from noise, VCTK + ESC-50 style: unseen speakers and noises in eval; EER in percent.
 
     Attributes:
-        data: ``embedded`` (generated; says nothing about real speech), or a folder with VCTK 0.92.
-        noise: a folder with ESC-50; needed with VCTK, and only there.
+        data: ``embedded`` (generated; says nothing about real speech), a folder with VCTK 0.92, or a manifest.
+        noise: a folder with ESC-50; needed with VCTK, or with a manifest that lists no noise.
         alignment: a folder with ``p225/p225_001.txt`` and so on, a line ``start end`` in seconds for every stretch of
             speech; without it, the energy of VCTK's clean recordings tells what is speech.
         model: ``crnn`` or ``transformer``.
@@ -62,6 +65,7 @@ class Vad(Task):
     metric = Metric("eer", unit="percent", direction="minimize")
     work_unit = "second of audio"
     input_width_axis = 1
+    recording_labels = LABELS
     presets: ClassVar[dict[str, Plan]] = {"smoke": SMOKE, "quick": QUICK, "full": FULL, "paper": PAPER}
 
     data: str = EMBEDDED
@@ -80,18 +84,20 @@ class Vad(Task):
     noises: int = 12
 
     def check(self) -> None:
-        """Model, ranges and lengths make sense; the folders hold VCTK 0.92, ESC-50 and alignments for it."""
+        """Model, ranges and lengths make sense; the data is there: VCTK 0.92 with ESC-50, or a manifest's."""
         check_model(self.model, self.size, self.bands)
         check_ranges(self.snr_ranges_db)
         check_lengths(self.mixtures, self.crop_frames, self.seconds * FRAMES_PER_SECOND)
-        (self._folders or self._spec).check()
+        (self._named or self._spec).check()
 
     def prepare(self, workers: int, progress: Progress) -> str:
-        """Generate the embedded corpus if it is the source, then mix and compute the features of all splits.
+        """Generate the embedded corpus or read that of a manifest, then mix and compute the features of all splits.
 
         Returns:
             A digest of the features and labels of all splits: the same for the same content, wherever it lies.
         """
+        if self._named is not None:
+            self._named.identity(self.cache, workers, lambda fraction, note: progress(0.7 * fraction, note))
         self._corpus(workers, lambda fraction: progress(0.7 * fraction, "generating the embedded corpus"))
         digests: dict[str, str] = {}
         for position, split in enumerate(SPLITS):
@@ -103,6 +109,15 @@ class Vad(Task):
             )
             digests[split] = features.digest
         return content_key(digests)
+
+    def recordings(self, workers: int, progress: Progress) -> Sequence[Recording]:
+        """All speech and noise; the embedded corpus is generated if it is the source."""
+        corpus = self._corpus(workers, lambda fraction: progress(fraction, "generating the embedded corpus"))
+        return corpus.recordings(self.corpus_seed)
+
+    def corpora(self) -> list[Path]:
+        """The folders that the user has named, and what a manifest lists."""
+        return self._named.corpora() if self._named is not None else []
 
     def build_model(self) -> nn.Module:
         """Either model, from (B, bands, T) features to (B, T', 1 or 2) logits; T' may be a little less than T."""
@@ -167,19 +182,19 @@ class Vad(Task):
             split, self.mixtures[SPLITS.index(split)], self.seconds, self.snr_ranges_db, seed=self.corpus_seed
         )
 
-    @property
-    def _folders(self) -> Folders | None:
-        return folders_of(self.data, self.noise, self.alignment)
+    @cached_property
+    def _named(self) -> Folders | Listed | None:
+        return corpus_of(self.data, self.noise, self.alignment)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        if self._folders is None:
+        if self._named is None:
             return {"embedded": asdict(self._spec), "generator": GENERATOR_VERSION}
-        return dict(self._folders.identity())
+        return dict(self._named.identity(self.cache))
 
-    def _corpus(self, workers: int, progress: Any) -> Folders:
-        if self._folders is not None:
-            return self._folders
+    def _corpus(self, workers: int, progress: Any) -> Folders | Listed:
+        if self._named is not None:
+            return self._named
         root = cached_folder(
             self.cache, "vad-corpus", self._identity, lambda folder: write_corpus(folder, self._spec, workers, progress)
         )

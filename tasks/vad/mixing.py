@@ -1,8 +1,8 @@
 """Noisy speech from clean speech and noise: what is said when, how loud the noise is, and which noise it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from bench import BenchError
 from tasks._speech import SAMPLE_RATE, Bools, Signal
 from tasks._speech.audio import read_recording
 from tasks._speech.channel import FULL_SCALE, unit_level
-from tasks.vad.activity import active_by_energy, mask_of, read_intervals
+from tasks.vad.activity import Intervals, active_by_energy, mask_of
 from tasks.vad.esc50 import Clip
-from tasks.vad.vctk import SPLITS, Utterance, alignment_path
+from tasks.vad.vctk import SPLITS, Utterance
 
 SPEECH_SHARE = 0.55
 LEVEL_DB = (-38.0, -18.0)  # root mean square of a mixture, relative to full scale
@@ -50,6 +50,7 @@ class MixSpec:
 
 
 LONGEST = 100_000  # frames of a noisy file
+MOST = 1_000_000_000  # frames of a split, 160 GB
 
 
 def check_lengths(mixtures: tuple[int, ...], crop_frames: int, frames: float) -> None:
@@ -60,6 +61,8 @@ def check_lengths(mixtures: tuple[int, ...], crop_frames: int, frames: float) ->
         raise BenchError(f"Crops of {crop_frames} frames cannot be cut from files of {frames:g} frames.")
     if len(mixtures) != len(SPLITS) or min(mixtures) < 1:
         raise BenchError(f"mixtures is {mixtures}: expected how many noisy files to make for train, dev, eval.")
+    if max(mixtures) * frames > MOST:
+        raise BenchError(f"mixtures is {mixtures}, of {frames:g} frames each: expected at most {MOST} frames a split.")
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,13 @@ class Sources:
     Attributes:
         speakers: the utterances of each of its speakers.
         noises: its noises.
-        alignment: folder with an alignment for every utterance; without one, energy tells what is speech.
+        segments: where somebody speaks in an utterance; None where its energy tells what is speech.
         rates: of the files read so far, in samples a second.
     """
 
     speakers: list[list[Utterance]]
     noises: list[Clip]
-    alignment: Path | None
+    segments: Callable[[Utterance], Intervals | None]
     rates: set[int] = field(default_factory=set)
 
 
@@ -134,15 +137,14 @@ def _speak(rng: np.random.Generator, sources: Sources, count: int) -> tuple[Sign
 
 
 def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
-    samples, rate = read_recording(utterance.path, "the folder")
+    samples, rate = read_recording(utterance.path, "the corpus")
     sources.rates.add(rate)
-    if sources.alignment is None:
-        active = active_by_energy(samples)
-    else:
-        path = alignment_path(sources.alignment, utterance)
-        active = mask_of(read_intervals(path), len(samples))
-        if not active.any():
-            raise BenchError(f"{path} has no speech before the end of {utterance.path} ({len(samples)} samples).")
+    segments = sources.segments(utterance)
+    active = active_by_energy(samples) if segments is None else mask_of(segments, len(samples))
+    if segments is not None and not active.any():
+        raise BenchError(
+            f"{utterance.path} has no speech before its end ({len(samples)} samples): correct its segments."
+        )
     level = np.sqrt(np.mean(samples[active] ** 2)) if active.any() else 0
     return samples / (level + 1e-9), active
 
@@ -150,7 +152,7 @@ def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
 def _noise(rng: np.random.Generator, sources: Sources, count: int) -> Signal:
     """A noise from a random point on, repeated as needed, with a root mean square of 1: (count,)."""
     clip = sources.noises[int(rng.integers(len(sources.noises)))]
-    samples, rate = read_recording(clip.path, "esc50.csv")
+    samples, rate = read_recording(clip.path, "its table")
     sources.rates.add(rate)
     sounding = np.flatnonzero(samples)
     if not len(sounding):

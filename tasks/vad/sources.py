@@ -1,14 +1,17 @@
-"""Where speech and noise come from: the embedded corpus, or VCTK and ESC-50 in folders of the user."""
+"""Where speech and noise come from: the embedded corpus, VCTK and ESC-50 in folders, or a manifest."""
 
 import hashlib
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
 
-from bench import BenchError
+from bench import BenchError, Progress, Recording
+from tasks._speech.manifest import manifest_path
+from tasks.vad.activity import Intervals, read_intervals
 from tasks.vad.esc50 import FOLDS, esc50_root, read_clips
+from tasks.vad.manifest import SPEECH, Listed, esc50_recordings
 from tasks.vad.mixing import Sources
-from tasks.vad.vctk import check_alignment, read_utterances, speakers_of, vctk_root
+from tasks.vad.vctk import SPLITS, Utterance, alignment_path, check_alignment, read_utterances, speakers_of, vctk_root
 
 #: the value of ``data`` that names no folder
 EMBEDDED = "embedded"
@@ -29,8 +32,10 @@ class Folders:
         if self.alignment is not None:
             check_alignment(self.alignment, utterances)
 
-    def identity(self) -> dict[str, str]:
-        """What names them: a digest of names, kinds and sizes of all files."""
+    def identity(
+        self, cache: Path, workers: int = 1, progress: Progress = lambda fraction, note: None
+    ) -> dict[str, str]:
+        """What names them: a digest of names, kinds and sizes of all files, which are not opened."""
         clips = read_clips(esc50_root(self.noise))
         paths = [utterance.path for utterance in read_utterances(vctk_root(self.speech))]
         digest = hashlib.sha256()
@@ -50,12 +55,29 @@ class Folders:
         return Sources(
             speakers=[[u for u in utterances if u.speaker == speaker] for speaker in chosen],
             noises=[clip for clip in read_clips(esc50_root(self.noise)) if clip.fold in FOLDS[split]],
-            alignment=self.alignment,
+            segments=self._segments,
         )
 
+    def recordings(self, seed: int) -> list[Recording]:
+        """All speech, its speakers divided by ``seed``, and all noises."""
+        utterances, found = read_utterances(vctk_root(self.speech)), []
+        split_of = {s: split for split in SPLITS for s in speakers_of(split, {u.speaker for u in utterances}, seed)}
+        for u in utterances:
+            segments = self._segments(u)
+            stretches = () if segments is None else tuple(map(tuple, segments.tolist()))
+            found.append(Recording(u.path, split_of[u.speaker], SPEECH, u.speaker, segments=stretches))
+        return [*found, *esc50_recordings(self.noise)]
 
-def folders_of(data: str, noise: str, alignment: str) -> Folders | None:
-    """The folders that a user has named; None for the embedded corpus, which has noise and alignment of its own."""
+    def corpora(self) -> list[Path]:
+        """What methods are kept from."""
+        return [folder for folder in (self.speech, self.noise, self.alignment) if folder]
+
+    def _segments(self, utterance: Utterance) -> Intervals | None:
+        return None if self.alignment is None else read_intervals(alignment_path(self.alignment, utterance))
+
+
+def corpus_of(data: str, noise: str, alignment: str) -> Folders | Listed | None:
+    """What a user has named; None for the embedded corpus, which has noise and alignment of its own."""
     if data == EMBEDDED:
         if noise or alignment:
             raise BenchError(
@@ -63,6 +85,10 @@ def folders_of(data: str, noise: str, alignment: str) -> Folders | None:
                 "folder with VCTK 0.92 as data."
             )
         return None
+    if table := manifest_path(data):
+        if alignment:
+            raise BenchError(f"{table} has a column for segments: leave out alignment.")
+        return Listed(table, Path(noise) if noise else None)
     if not noise:
         raise BenchError(
             f"Speech from {data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR)."

@@ -120,7 +120,7 @@ def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
 
 
 def test_bad_audio_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"none\.flac is missing, although the protocol lists it"):
+    with pytest.raises(BenchError, match=r"none\.flac is missing, although the corpus lists it"):
         read_audio(tmp_path / "none.flac")
     soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16_000)
     (tmp_path / "silent.wav").rename(tmp_path / "silent.flac")

@@ -100,7 +100,7 @@ def test_a_corpus_that_was_moved_is_the_same_one(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
     keys = {TrialSpec(setting, "dense", {}, 0).key for setting in (here, there)}
-    assert len(keys) == 1 and here.made_from["fields"]["data"] == "a folder"
+    assert len(keys) == 1 and here.made_from["fields"]["data"] == "data on disk"
     assert TrialSpec(replace(there, data_digest="e"), "dense", {}, 0).key not in keys
     undigested = {TrialSpec(replace(setting, data_digest=""), "dense", {}, 0).key for setting in (here, there)}
     assert len(undigested) == 2  # nobody knows what is in them

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from bench import BenchError
-from tasks.antispoof.asvspoof import audio_path, protocol_path
+from tasks.antispoof.asvspoof import audio_path, protocol_path, read_protocol
 from tasks.antispoof.features import FeatureSettings, FeatureSplit, filterbank, prepare_features
 
 SETTINGS = FeatureSettings()
@@ -32,9 +33,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def prepare(corpus: Path, workers: int = 1, **changes: object) -> FeatureSplit:
-    return prepare_features(
-        corpus, corpus.parent / "cache", {**IDENTITY, **changes}, SETTINGS, "train", workers=workers
-    )
+    read, cache = partial(read_protocol, corpus), corpus.parent / "cache"
+    return prepare_features(read, cache, {**IDENTITY, **changes}, SETTINGS, "train", workers=workers)
 
 
 def test_each_utterance_keeps_its_frames(corpus: Path) -> None:
@@ -67,7 +67,9 @@ def test_the_number_of_threads_changes_nothing(corpus: Path) -> None:
 
 def test_features_are_made_once(corpus: Path) -> None:
     done: list[float] = []
-    first = prepare_features(corpus, corpus.parent / "cache", IDENTITY, SETTINGS, "train", progress=done.append)
+    first = prepare_features(
+        partial(read_protocol, corpus), corpus.parent / "cache", IDENTITY, SETTINGS, "train", progress=done.append
+    )
     assert done[-1] == 1
     audio_path(corpus, "train", "LA_T_0").unlink()
     again = prepare(corpus)

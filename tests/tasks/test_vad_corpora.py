@@ -132,14 +132,14 @@ def test_identity_follows_files_and_alignment(tmp_path: Path) -> None:
     labels.parent.mkdir(parents=True)
     labels.write_text("0 1\n")
     plain, aligned = Folders(speech, noise), Folders(speech, noise, tmp_path / "labels")
-    digests = [plain.identity()["digest"], aligned.identity()["digest"]]
-    assert plain.identity()["digest"] == digests[0]
+    digests = [plain.identity(tmp_path)["digest"], aligned.identity(tmp_path)["digest"]]
+    assert plain.identity(tmp_path)["digest"] == digests[0]
     labels.write_text("0 2\n")
-    digests.append(aligned.identity()["digest"])
+    digests.append(aligned.identity(tmp_path)["digest"])
     write_esc50(noise, seconds=0.6)
-    digests.append(plain.identity()["digest"])
+    digests.append(plain.identity(tmp_path)["digest"])
     write_vctk(speech, speakers=5)
-    digests.append(plain.identity()["digest"])
+    digests.append(plain.identity(tmp_path)["digest"])
     assert len(set(digests)) == 5
 
 

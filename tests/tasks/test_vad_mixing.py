@@ -7,9 +7,11 @@ import soundfile
 
 from bench import BenchError
 from tasks._speech import Bools, Signal
+from tasks.vad.activity import read_intervals
 from tasks.vad.esc50 import read_clips
 from tasks.vad.mixing import SPEECH_SHARE, MixSpec, Mixture, Sources, mix
 from tasks.vad.sources import Folders
+from tasks.vad.vctk import alignment_path
 from tests.tasks.vad_folders import write_esc50, write_vctk
 
 SPEC = MixSpec("train", 12, 4.0, ((0, 0.001), (20, 20.001)), seed=5)
@@ -89,14 +91,14 @@ def test_an_alignment_takes_the_place_of_energy(sources: Sources, tmp_path: Path
             path = tmp_path / utterance.speaker / f"{utterance.key}.txt"
             path.parent.mkdir(exist_ok=True)
             path.write_text("0.5 0.6\n")
-    aligned = replace(sources, alignment=tmp_path)
+    aligned = replace(sources, segments=lambda utterance: read_intervals(alignment_path(tmp_path, utterance)))
     mixture = mix(aligned, replace(SPEC, seconds=20.0), 0)
     edges = np.flatnonzero(np.diff(mixture.active.astype(int)))
     assert 1600 in np.diff(edges)  # 0.1 s at 16 kHz
     assert mixture.active.mean() < 0.2
     for path in tmp_path.rglob("*.txt"):
         path.write_text("7 8\n")
-    with pytest.raises(BenchError, match=r"p\d+_\d+\.txt has no speech before the end of .*\.flac"):
+    with pytest.raises(BenchError, match=r"p\d+_\d+_mic1\.flac has no speech before its end"):
         mix(aligned, SPEC, 0)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from bench import BenchError
 from tasks.vad.vctk import Utterance, audio_path
 
+MOST = 100_000  # utterances in all, or noises of a kind in a fold
 SPEECH, NOISE, ALIGNMENT = "speech", "noise", "alignment"  # folders of the corpus
 
 
@@ -47,6 +48,11 @@ class CorpusSpec:
             raise BenchError(
                 f"{self.speakers} speakers with {self.utterances} utterances each and {self.noises} noises of a kind: "
                 "expected at least three speakers, one for each split, and at least one of the others."
+            )
+        if max(self.speakers * self.utterances, self.noises) > MOST:
+            raise BenchError(
+                f"{self.speakers} speakers with {self.utterances} utterances each and {self.noises} noises of a kind: "
+                f"expected at most {MOST} utterances in all, and as many noises of a kind."
             )
 
     def stream(self, group: int, item: int, stage: Stage) -> np.random.Generator:
