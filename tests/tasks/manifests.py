@@ -16,7 +16,7 @@ def write_sound(path: Path, number: int, rate: int = 16_000, channels: int = 1, 
     samples = np.random.default_rng(number).normal(0, 1e-3, (round(seconds * rate), channels))
     samples[len(samples) // 6 : -len(samples) // 6] *= 100
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype="PCM_16")
+    soundfile.write(path, np.rint(samples * 32_767).astype(np.int16), rate)  # as integers: formats round alike
     return path
 
 
