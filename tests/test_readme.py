@@ -2,12 +2,18 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 from bench import Method
 from bench.check import check_method
 from bench.plugins.method import MethodSpec
+from tasks._speech.manifest import Manifest
+from tasks.antispoof.manifest import manifest_at
+from tasks.vad.manifest import Listed
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -30,6 +36,14 @@ def test_example_holds_to_the_contract() -> None:
     assert issubclass(method, Method)
     lines = list(check_method(MethodSpec("activation_pruning", "activation_pruning", (method,), {})))
     assert any("of the dense MACs" in line for line in lines)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(0, manifest_at), (1, lambda path: Listed(path).manifest)])
+def test_examples_of_tables_are_read(number: int, kind: Callable[[Path], Manifest], tmp_path: Path) -> None:
+    tables = re.findall(r"```csv\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "manifest.csv").write_text(tables[number], encoding="utf-8")
+    rows = kind(tmp_path / "manifest.csv").recordings
+    assert len(tables) == 2 and len(rows) == 3 and not any(row.problem for row in rows)
 
 
 def test_make_targets_exist() -> None:

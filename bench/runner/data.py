@@ -32,10 +32,9 @@ def check_data(task: str, preset: str, fields: Mapping[str, Any], results: Path,
         BenchError: it cannot be trained on, or the task has no recordings.
     """
     kind, console = load_task(task), terminal()
-    with Screen(console, kind.metric) as screen:
-        with blaming(f"task {task}"):
-            chosen = kind.at(preset, cache=results / CACHE, **typed_fields(task, fields))
-            recordings = chosen.recordings(workers, screen.preparing)
+    with Screen(console, kind.metric) as screen, blaming(f"task {task}"):
+        chosen = kind.at(preset, cache=results / CACHE, **typed_fields(task, fields))
+        recordings = chosen.recordings(workers, screen.preparing)
         if recordings is None:
             raise BenchError(f"task {task} has no recordings that could be checked: it reads no sound files")
         screen.prepared()

@@ -66,7 +66,8 @@ class Setting:
 
     def _named(self, value: Hashable) -> str:
         """A field of the task in words; data on disk is known by its digest, wherever it lies, if there is one."""
-        on_disk = os.sep in str(value) and Path(str(value)).exists()  # a model may be called like a folder
+        path = Path(str(value))
+        on_disk = path.is_file() or (os.sep in str(value) and path.is_dir())  # a model may be called like a folder
         return "data on disk" if on_disk and self.data_digest else str(value)
 
 

@@ -195,6 +195,7 @@ class Vad(Task):
     def _corpus(self, workers: int, progress: Any) -> Folders | Listed:
         if self._named is not None:
             return self._named
+        self._spec.check()
         root = cached_folder(
             self.cache, "vad-corpus", self._identity, lambda folder: write_corpus(folder, self._spec, workers, progress)
         )

@@ -60,6 +60,7 @@ class Folders:
 
     def recordings(self, seed: int) -> list[Recording]:
         """All speech, its speakers divided by ``seed``, and all noises."""
+        self.check()
         utterances, found = read_utterances(vctk_root(self.speech)), []
         split_of = {s: split for split in SPLITS for s in speakers_of(split, {u.speaker for u in utterances}, seed)}
         for u in utterances:

@@ -99,9 +99,12 @@ def test_a_corpus_that_was_moved_is_the_same_one(tmp_path: Path) -> None:
     here, there = (Setting("antispoof", "smoke", {"data": str(tmp_path / name)}, "c", "d") for name in "ab")
     for name in "ab":
         (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.csv").touch()
     keys = {TrialSpec(setting, "dense", {}, 0).key for setting in (here, there)}
     assert len(keys) == 1 and here.made_from["fields"]["data"] == "data on disk"
     assert TrialSpec(replace(there, data_digest="e"), "dense", {}, 0).key not in keys
+    table = replace(here, fields={"data": str(tmp_path / "a" / "manifest.csv")})
+    assert TrialSpec(table, "dense", {}, 0).key in keys
     undigested = {TrialSpec(replace(setting, data_digest=""), "dense", {}, 0).key for setting in (here, there)}
     assert len(undigested) == 2  # nobody knows what is in them
 

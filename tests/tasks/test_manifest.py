@@ -44,6 +44,8 @@ def test_a_table_is_read(corpus: Path) -> None:
 def test_a_folder_or_a_file_is_named(corpus: Path, tmp_path: Path) -> None:
     assert manifest_path(str(corpus)) == manifest_path(str(corpus / "manifest.csv")) == corpus / "manifest.csv"
     assert manifest_path("embedded") is None and manifest_path(str(tmp_path)) is None
+    assert Antispoof(data=str(tmp_path)).corpora() == [tmp_path] and not Vad().corpora()
+    assert Vad(data=str(tmp_path), noise=str(corpus)).corpora() == [tmp_path, corpus]
 
 
 def test_what_spreadsheets_write_is_read(corpus: Path) -> None:
