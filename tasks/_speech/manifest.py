@@ -7,7 +7,7 @@ may be empty), and one more column that the task names. Further columns are left
 import csv
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
@@ -49,13 +49,8 @@ class Manifest:
         Raises:
             BenchError: the file as a whole is not such a table.
         """
-        rows, first = [], dict[PurePosixPath, int]()
-        for number, cells, complete in _read(self.path, (*COLUMNS, self.column)):
-            row = self._row(number, cells, complete)
-            earlier = first.setdefault(PurePosixPath(cells["path"]), number)
-            if earlier != number and not row.problem:
-                row = replace(row, problem=f"line {earlier} lists it already")
-            rows.append(row)
+        first: dict[PurePosixPath, int] = {}
+        rows = [self._row(*line, first) for line in _read(self.path, (*COLUMNS, self.column))]
         if not rows:
             raise BenchError(f"{self.path} lists nothing: expected a line for each recording below its header.")
         return [*rows, *self.also]
@@ -112,19 +107,23 @@ class Manifest:
             others = f" ({len(problems) - 1} more; `bench data check` lists them)" if len(problems) > 1 else ""
             raise BenchError(f"{self.path} cannot be trained on: {problems[0]}{others}")
 
-    def _row(self, number: int, cells: dict[str, str], complete: bool) -> Recording:
-        path, label, split, speaker = (cells[name] for name in COLUMNS)
-        row = Recording(self.path.parent / path, split, label, speaker, listed=f"{self.path.name}, line {number}")
-        if problem := _INCOMPLETE if not complete else self._problem(cells):
-            return replace(row, problem=problem)
-        try:
-            return replace(row, **self.parse(label, cells[self.column]))
-        except ValueError as error:
-            return replace(row, problem=str(error))
+    def _row(self, number: int, cells: dict[str, str], complete: bool, first: dict[PurePosixPath, int]) -> Recording:
+        """One line; ``first`` holds the number of the line that lists a path first."""
+        path, more = PurePosixPath(cells["path"]), dict[str, Any]()
+        earlier, listed = first.setdefault(path, number), f"{self.path.name}, line {number}"
+        problem = self._problem(cells, path) if complete else _INCOMPLETE
+        if not problem:
+            try:
+                more = self.parse(cells["label"], cells[self.column])
+            except ValueError as error:
+                problem = str(error)
+        if not problem and earlier != number:
+            problem = f"line {earlier} lists it already"
+        split, label, speaker = cells["split"], cells["label"], cells["speaker"]
+        return Recording(self.path.parent / path, split, label, speaker, **more, listed=listed, problem=problem)
 
-    def _problem(self, cells: dict[str, str]) -> str:
+    def _problem(self, cells: dict[str, str], path: PurePosixPath) -> str:
         """What is wrong with the cells of a line, if anything."""
-        path = PurePosixPath(cells["path"])
         if not cells["path"]:
             return "it has no path"
         if "\\" in cells["path"]:

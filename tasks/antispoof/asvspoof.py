@@ -45,7 +45,7 @@ def corpus_root(folder: Path) -> Path:
             return root
     raise BenchError(
         f"{folder} is no ASVspoof 2019 LA corpus: expected {LAYOUT} in it, or in {folder / 'LA'}. "
-        "Unpack LA.zip and name the folder that it was unpacked to."
+        "Unpack LA.zip and name the folder that it was unpacked to; a corpus of your own has a manifest.csv."
     )
 
 

@@ -92,7 +92,8 @@ def corpus_of(data: str, noise: str, alignment: str) -> Folders | Listed | None:
         return Listed(table, Path(noise) if noise else None)
     if not noise:
         raise BenchError(
-            f"Speech from {data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR)."
+            f"Speech from {data} needs noise: name a folder with ESC-50 as the field noise (--set noise=DIR), "
+            "or list your own speech and noise in a manifest.csv there."
         )
     return Folders(Path(data), Path(noise), Path(alignment) if alignment else None)
 

@@ -48,7 +48,7 @@ def vctk_root(folder: Path) -> Path:
             return root
     raise BenchError(
         f"{folder} is no VCTK 0.92 corpus: it has no {AUDIO}/; expected {LAYOUT}. "
-        "Unpack VCTK-Corpus-0.92.zip and name the folder that it was unpacked to."
+        "Unpack VCTK-Corpus-0.92.zip and name the folder that it was unpacked to; your own corpus has a manifest.csv."
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import BenchError
+from bench import BenchError, MethodError
+from bench.trial.guard import watching
 from tasks._speech.manifest import Manifest, manifest_path
 from tasks.antispoof import Antispoof
 from tasks.antispoof.manifest import manifest_at
@@ -261,6 +262,16 @@ def test_a_table_becomes_batches(kind: type[Antispoof | Vad], corpus: Path, list
         if kind is Antispoof
         else {"eer_percent", *(f"eer_percent/{name}" for name in ("<5 dB", "5-15 dB", "15-25 dB", ">=25 dB"))}
     )
+
+
+def test_methods_are_kept_from_the_recordings(corpus: Path) -> None:
+    table, beside = write_table(corpus, "attack", antispoof_rows()), corpus / "mine.py"
+    beside.write_text("a method of somebody who works in this folder")
+    with watching(Antispoof(data=str(table)).corpora()):
+        for path in (table, corpus / "wav" / "eval spoof0.flac"):
+            with pytest.raises(MethodError, match=f"touches .*{path.name}"):
+                path.read_bytes()
+        assert beside.read_text()
 
 
 def test_segments_decide_what_is_speech(listed: Path) -> None:
