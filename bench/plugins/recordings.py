@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import combinations
 from os.path import isfile  # false for what cannot be looked at, too
 from pathlib import Path
@@ -69,6 +69,7 @@ class Sound:
         channels: how many.
         seconds: its length.
         clipped: whether more than a thousandth of its samples are at full scale.
+        cut: whether its header tells of another length, as that of a WAV file that was copied in part.
         digest: names its samples and rate, whatever the format of the file.
         problem: why it cannot be used; empty if it can.
     """
@@ -77,6 +78,7 @@ class Sound:
     channels: int = 0
     seconds: float = 0.0
     clipped: bool = False
+    cut: bool = False
     digest: str = ""
     problem: str = ""
 
@@ -94,8 +96,8 @@ class Inspection:
 
     recordings: Sequence[Recording]
     sounds: Sequence[Sound]
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    problems: list[str]
+    notes: list[str]
 
 
 def inspect_recordings(
@@ -148,7 +150,8 @@ def listen(recording: Recording) -> Sound:
         return Sound()
     try:
         with soundfile.SoundFile(recording.path) as file:
-            return _measured(file.blocks(AT_ONCE, dtype="float32", always_2d=True), file.samplerate, file.channels)
+            sound = _measured(file.blocks(AT_ONCE, dtype="float32", always_2d=True), file.samplerate, file.channels)
+            return replace(sound, cut="(should be" in file.extra_info)  # the words of libsndfile
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: a format without a header
         return Sound(problem=f"it cannot be read as sound, since it is empty or damaged ({error})")
 
@@ -168,7 +171,8 @@ def _measured(blocks: Iterable[np.ndarray], rate: int, channels: int) -> Sound:
         count, loud, peak = count + block.size, loud + int((level >= FULL_SCALE).sum()), max(peak, float(level.max()))
     if not count or not peak:
         return Sound(problem="it has no samples" if not count else "it is silent, all its samples are 0")
-    return Sound(rate, channels, count / channels / rate, loud > CLIPPED_SHARE * count, digest.hexdigest()[:32])
+    clipped = loud > CLIPPED_SHARE * count
+    return Sound(rate, channels, count / channels / rate, clipped, digest=digest.hexdigest()[:32])
 
 
 def _outside(recording: Recording, sound: Sound) -> str:
@@ -193,6 +197,7 @@ def _notes(pairs: Sequence[tuple[Recording, Sound]]) -> list[str]:
     same = _groups(((s.digest, r.split), r) for r, s in pairs if s.digest)
     found = {
         "clipped (more than a thousandth of their samples at full scale)": [r for r, s in pairs if s.clipped],
+        "not as long as their header says": [r for r, s in pairs if s.cut],
         "copies of another in their split, sample by sample": [r for _, *others in same.values() for r in others],
         "shorter than 0.1 s": [r for r, s in pairs if s.digest and s.seconds < 0.1],
     }

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.errors import BenchError, blaming
+from bench.errors import BenchError, blaming, one_line
 from bench.plugins.recordings import SPLITS, Inspection, Recording, Sound, inspect_recordings
 from bench.plugins.registry import load_task
 from bench.runner.progress import Screen
@@ -57,7 +57,7 @@ def _show(console: Console, found: Inspection) -> None:
     console.print(table)
     for style, lines in (("yellow", found.notes), ("red", found.problems)):
         for line in lines:
-            console.print(Text(line, style), soft_wrap=True)
+            console.print(Text(one_line(line), style), soft_wrap=True)
 
 
 def _row(pairs: list[tuple[Recording, Sound]], total: int) -> list[str]:

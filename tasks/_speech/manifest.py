@@ -153,7 +153,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
     """
     expected = f"expected a table with the columns {','.join(columns)}"
     if not path.is_file():
-        raise BenchError(f"Manifest {path} does not exist: {expected}.")
+        problem = "is no file" if path.exists() else "does not exist"
+        raise BenchError(f"Manifest {path} {problem}: {expected}.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)

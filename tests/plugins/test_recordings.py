@@ -75,6 +75,14 @@ def test_half_a_flac_file_is_named(tmp_path: Path) -> None:
     assert said.startswith(f"{path}: it cannot be read as sound")
 
 
+def test_half_a_wav_file_is_told(tmp_path: Path) -> None:
+    """Its samples can be read, as readers of WAV do, up to where it ends."""
+    path = write_sound(tmp_path / "half.wav", 9, seconds=3)
+    assert not inspected(Recording(path, "train", "")).notes
+    path.write_bytes(path.read_bytes()[:20_000])
+    assert inspected(Recording(path, "train", "")).notes == [f"1 of 1 are not as long as their header says: {path}"]
+
+
 def test_what_is_not_there_is_named_once(tmp_path: Path) -> None:
     assert problems_of(Recording(tmp_path / "no.wav", "train", ""), tmp_path) == [
         f"{tmp_path / 'no.wav'}: there is no such file"

@@ -98,7 +98,7 @@ def test_no_such_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"Manifest .*mine\.csv does not exist: expected a table with the columns"):
         Antispoof(data=str(tmp_path / "mine.csv")).check()
     (tmp_path / "dir.csv").mkdir()
-    with pytest.raises(BenchError, match=r"Manifest .*dir\.csv does not exist"):
+    with pytest.raises(BenchError, match=r"Manifest .*dir\.csv is no file"):
         Vad(data=str(tmp_path / "dir.csv")).check()
 
 

@@ -126,6 +126,25 @@ def test_each_split_gets_its_speakers_and_folds(tmp_path: Path) -> None:
     assert sorted(heard) == ["p225", "p226", "p227", "p228", "p229"]
 
 
+def test_all_recordings_are_listed_with_split_speaker_and_segments(tmp_path: Path) -> None:
+    speech, noise, labels = write_vctk(tmp_path / "v"), write_esc50(tmp_path / "e"), tmp_path / "labels"
+    for utterance in read_utterances(speech):
+        (labels / utterance.speaker).mkdir(parents=True, exist_ok=True)
+        (labels / utterance.speaker / f"{utterance.key}.txt").write_text("0.3 0.5\n0.6 1.2\n")
+    folders = Folders(speech, noise, labels)
+    found = folders.recordings(0)
+    assert len(found) == 8 + 10 and {r.segments for r in found if r.label == "speech"} == {((0.3, 0.5), (0.6, 1.2))}
+    for split in SPLITS:
+        sources = folders.read(split, 0)
+        heard = {r.speaker for r in found if r.split == split and r.label == "speech"}
+        assert heard == {utterances[0].speaker for utterances in sources.speakers}
+        assert [r.path for r in found if r.split == split and r.label == "noise"] == [c.path for c in sources.noises]
+    assert {r.segments for r in Folders(speech, noise).recordings(0)} == {()}
+    (labels / "p225" / "p225_001.txt").unlink()
+    with pytest.raises(BenchError, match="lacks 1 of 8 files"):
+        folders.recordings(0)
+
+
 def test_identity_follows_files_and_alignment(tmp_path: Path) -> None:
     speech, noise = write_vctk(tmp_path / "v"), write_esc50(tmp_path / "e")
     labels = tmp_path / "labels" / "p225" / "p225_001.txt"
