@@ -14,6 +14,7 @@ variables_perf := PYTHON
 variables_chaos := ARGS PYTHON
 variables_validate := PYTHON
 variables_lint := PYTHON
+variables_docs := PYTHON
 variables_setup := PYTHON
 
 goals := $(or $(MAKECMDGOALS),setup)
@@ -37,7 +38,7 @@ option = $(if $(value $1), --$2=$(call quoted,$1))
 shown = $(call option,PRESET,preset)$(call option,MODEL,model)$(call option,RESULTS,results)
 chosen = $(call option,METHODS,methods)$(call option,BUDGETS,budgets)$(call option,SEEDS,seeds)$(call option,DATA,data)$(call option,COST,cost)
 
-.PHONY: setup bench test lint report ui perf chaos validate clean
+.PHONY: setup bench test lint report ui perf chaos validate docs clean
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
@@ -74,6 +75,11 @@ chaos: setup
 
 validate: setup
 	.venv/bin/python -m tests.validate
+
+# the theme prints when its own support ends, which whoever builds pages can do nothing about
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo 'documentation: site/index.html (its search needs a server: python -m http.server --bind 127.0.0.1 --directory site)'
 
 clean:
 	rm -rf .venv

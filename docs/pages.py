@@ -1,0 +1,186 @@
+"""What the pages take from the code and from the kept results, each time they are built, so that it cannot go stale.
+
+MkDocs calls the functions ``on_*`` (its hooks). On the page of a method, ``{{ about }}``, ``{{ knobs }}`` and
+``{{ measured }}`` are replaced; ``{{ methods }}`` is the table of all of them. A fence of the kind ``math`` holds LaTeX
+and becomes MathML, which browsers draw by themselves.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+import pandas as pd
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from bench.plugins import registry
+from bench.plugins.method import Method, MethodSpec, Tunable
+
+ROOT = Path(__file__).parent.parent
+KEPT = "results/reference"
+#: pages that are files of the repository, and files that pages show
+BORROWED = {
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "kept_results.md": f"{KEPT}/README.md",
+    "feature_noise_validation.md": f"{KEPT}/feature_noise_validation.md",
+}
+#: the kept comparisons: what each is called, and the command that made it
+COMPARISONS = {
+    "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
+    "vad_quick": ("voice activity detection, generated speech", "make bench TASK=vad"),
+    "antispoof_distilled_macs": (
+        "anti-spoofing, learning from the dense model, equal training MACs",
+        "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
+        "magnitude_pruning:dense_share=0.5,stochastic_gates:search_share=0.5,random_pruning:dense_share=0.5",
+    ),
+}
+CAMPS = {"in_training": "in training", "post_hoc": "post-hoc"}
+SMALLER = {
+    "structure": "the structure: fewer or thinner layers, which every runtime is faster for",
+    "front": "the structure, of the models of all budgets at once",
+    "mask": "the number of non-zero weights; no runtime here is faster for it",
+    "bits": "the bits of numbers",
+}
+MEASURED = ["method", "budget", "eval EER, %", "MACs share", "latency share", "file, kB"]
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Formulas become MathML; the pages of methods enter the navigation by themselves."""
+    fences = [{"name": "math", "class": "math", "format": formula}]
+    config.mdx_configs["pymdownx.superfences"] = {"custom_fences": fences}
+    for section in config.nav or []:
+        if "Methods" in section:
+            section["Methods"] += [{name: f"methods/{name}.md"} for name in sorted(registry.files("methods"))]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Files of the repository that are pages, and the kept figures and tables."""
+    kept = {f"reference/{path.name}": path for path in sorted((ROOT / KEPT).iterdir()) if path.suffix != ".md"}
+    for name, path in {**{page: ROOT / own for page, own in BORROWED.items()}, **kept}.items():
+        files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """The text of a page with everything filled in."""
+    return filled(markdown, page.file.src_uri)
+
+
+def filled(markdown: str, place: str) -> str:
+    """The text of a page, its places of the form ``{{ name }}`` filled in.
+
+    Args:
+        markdown: as it stands in the file.
+        place: of the page in the documentation, such as ``methods/dense.md``.
+    """
+    made = {"about": about, "knobs": knobs, "measured": measured}
+    method = Path(place).stem
+    filling = {word: (lambda make=make: make(method)) for word, make in made.items()} | {"methods": overview}
+    return re.sub(r"^{{ (\w+) }}$", lambda found: filling[found[1]](), markdown, flags=re.MULTILINE)
+
+
+def about(name: str) -> str:
+    """When a method acts, and what it makes smaller."""
+    method = registry.load_method(name)
+    camp = f"control, {CAMPS[method.stage]}" if method.control else CAMPS[method.stage]
+    smaller = "nothing" if method.control and name == "dense" else SMALLER[method.promises]
+    last = "It makes the file itself, so it ends a chain." if method.terminal else ""
+    return f"**Acts** {camp}. **Makes smaller** {smaller}. {last}\n\n> {summary(method)}"
+
+
+def summary(method: type[Method]) -> str:
+    """The first line of a method's docstring."""
+    return (method.__doc__ or "").split("\n")[0]
+
+
+def knobs(name: str) -> str:
+    """The settings of a method: default and the range that is searched."""
+    method = registry.load_method(name)
+    spec = MethodSpec(name, name, (method,), {})
+    space, defaults = spec.space(), spec.defaults()
+    values = {f.name: f.default for f in fields(method)} | defaults
+    rows = [[f"`{own}`", _value(value), _range(space.get(own))] for own, value in values.items()]
+    return table(["setting", "default", "searched in"], rows)
+
+
+def _value(value: Any) -> str:
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`" if str(value) else "empty"
+
+
+def _range(space: Tunable | None) -> str:
+    if space is None:
+        return "fixed"
+    if space.choices is not None:
+        return ", ".join(map(_value, space.choices))
+    return f"{_value(space.low)} to {_value(space.high)}" + ", logarithmic" * space.log
+
+
+def measured(name: str) -> str:
+    """What the kept results say of a method, each table with the command that made it."""
+    parts = []
+    for kept, points in _kept().items():
+        own = points[points["chain"].str.split("+").map(lambda links: name in links)]
+        if len(own):
+            said, command = COMPARISONS[kept]
+            dense = points.loc[points["chain"] == "dense", "eval"].mean()
+            head = (
+                f"{said[0].upper()}{said[1:]}; dense: {dense:.1f} % EER ([all points](../reference/{kept}_points.csv))"
+            )
+            parts.append(f"{head}, by\n\n```bash\n{command}\n```\n\n{table(MEASURED, list(_means(own)))}")
+    if parts:
+        note = "Means over six seeds, in parentheses the best and the worst; shares are of the dense model."
+        return "\n\n".join([*parts, f"{note} Commits and machine: [Kept results](../kept_results.md)."])
+    command = f"bench run antispoof --methods dense,uniform_width,magnitude_pruning,{name}"
+    return f"None of the kept results has this method. To measure it beside others:\n\n```bash\n{command}\n```"
+
+
+@cache
+def _kept() -> Mapping[str, pd.DataFrame]:
+    """The chosen points of each kept comparison, with ``chain``, the method without its settings, and ``eval``."""
+    found = {}
+    for name in COMPARISONS:
+        points = pd.read_csv(ROOT / KEPT / f"{name}_points.csv")
+        points = points[points["chosen"].astype(bool) & (points["status"] == "complete")]
+        found[name] = points.assign(chain=points["method"].str.split(":").str[0], eval=points["eval_eer_percent"])
+    return found
+
+
+def _means(points: pd.DataFrame) -> Iterator[list[str]]:
+    """One row of ``MEASURED`` for each method and budget, large budgets first."""
+    ranked = points.sort_values(["method", "budget"], ascending=[True, False])
+    for (method, budget), rows in ranked.groupby(["method", "budget"], dropna=False, sort=False):
+        scores = rows["eval"]
+        shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[["macs_ratio", "latency_ratio"]].mean()]
+        asked = "" if pd.isna(budget) else f"{budget:g}"
+        error = f"{scores.mean():.1f} ({scores.min():.1f} to {scores.max():.1f})"
+        yield [f"`{method}`", asked, error, *shares, f"{rows['size_bytes'].mean() / 1000:.0f}"]
+
+
+def overview() -> str:
+    """All methods: where each acts, and the first line of its docstring, with links to their pages."""
+    rows = []
+    for name in sorted(registry.files("methods")):
+        method = registry.load_method(name)
+        camp = "control" if method.control else CAMPS[method.stage]
+        rows.append([f"[`{name}`]({name}.md)", camp, method.promises, summary(method)])
+    order = [*CAMPS.values(), "control"]
+    return table(["method", "acts", "promises", "what it does"], sorted(rows, key=lambda row: order.index(row[1])))
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def formula(source: str, language: str, css_class: str, options: Any, md: Any, **_: Any) -> str:
+    """LaTeX as MathML, one formula a line."""
+    lines = [latex2mathml.converter.convert(line, display="block") for line in source.splitlines() if line.strip()]
+    return f'<div class="{css_class}">{"".join(lines)}</div>'
