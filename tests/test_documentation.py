@@ -1,0 +1,95 @@
+"""The documentation is complete, builds without a warning, and loads nothing from the network."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.plugins.registry import files, load_method
+from tests.browser import chromium, watched_page
+from tests.test_snippets import ROOT, inline, tokens
+
+DOCS = ROOT / "docs"
+PARTS = ("Settings", "When it pays", "Measured")
+FILLED = ("{{ about }}", "{{ knobs }}", "{{ measured }}")
+#: pages that GitHub shows; MkDocs looks after its own
+READ_THERE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/reference/README.md")]
+
+
+@pytest.mark.parametrize("name", sorted(files("methods")))
+def test_every_method_has_a_page(name: str) -> None:
+    page = DOCS / "methods" / f"{name}.md"
+    assert page.is_file(), f"write docs/methods/{name}.md: idea, formula, settings, when it pays, measured, references"
+    text, said = page.read_text(encoding="utf-8"), inspect.getdoc(load_method(name)) or ""
+    assert text.startswith(f"# {name}\n")
+    for part in (*(f"\n## {part}\n" for part in PARTS), *FILLED):
+        assert part in text, part
+    for source in re.findall(r"\d{4}\.\d{4,5}", said):
+        assert f"https://arxiv.org/abs/{source}" in text, f"the docstring names arXiv {source}, the page does not"
+    if not load_method(name).control:
+        assert "```math\n" in text and "\n## References\n" in text
+
+
+def test_no_page_is_of_a_method_that_is_gone() -> None:
+    assert {page.stem for page in (DOCS / "methods").glob("*.md")} == {"index", *files("methods")}
+
+
+def test_every_name_that_bench_exports_is_in_the_api() -> None:
+    documented = re.findall(r"^::: bench\.(\w+)$", (DOCS / "api.md").read_text(), flags=re.MULTILINE)
+    errors = {"BenchError", "BudgetError", "Declined", "MethodError"}
+    assert sorted(documented) == sorted({*bench._MODULES, *errors})
+
+
+@pytest.mark.parametrize("page", READ_THERE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    found = [str(token.attrGet("href")) for token in inline(page, "link_open")]
+    found += [str(token.attrGet("src")) for token in inline(page, "image")]
+    for link in found:
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        assert place.startswith(("https://", "http://127.0.0.1")) or target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """What headings of a page are called in links."""
+    heads = [tokens(page)[place + 1].content for place, t in enumerate(tokens(page)) if t.type == "heading_open"]
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built pages; a link or an anchor that leads nowhere is a warning, and a warning an error."""
+    folder = tmp_path_factory.mktemp("documentation") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0 and "WARNING" not in run.stderr, run.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_what_a_page_takes_from_code_and_results_is_filled_in(site: Path) -> None:
+    built = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
+    assert len(built) > len(files("methods")) and not any("{{" in page for page in built)
+    noise = (site / "methods" / "feature_noise.html").read_text(encoding="utf-8")
+    assert "<code>warm_up_share</code>" in noise and "antispoof_quick_points.csv" in noise and "<math" in noise
+
+
+@pytest.mark.slow
+def test_pages_are_whole_quiet_and_ask_nobody(site: Path) -> None:
+    with chromium() as browser:
+        watched = watched_page(browser, ("file:", "data:"))
+        for page in sorted({*site.rglob("*.html")} - {site / "404.html"}):  # which is for a server
+            watched.page.goto(page.as_uri())
+            for width in (390, 1280):
+                watched.page.set_viewport_size({"width": width, "height": 900})
+                assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, page.name
+            too_wide = "[...document.querySelectorAll('math')].filter(f => f.scrollWidth > f.clientWidth + 1).length"
+            assert watched.page.evaluate(too_wide) == 0, page.name
+            assert watched.errors == [] and watched.refused == [], page.name
