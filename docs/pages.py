@@ -74,12 +74,15 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def filled(markdown: str, place: str) -> str:
-    """The text of a page, its places of the form ``{{ name }}`` filled in.
+    """The text of a page, its places of the form ``{{ name }}`` filled in, its links to the repository turned to pages.
 
     Args:
         markdown: as it stands in the file.
         place: of the page in the documentation, such as ``methods/dense.md``.
     """
+    top = "../" * place.count("/")  # of the documentation, from this page
+    for page, path in {**BORROWED, "reference/": f"{KEPT}/"}.items():
+        markdown = markdown.replace(f"](../{top}{path}", f"]({top}{page}")
     made = {"about": about, "knobs": knobs, "measured": measured}
     method = Path(place).stem
     filling = {word: (lambda make=make: make(method)) for word, make in made.items()} | {"methods": overview}

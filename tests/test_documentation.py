@@ -12,13 +12,11 @@ import pytest
 import bench
 from bench.plugins.registry import files, load_method
 from tests.browser import chromium, watched_page
-from tests.test_snippets import ROOT, inline, tokens
+from tests.test_snippets import PAGES, ROOT, inline, named, tokens
 
 DOCS = ROOT / "docs"
 PARTS = ("Settings", "When it pays", "Measured")
 FILLED = ("{{ about }}", "{{ knobs }}", "{{ measured }}")
-#: pages that GitHub shows; MkDocs looks after its own
-READ_THERE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/reference/README.md")]
 
 
 @pytest.mark.parametrize("name", sorted(files("methods")))
@@ -45,8 +43,9 @@ def test_every_name_that_bench_exports_is_in_the_api() -> None:
     assert sorted(documented) == sorted({*bench._MODULES, *errors})
 
 
-@pytest.mark.parametrize("page", READ_THERE, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
+    """Where a page is read as it is; MkDocs looks after those that it builds."""
     found = [str(token.attrGet("href")) for token in inline(page, "link_open")]
     found += [str(token.attrGet("src")) for token in inline(page, "image")]
     for link in found:
