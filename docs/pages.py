@@ -161,7 +161,7 @@ def _means(points: pd.DataFrame) -> Iterator[list[str]]:
     for (method, budget), rows in ranked.groupby(["method", "budget"], dropna=False, sort=False):
         scores = rows["eval"]
         shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[["macs_ratio", "latency_ratio"]].mean()]
-        asked = "" if pd.isna(budget) else f"{budget:g}"
+        asked = "" if rows["budget"].isna().any() else f"{budget:g}"
         error = f"{scores.mean():.1f} ({scores.min():.1f} to {scores.max():.1f})"
         yield [f"`{method}`", asked, error, *shares, f"{rows['size_bytes'].mean() / 1000:.0f}"]
 
