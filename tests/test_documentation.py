@@ -1,8 +1,10 @@
 """The documentation is complete, builds without a warning, and loads nothing from the network."""
 
 import inspect
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import bench
 from bench.plugins.registry import files, load_method
 from tests.browser import chromium, watched_page
+from tests.test_makefile import make
 from tests.test_snippets import PAGES, ROOT, inline, named, tokens
 
 DOCS = ROOT / "docs"
@@ -65,17 +68,43 @@ def anchors(page: Path) -> set[str]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built pages; a link or an anchor that leads nowhere is a warning, and a warning an error."""
     folder = tmp_path_factory.mktemp("documentation") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    run = built("--site-dir", str(folder))
     assert run.returncode == 0 and "WARNING" not in run.stderr, run.stderr
     return folder
 
 
+def built(*options: str) -> subprocess.CompletedProcess[str]:
+    """What `make docs` runs, with further options."""
+    (line,) = (line for line in make(ROOT, "--dry-run", "docs").stdout.splitlines() if "bin/mkdocs" in line)
+    setting, program, *words = shlex.split(line)
+    assert program == ".venv/bin/mkdocs"
+    name, _, value = setting.partition("=")
+    command, environment = [sys.executable, "-m", "mkdocs", *words, *options], {**os.environ, name: value}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("link", ["other.md#nowhere", "nowhere.md", "#nowhere", "/other.md"])
+def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, link: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Start\n\n[there]({link})\n")
+    (tmp_path / "docs" / "other.md").write_text("# Other\n")
+    settings: dict[str, object] = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": "docs",
+        "hooks": [],
+        "plugins": [],
+        "extra_css": [],
+    }
+    settings |= {"nav": ["index.md", "other.md"], "theme": {"name": "mkdocs"}}
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings))
+    run = built("--config-file", str(tmp_path / "mkdocs.yml"), "--site-dir", str(tmp_path / "site"))
+    assert run.returncode == 1 and link in run.stderr, run.stderr
+
+
 @pytest.mark.slow
 def test_what_a_page_takes_from_code_and_results_is_filled_in(site: Path) -> None:
-    built = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
-    assert len(built) > len(files("methods")) and not any("{{" in page for page in built)
+    pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
+    assert len(pages) > len(files("methods")) and not any("{{" in page for page in pages)
     noise = (site / "methods" / "feature_noise.html").read_text(encoding="utf-8")
     assert "<code>warm_up_share</code>" in noise and "antispoof_quick_points.csv" in noise and "<math" in noise
 

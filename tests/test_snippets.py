@@ -33,6 +33,7 @@ from bench.check import check_method, check_task
 from bench.errors import BenchError
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names
+from bench.runner.request import Request
 from tests.test_makefile import make
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ TESTED = {"python", "bash", "toml", "csv"}
 SHOWN = {"math", "text"}
 #: programs other than ours in blocks of ``bash``, which are not looked into
 OTHERS = {"ray", "export", "awk"}
-COMMANDS = typer.main.get_command(cli.app)
+COMMANDS: Any = typer.main.get_command(cli.app)
 
 
 def named(page: Path) -> str:
@@ -86,7 +87,7 @@ def inline(page: Path, kind: str) -> list[Token]:
 def blocks(page: Path) -> list[Block]:
     found = []
     for token in tokens(page):
-        if token.type in ("fence", "code_block"):
+        if token.type == "fence":
             language, _, options = (token.info or "text").partition(" ")
             line = token.map[0] + 1 if token.map else 0
             found.append(Block(page, line, language, dict(re.findall(r'(\w+)="(.*?)"', options)), token.content))
@@ -105,9 +106,20 @@ def own(kind: str) -> set[str]:
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
     """The name of a command of ours and its parameters, as typer reads them."""
-    name, *rest = words
-    assert name in COMMANDS.commands, f"bench has no command {name}"
-    return name, COMMANDS.commands[name].make_context(name, rest).params
+    command, rest = COMMANDS, list(words)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        assert name in command.commands, f"bench has no command {name}"
+        command = command.commands[name]
+    return name, command.make_context(name, rest).params
+
+
+def options(command: Any) -> Iterator[str]:
+    """The options of a command, or of all commands of a group."""
+    for inner in getattr(command, "commands", {}).values():
+        yield from options(inner)
+    for parameter in command.params:
+        yield from parameter.opts
 
 
 def check_bench(words: list[str]) -> None:
@@ -120,13 +132,23 @@ def check_bench(words: list[str]) -> None:
         assert given["name"] in {*names("methods"), *names("tasks"), *own("methods"), *own("tasks")}
     if "task" not in given or given["task"].isupper() or given["task"] in own("tasks"):
         return
-    task = load_task(given["task"])
-    model = None if ":" in (given["model"] or "") else given["model"]  # one that the reader would bring
-    task.at(given["preset"], **cli._fields(given.get("set_") or [], given.get("data"), model))
-    for method in cli._list(given.get("methods", "")):
+    request = requested(words) if name == "run" else None
+    fields = dict(request.fields) if request else {"model": given["model"]}
+    if ":" in (fields.get("model") or ":"):  # none, or one that the reader would bring
+        fields.pop("model", None)
+    load_task(given["task"]).at(given["preset"], **fields)
+    for method in request.methods if request else ():
         assert method == "all" or method in own("methods") or load_method_spec(method)
-    for budget in cli._list(given.get("budgets", "")):
-        cli._fraction(budget)
+
+
+def requested(words: list[str]) -> Request:
+    """What a run would begin with."""
+    asked: list[Request] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.runner.command.run", asked.append)
+        patch.setattr("bench.runner.command.present_device", str)  # the reader's machine may have a GPU
+        cli.app(words, standalone_mode=False)
+    return asked[0]
 
 
 def check_make(words: list[str]) -> None:
@@ -161,7 +183,7 @@ def test_commands_exist(page: Path) -> None:
 
 @by_page
 def test_commands_and_options_in_sentences_exist(page: Path) -> None:
-    options = {option for command in COMMANDS.commands.values() for own in command.params for option in own.opts}
+    known = {"--help", *options(COMMANDS)}
     for token in inline(page, "code_inline"):
         words = shlex.split(token.content) if token.content.startswith(("bench ", "make ", "--")) else [""]
         if words[0] == "bench" and len(words) > 1:
@@ -170,7 +192,7 @@ def test_commands_and_options_in_sentences_exist(page: Path) -> None:
         elif words[0] == "make":
             check_make(words[1:])
         elif words[0].startswith("--"):
-            assert words[0] in {"--help", *options}, token.content
+            assert words[0] in known, token.content
 
 
 @pytest.mark.parametrize(
