@@ -104,14 +104,13 @@ def own(kind: str) -> set[str]:
     return {file.stem for file in files if file.parent.name == kind}
 
 
-def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
-    """The name of a command of ours and its parameters, as typer reads them."""
-    command, rest = COMMANDS, list(words)
+def command_of(words: list[str]) -> tuple[str, Any, list[str]]:
+    """Its name, itself, and what is left for it to read."""
+    name, command, rest = "", COMMANDS, list(words)
     while hasattr(command, "commands"):
-        name = rest.pop(0)
-        assert name in command.commands, f"bench has no command {name}"
-        command = command.commands[name]
-    return name, command.make_context(name, rest).params
+        assert rest and rest[0] in command.commands, f"bench{name} has no command {' '.join(rest[:1])}"
+        name, command = f"{name} {rest[0]}", command.commands[rest.pop(0)]
+    return name.strip(), command, rest
 
 
 def options(command: Any) -> Iterator[str]:
@@ -127,16 +126,17 @@ def check_bench(words: list[str]) -> None:
     if words[-1] == "--help":
         assert {*words[:-1]} <= {*COMMANDS.commands}
         return
-    name, given = parsed(words)
+    name, command, rest = command_of(words)
+    given = command.make_context(name, rest).params
     if name == "check" and not given["name"].isupper():
         assert given["name"] in {*names("methods"), *names("tasks"), *own("methods"), *own("tasks")}
     if "task" not in given or given["task"].isupper() or given["task"] in own("tasks"):
         return
     request = requested(words) if name == "run" else None
-    fields = dict(request.fields) if request else {"model": given["model"]}
+    fields = dict(request.fields) if request else {"model": given.get("model")}
     if ":" in (fields.get("model") or ":"):  # none, or one that the reader would bring
         fields.pop("model", None)
-    load_task(given["task"]).at(given["preset"], **fields)
+    load_task(given["task"]).at(given.get("preset", "smoke"), **fields)
     for method in request.methods if request else ():
         assert method == "all" or method in own("methods") or load_method_spec(method)
 
@@ -186,9 +186,8 @@ def test_commands_and_options_in_sentences_exist(page: Path) -> None:
     known = {"--help", *options(COMMANDS)}
     for token in inline(page, "code_inline"):
         words = shlex.split(token.content) if token.content.startswith(("bench ", "make ", "--")) else [""]
-        if words[0] == "bench" and len(words) > 1:
-            assert words[1] in COMMANDS.commands
-            check_bench(words[1:]) if len(words) > 2 else None
+        if words[0] == "bench" and command_of(words[1:])[2]:  # more than its name
+            check_bench(words[1:])
         elif words[0] == "make":
             check_make(words[1:])
         elif words[0].startswith("--"):
