@@ -87,6 +87,7 @@ def inline(page: Path, kind: str) -> list[Token]:
 def blocks(page: Path) -> list[Block]:
     found = []
     for token in tokens(page):
+        assert token.type != "code_block", f"{page}:{token.map}: fence this block and say in which language it is"
         if token.type == "fence":
             language, _, options = (token.info or "text").partition(" ")
             line = token.map[0] + 1 if token.map else 0
