@@ -269,12 +269,14 @@ def check_data(
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="Name of a method or a task.")],
+    task: Annotated[str, typer.Option(help="Try a method on this task, at its smallest preset.", metavar="TASK")] = "",
+    model: Model = None,
     limit: Annotated[float, typer.Option(help="End what takes longer for a rule.", min=1, metavar="SECONDS")] = 300,
 ) -> None:
     """Hold a method or a task to the contract."""
     from bench.check import check_plugin
 
-    for line in check_plugin(name, limit):
+    for line in check_plugin(name, limit, task=task, model=model or ""):
         print(line, flush=True)
 
 

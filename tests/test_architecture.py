@@ -12,7 +12,19 @@ ROOT = Path(__file__).parent.parent
 
 #: a floor of bench is a package or a loose file; each imports only from its own floor and those before it
 FLOORS = (
-    *("errors", "terminal", "storage", "plugins", "widths", "export", "trial", "check", "execution", "results"),
+    *(
+        "errors",
+        "terminal",
+        "storage",
+        "plugins",
+        "widths",
+        "export",
+        "trial",
+        "check",
+        "testing",
+        "execution",
+        "results",
+    ),
     *("stats", "tracking", "report", "compare", "runner", "cli", "__main__"),
 )
 

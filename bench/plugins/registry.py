@@ -7,7 +7,7 @@ import importlib
 import inspect
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -217,8 +217,8 @@ def _task_problem(task: type[Task]) -> str | None:
 
 
 @cache
-def source_digest(plugins: tuple[type, ...]) -> str:
-    """A digest of the source of these plugins, of what they share, and of the engine that trains and measures.
+def source_digest(plugins: tuple[Callable[..., object], ...]) -> str:
+    """A digest of the source of these classes, of what they share, and of the engine that trains and measures.
 
     It changes when results may, so that a finished trial is never taken for one of other code. Where the files lie does
     not matter.
