@@ -155,10 +155,7 @@ def test_what_is_no_breach_is_said() -> None:
     assert "is built again from its recipe" in "\n".join(check_method("magnitude_pruning"))
 
 
-def test_a_method_is_tried_on_a_task_and_a_model_that_are_chosen(
-    smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(smoke.results.parent)
+def test_a_method_is_tried_on_the_task_and_the_model_that_are_chosen() -> None:
     with pytest.raises(BenchError, match="antispoof has no model 'resnet11'"):
         check_method("dense", task="antispoof", model="resnet11")
     assert "declines Synthetic" in check_method("feature_noise:budget=0.01", task="synthetic")[-1]
