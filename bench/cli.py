@@ -50,6 +50,10 @@ TaskFields = Annotated[
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
+NewName = Annotated[str, typer.Argument(help="What it will be called: my_name.")]
+Package = Annotated[bool, typer.Option("--package", help="Write a package with an entry point and a test.")]
+
+
 @app.command("list")
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
@@ -278,6 +282,28 @@ def check(
 
     for line in check_plugin(name, limit, task=task, model=model or ""):
         print(line, flush=True)
+
+
+@app.command("new-method")
+def new_method(name: NewName, package: Package = False) -> None:
+    """Write a method that runs as it is, for you to change."""
+    _new("methods", name, package)
+
+
+@app.command("new-task")
+def new_task(name: NewName, package: Package = False) -> None:
+    """Write a task that runs as it is, for you to change: scikit-learn's digits, a minute to train."""
+    _new("tasks", name, package)
+
+
+def _new(kind: Literal["methods", "tasks"], name: str, package: bool) -> None:
+    from bench.authoring import new_plugin
+
+    for path in new_plugin(kind, name, package):
+        print(path)
+    run = f"bench run {name}" if kind == "tasks" else f"bench run synthetic --methods dense,{name}"
+    install = f"pip install -e {name}; " if package else ""
+    print(f"next: {install}bench check {name}; {run} --preset smoke")
 
 
 def _cluster(executor: str, **options: Any) -> "Cluster | None":

@@ -55,8 +55,8 @@ def summaries(kind: Kind) -> list[Summary]:
 def folders(kind: Kind) -> list[Path]:
     """Where files of plugins are: this project's folder, then ``methods/`` or ``tasks/`` of the working folder.
 
-    Another working folder is chosen by the variable ``BENCH_PLUGINS``, as for the processes of a cluster. Its folder
-    becomes a part of the package, so that its files are imported and named as ours are.
+    Another working folder is chosen by the variable ``BENCH_PLUGINS``, as for the processes of a cluster. Its folder is
+    a part of the package, so that its files are imported and named as ours are.
     """
     package = importlib.import_module(kind)
     ours = Path(__file__).parents[2] / kind
