@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RESULTS = Path("results")
 
-app = typer.Typer(
-    help="Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 data_app = typer.Typer(help="Look at data before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -50,8 +45,24 @@ TaskFields = Annotated[
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI")
+]
 NewName = Annotated[str, typer.Argument(help="What it will be called: my_name.")]
 Package = Annotated[bool, typer.Option("--package", help="Write a package with an entry point and a test.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from bench.storage.provenance import version_of
+
+        print(f"compression-bench {version_of('compression-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False) -> None:
+    """Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer."""
 
 
 @app.command("list")
@@ -129,9 +140,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI")
-    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Run every method at every budget, and answer the question for this task."""
     waiting = sys.stderr.isatty()
@@ -220,7 +229,7 @@ def compare(
 def ui(
     results: Results = DEFAULT_RESULTS,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Open the MLflow UI on the results, on this machine only."""
     from bench.tracking.view import serve
@@ -294,6 +303,15 @@ def new_method(name: NewName, package: Package = False) -> None:
 def new_task(name: NewName, package: Package = False) -> None:
     """Write a task that runs as it is, for you to change: scikit-learn's digits, a minute to train."""
     _new("tasks", name, package)
+
+
+@app.command()
+def doctor(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None) -> None:
+    """Look at this machine and installation: what a run would stumble over, and what to do about it."""
+    from bench.doctor import findings
+
+    for finding in findings(results, tracking_uri):
+        print(finding, flush=True)
 
 
 def _new(kind: Literal["methods", "tasks"], name: str, package: bool) -> None:
