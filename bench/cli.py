@@ -320,7 +320,7 @@ def _new(kind: Literal["methods", "tasks"], name: str, package: bool) -> None:
     for path in new_plugin(kind, name, package):
         print(path)
     run = f"bench run {name}" if kind == "tasks" else f"bench run synthetic --methods dense,{name}"
-    install = f"pip install -e {name}; " if package else ""
+    install = f"pip install -e ./{name}; " if package else ""
     print(f"next: {install}bench check {name}; {run} --preset smoke")
 
 

@@ -113,6 +113,8 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("check", "dense", "--model", "crnn"), "--model crnn is of a task: say which with --task"),
         (("check", "vad", "--task", "synthetic"), "vad is a task; --task synthetic is for a method"),
         (("check", "synthetic", "--model", "x.py:f"), "task Synthetic has no field 'model' that --model could set"),
+        (("new-method", "dense"), "a method is called 'dense' already: choose another name"),
+        (("new-task", "my-task"), "'my-task' cannot be a name"),
         (("rnu",), "rnu"),
     ],
 )

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from bench import BenchError
+from bench import BenchError, cli
 from bench.authoring import new_plugin
 from bench.plugins.registry import Kind, load_method, names
 from bench.testing import check_method, check_task, own_names
@@ -105,3 +106,27 @@ def test_nothing_is_overwritten(working_folder: Path) -> None:
     with pytest.raises(BenchError, match="a method is called 'mine_alone' already"):
         new_plugin("methods", "mine_alone", package=False)
     assert "mine_alone" in names("methods")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            ("new-method", "idea_one"),
+            "next: bench check idea_one; bench run synthetic --methods dense,idea_one --preset smoke",
+        ),
+        (("new-task", "idea_two"), "next: bench check idea_two; bench run idea_two --preset smoke"),
+        (
+            ("new-method", "idea_three", "--package"),
+            "next: pip install -e ./idea_three; bench check idea_three; bench run",
+        ),
+    ],
+)
+def test_the_command_names_what_it_wrote_and_what_to_do_next(
+    command: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *command])
+    with suppress(SystemExit):
+        cli.main()
+    *files, last = capsys.readouterr().out.splitlines()
+    assert files and all(Path(file).is_file() for file in files) and last.startswith(told)
