@@ -22,20 +22,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 data_app = typer.Typer(help="Look at data before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-#: how `bench list` groups methods, and what it says of what they promise
-CAMPS = {
-    "in-training": "methods that compress while a network trains",
-    "post-hoc": "methods that compress a trained network",
-    "control": "controls",
-    "": "other methods",
-}
-SMALLER = {
-    "structure": "structure",
-    "front": "structure, all budgets at once",
-    "mask": "weights, by zeros",
-    "bits": "bits",
-}
-
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
@@ -68,28 +54,9 @@ def about(version: Annotated[bool, typer.Option("--version", callback=_show_vers
 @app.command("list")
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
-    from rich.table import Table
+    from bench.authoring.listing import show_plugins
 
-    from bench.plugins.registry import Summary, summaries
-    from bench.terminal import terminal
-
-    methods, console = summaries("methods"), terminal()
-    groups: dict[str, list[Summary]] = {"tasks": summaries("tasks")}
-    for camp, title in CAMPS.items():
-        groups[title] = [method for method in methods if method.camp == camp]
-    for title, plugins in groups.items():
-        columns = ("name", "title") if title == "tasks" else ("name", "makes smaller", "title")
-        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for plugin in plugins:
-            smaller = () if title == "tasks" else (SMALLER.get(plugin.promises, ""),)
-            table.add_row(plugin.name, *smaller, plugin.title)
-        if plugins:
-            console.print(table, "")
-    console.print(
-        "A smaller structure is faster in every runtime. Bits are faster where a runtime has integer kernels, ONNX "
-        "Runtime on a CPU for convolutions, linear layers and LSTM. Zeros are not faster there.",
-        style="dim",
-    )
+    show_plugins()
 
 
 @app.command()
