@@ -18,14 +18,14 @@ from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` finds the same names
     from bench.export.model import OnnxModel
+    from bench.plugins.classification import Classification, soft_divergence
     from bench.plugins.method import Chain, FrontMethod, Method, tune
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
     from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.storage.cache import cached_folder, content_key, folder_digest
-    from bench.trial.teacher import soft_divergence
     from bench.trial.trainer import Trainer
-    from bench.widths.cost import count_macs
+    from bench.widths.cost import count_macs, largest_model
     from bench.widths.flexible import make_flexible
     from bench.widths.groups import Part
     from bench.widths.low_rank import factorizable, factorized
@@ -33,14 +33,14 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
 
 _NAMES = {
     "bench.export.model": "OnnxModel",
+    "bench.plugins.classification": "Classification soft_divergence",
     "bench.plugins.method": "Chain FrontMethod Method tune",
     "bench.plugins.metrics": "equal_error_rate",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
     "bench.plugins.task": "Batch ItemScores Metric Plan Predict Progress Split Task",
     "bench.storage.cache": "cached_folder content_key folder_digest",
-    "bench.trial.teacher": "soft_divergence",
     "bench.trial.trainer": "Trainer",
-    "bench.widths.cost": "count_macs",
+    "bench.widths.cost": "count_macs largest_model",
     "bench.widths.flexible": "make_flexible",
     "bench.widths.groups": "Part",
     "bench.widths.low_rank": "factorizable factorized",

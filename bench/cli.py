@@ -17,29 +17,10 @@ if TYPE_CHECKING:
 
 DEFAULT_RESULTS = Path("results")
 
-app = typer.Typer(
-    help="Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 data_app = typer.Typer(help="Look at data before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-#: how `bench list` groups methods, and what it says of what they promise
-CAMPS = {
-    "in-training": "methods that compress while a network trains",
-    "post-hoc": "methods that compress a trained network",
-    "control": "controls",
-    "": "other methods",
-}
-SMALLER = {
-    "structure": "structure",
-    "front": "structure, all budgets at once",
-    "mask": "weights, by zeros",
-    "bits": "bits",
-}
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
@@ -50,31 +31,32 @@ TaskFields = Annotated[
 Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI")
+]
+NewName = Annotated[str, typer.Argument(help="What it will be called: my_name.")]
+Package = Annotated[bool, typer.Option("--package", help="Write a package with an entry point and a test.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from bench.storage.provenance import version_of
+
+        print(f"compression-bench {version_of('compression-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False) -> None:
+    """Is a network better compressed while it trains, or afterwards? Run the comparison and read the answer."""
+
+
 @app.command("list")
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
-    from rich.table import Table
+    from bench.authoring.listing import show_plugins
 
-    from bench.plugins.registry import Summary, summaries
-    from bench.terminal import terminal
-
-    methods, console = summaries("methods"), terminal()
-    groups: dict[str, list[Summary]] = {"tasks": summaries("tasks")}
-    for camp, title in CAMPS.items():
-        groups[title] = [method for method in methods if method.camp == camp]
-    for title, plugins in groups.items():
-        columns = ("name", "title") if title == "tasks" else ("name", "makes smaller", "title")
-        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for plugin in plugins:
-            smaller = () if title == "tasks" else (SMALLER.get(plugin.promises, ""),)
-            table.add_row(plugin.name, *smaller, plugin.title)
-        if plugins:
-            console.print(table, "")
-    console.print(
-        "A smaller structure is faster in every runtime. Bits are faster where a runtime has integer kernels, ONNX "
-        "Runtime on a CPU for convolutions, linear layers and LSTM. Zeros are not faster there.",
-        style="dim",
-    )
+    show_plugins()
 
 
 @app.command()
@@ -125,9 +107,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
     distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow store. Default: SQLite in the results.", envvar="MLFLOW_TRACKING_URI")
-    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Run every method at every budget, and answer the question for this task."""
     waiting = sys.stderr.isatty()
@@ -216,7 +196,7 @@ def compare(
 def ui(
     results: Results = DEFAULT_RESULTS,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store.", envvar="MLFLOW_TRACKING_URI")] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Open the MLflow UI on the results, on this machine only."""
     from bench.tracking.view import serve
@@ -269,13 +249,46 @@ def check_data(
 @app.command()
 def check(
     name: Annotated[str, typer.Argument(help="Name of a method or a task.")],
+    task: Annotated[str, typer.Option(help="Try a method on this task, at its smallest preset.", metavar="TASK")] = "",
+    model: Model = None,
     limit: Annotated[float, typer.Option(help="End what takes longer for a rule.", min=1, metavar="SECONDS")] = 300,
 ) -> None:
     """Hold a method or a task to the contract."""
     from bench.check import check_plugin
 
-    for line in check_plugin(name, limit):
+    for line in check_plugin(name, limit, task=task, model=model or ""):
         print(line, flush=True)
+
+
+@app.command("new-method")
+def new_method(name: NewName, package: Package = False) -> None:
+    """Write a method that runs as it is, for you to change."""
+    _new("methods", name, package)
+
+
+@app.command("new-task")
+def new_task(name: NewName, package: Package = False) -> None:
+    """Write a task that runs as it is, for you to change: scikit-learn's digits, a minute to train."""
+    _new("tasks", name, package)
+
+
+@app.command()
+def doctor(results: Results = DEFAULT_RESULTS, tracking_uri: TrackingUri = None) -> None:
+    """Look at this machine and installation: what a run would stumble over, and what to do about it."""
+    from bench.doctor import findings
+
+    for finding in findings(results, tracking_uri):
+        print(finding, flush=True)
+
+
+def _new(kind: Literal["methods", "tasks"], name: str, package: bool) -> None:
+    from bench.authoring import new_plugin
+
+    for path in new_plugin(kind, name, package):
+        print(path)
+    run = f"bench run {name}" if kind == "tasks" else f"bench run synthetic --methods dense,{name}"
+    install = f"pip install -e ./{name}; " if package else ""
+    print(f"next: {install}bench check {name}; {run} --preset smoke")
 
 
 def _cluster(executor: str, **options: Any) -> "Cluster | None":

@@ -1,0 +1,5 @@
+"""Compression methods, one file each; in any process, those in ``methods/`` of the working folder belong to them."""
+
+import os
+
+__path__.append(os.path.join(os.environ.get("BENCH_PLUGINS", ""), __name__))

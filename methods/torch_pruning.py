@@ -8,9 +8,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from bench import BudgetError, Declined, Method, Trainer, tune
-
-HALVINGS = 10  # of the interval in which the pruning ratio is looked for
+from bench import Declined, Method, Trainer, largest_model, tune
 
 
 @dataclass(frozen=True)
@@ -29,16 +27,7 @@ class TorchPruning(Method):
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Look for the pruning ratio, prune, fine-tune."""
         example = next(trainer.batches()).inputs[:1]
-        found, low, high = None, 0.0, 1.0
-        for _ in range(HALVINGS):
-            ratio = (low + high) / 2
-            small = self._pruned(model, example, ratio)
-            if trainer.cost(small) <= self.budget:
-                found, high = small, ratio
-            else:
-                low = ratio
-        if found is None:
-            raise BudgetError(f"budget {self.budget:g}: Torch-Pruning's pruner does not get there at any pruning ratio")
+        found = largest_model(lambda share: self._pruned(model, example, 1 - share), trainer.cost, self.budget)
         trainer.fit(found)
         return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import BenchError, BudgetError
 from bench.execution.executor import Executor, Job, answer
+from bench.plugins.registry import names
 
 Report = Any
 
@@ -37,6 +38,10 @@ class Here(Executor):
 
     def _kill(self, handle: Any) -> None:
         """There is nothing to kill."""
+
+
+def method_names(report: Report) -> list[str]:
+    return names("methods")
 
 
 def add(left: int, right: int, report: Report) -> int:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 
 #: a floor of bench is a package or a loose file; each imports only from its own floor and those before it
 FLOORS = (
-    *("errors", "terminal", "storage", "plugins", "widths", "export", "trial", "check", "execution", "results"),
-    *("stats", "tracking", "report", "compare", "runner", "cli", "__main__"),
+    *("errors", "terminal", "storage", "plugins", "widths", "export", "trial", "check", "testing", "authoring"),
+    *("execution", "results", "stats", "tracking", "report", "compare", "runner", "doctor", "cli", "__main__"),
 )
 
 
@@ -39,8 +39,9 @@ def floor(path: Path) -> str:
     return path.relative_to(ROOT / "bench").parts[0].removesuffix(".py")
 
 
-ENGINE = [p for p in sorted((ROOT / "bench").rglob("*.py")) if p != ROOT / "bench" / "__init__.py"]
-PLUGINS = sorted([*(ROOT / "methods").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
+TEMPLATES = sorted((ROOT / "bench" / "authoring").glob("own_*.py"))  # of plugins
+ENGINE = [p for p in sorted((ROOT / "bench").rglob("*.py")) if p not in (ROOT / "bench" / "__init__.py", *TEMPLATES)]
+PLUGINS = sorted([*(ROOT / "methods").rglob("*.py"), *(ROOT / "tasks").rglob("*.py"), *TEMPLATES])
 
 
 def test_the_engine_imports_only_what_lies_below() -> None:

@@ -110,6 +110,11 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("report", "antispoof", "--preset", ".."), "'..' cannot be the name of a task or a preset"),
         (("ui", "--results", "/no/such/folder"), "run a comparison first"),
         (("check", "feature_nois"), "did you mean 'feature_noise'?"),
+        (("check", "dense", "--model", "crnn"), "--model crnn is of a task: say which with --task"),
+        (("check", "vad", "--task", "synthetic"), "vad is a task; --task synthetic is for a method"),
+        (("check", "synthetic", "--model", "x.py:f"), "task Synthetic has no field 'model' that --model could set"),
+        (("new-method", "dense"), "a method is called 'dense' already: choose another name"),
+        (("new-task", "my-task"), "'my-task' cannot be a name"),
         (("rnu",), "rnu"),
     ],
 )

@@ -144,6 +144,7 @@ def _started(address: str | None) -> Any:
     except ImportError as error:
         raise BenchError("Ray is not installed: install this package with its extra `ray`") from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    options["runtime_env"] = {"env_vars": {"BENCH_PLUGINS": os.environ.get("BENCH_PLUGINS", str(Path.cwd()))}}
     if address is None:
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:

@@ -1,4 +1,4 @@
-"""Which plugins there are (files here, entry points of installed packages), and the digest of their source."""
+"""Which plugins there are (files here and in the working folder, entry points), and the digest of their source."""
 
 import ast
 import dataclasses
@@ -6,11 +6,12 @@ import hashlib
 import importlib
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec, resolve_name
+from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -38,7 +39,7 @@ class Summary:
 
 
 def names(kind: Kind) -> list[str]:
-    """The names of all plugins of a kind: those of this project and those of installed packages."""
+    """The names of all plugins of a kind: this project's, those of the working folder and of installed packages."""
     return sorted({*files(kind), *installed(kind)})
 
 
@@ -51,10 +52,29 @@ def summaries(kind: Kind) -> list[Summary]:
     ]
 
 
+def folders(kind: Kind) -> list[Path]:
+    """Where files of plugins are: this project's folder, then ``methods/`` or ``tasks/`` of the working folder.
+
+    Another working folder is chosen by the variable ``BENCH_PLUGINS``, as for the processes of a cluster. Its folder is
+    a part of the package, so that its files are imported and named as ours are.
+    """
+    package = importlib.import_module(kind)
+    ours = Path(__file__).parents[2] / kind
+    if package.__file__ is None or not Path(package.__file__).parent.samefile(ours):
+        raise BenchError(f"{next(iter(package.__path__))} hides this project's own {kind}: remove its __init__.py")
+    theirs = Path(os.environ.get("BENCH_PLUGINS") or Path.cwd(), kind).absolute()
+    found = [ours, theirs] if theirs.is_dir() and not theirs.samefile(ours) else [ours]
+    package.__path__ = [str(folder) for folder in found]
+    return found
+
+
 def files(kind: Kind) -> dict[str, Path]:
-    """The files of this project's own plugins, by name."""
-    spec = find_spec(kind)
-    paths = [path for folder in (spec and spec.submodule_search_locations) or [] for path in Path(folder).iterdir()]
+    """The files of plugins, by name; where the working folder has one of a name of ours, that of ours."""
+    return {name: path for folder in reversed(folders(kind)) for name, path in _files_in(folder).items()}
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    paths = list(folder.iterdir())
     found = {path.stem: path for path in paths if path.suffix == ".py" and path.is_file()}
     found |= {path.name: path / "__init__.py" for path in paths if (path / "__init__.py").is_file()}
     return {name: path for name, path in found.items() if not name.startswith(("_", "."))}
@@ -121,6 +141,8 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     known, in_tree = names(kind), name in files(kind)
     if in_tree and name in installed(kind):
         raise BenchError(f"{files(kind)[name]} and an installed package both define {name!r}: rename one of them")
+    if len(places := [own[name] for folder in folders(kind) if name in (own := _files_in(folder))]) > 1:
+        raise BenchError(f"{places[1]} has the name of a {kind[:-1]} of this project: rename it")
     if name not in known:
         raise BenchError(f"no {kind[:-1]} is called {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
     plugin = f"{kind}/{name}" if in_tree else f"entry point {name!r} of bench.{kind}"
@@ -132,8 +154,9 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
         if not (inspect.isclass(loaded) and issubclass(loaded, base)):
             raise BenchError(f"{plugin} is {loaded!r}, expected a {base.__name__} class")
         return _declared(kind, plugin, loaded)
-    own = [c for c in vars(loaded).values() if inspect.isclass(c) and c.__module__ == loaded.__name__]
-    found = [c for c in own if issubclass(c, base)]
+    classes = [c for c in vars(loaded).values() if inspect.isclass(c) and c.__module__ == loaded.__name__]
+    found = [c for c in classes if issubclass(c, base)]
+    found = [c for c in found if not inspect.isabstract(c)] or found  # what several methods share may stand there, too
     if len(found) != 1:
         expected = f"expected one class that extends {base.__name__}"
         raise BenchError(f"{loaded.__file__}: {expected}, found {', '.join(c.__name__ for c in found) or 'none'}")
@@ -194,8 +217,8 @@ def _task_problem(task: type[Task]) -> str | None:
 
 
 @cache
-def source_digest(plugins: tuple[type, ...]) -> str:
-    """A digest of the source of these plugins, of what they share, and of the engine that trains and measures.
+def source_digest(plugins: tuple[Callable[..., object], ...]) -> str:
+    """A digest of the source of these classes, of what they share, and of the engine that trains and measures.
 
     It changes when results may, so that a finished trial is never taken for one of other code. Where the files lie does
     not matter.
@@ -213,8 +236,11 @@ def model_digest(model: str) -> str:
 
 
 def project_digest() -> str:
-    """A digest of the whole source of this project, with its own plugins."""
-    return _digest({**_modules("bench"), **_modules("methods"), **_modules("tasks")})
+    """A digest of the whole source of this project, with its own plugins and those of the working folder."""
+    modules, kinds = _modules("bench"), get_args(Kind)
+    for plugin in (f"{kind}.{name}" for kind in kinds for name in files(kind)):
+        modules |= _sources(plugin)
+    return _digest({**modules, **_modules("methods"), **_modules("tasks")})
 
 
 def _digest(modules: Mapping[str, Path]) -> str:

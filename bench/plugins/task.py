@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -164,6 +164,13 @@ class Task(ABC):
     def prepare(self, workers: int, progress: Progress) -> str:
         """Make or find the data under ``cache``, once, before trials run; returns a digest of the data."""
         return ""
+
+    def disjoint(self, split: Split) -> Mapping[str, Collection[Hashable]]:
+        """What no two splits may share, by kind, such as the names of all recordings and of all speakers of this one.
+
+        Shared ones are refused before anything is trained. Nothing is declared by default.
+        """
+        return {}
 
     @abstractmethod
     def build_model(self) -> nn.Module:

@@ -106,7 +106,9 @@ def _no_answer(data: ReportData) -> str:
         return f"No answer: no {camp} method (one that compresses {WHEN[camp]}) took part."
     if camp not in set(scored["kind"]):
         return f"No answer: no {camp} method has a finished model."
-    return f"No answer: no {camp} method has a finished model within any budget."
+    least = f"the least costs {100 * scored.loc[scored['kind'] == camp, 'cost_ratio'].min():.0f} %"
+    aim = "a method aims at a budget by a field `budget`; zeros count with promises = 'mask'"
+    return f"No answer: no {camp} method has a finished model within any budget, {least}; {aim}."
 
 
 def limits(data: ReportData) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.check import ensure_repeats, known_to_repeat
+from bench.check import ensure_repeats, known_to_repeat, require_disjoint
 from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor, Job, Lost
 from bench.export.model import kept_sizes
@@ -73,7 +73,9 @@ class Comparison:
     def prepare(self) -> None:
         """Make the data and open the studies."""
         with blaming(f"task {self.request.task} cannot prepare its data"):
-            digest = self.setting.build_task().prepare(self.executor.workers, self.screen.preparing)
+            task = self.setting.build_task()
+            digest = task.prepare(self.executor.workers, self.screen.preparing)
+            require_disjoint(task)
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         self._price()
         check_reach(self.setting, self.method_specs, self.budgets, self.executor)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = "torch torchaudio onnx onnxruntime optuna mlflow numpy scipy torch-pruning compression-bench".split()
+ABSENT = "not installed"  # the version of what is not there
 
 
 def provenance() -> dict[str, Any]:
@@ -25,7 +26,7 @@ def provenance() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
     }
 
 
@@ -39,12 +40,12 @@ def without_password(text: str) -> str:
     return re.sub(r"(password=)[^&\s]+", r"\1…", re.sub(r"//.+@", "//…@", text))
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
     """The version of a package. Some come with extras only, and this one may run from its sources."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return ABSENT
 
 
 def _commit() -> str:

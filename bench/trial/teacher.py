@@ -5,14 +5,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bench.errors import MethodError
 from bench.plugins.task import Batch, Task
 from bench.trial.ledger import PASSES, step_macs
 
 WEIGHT = 0.7  # of what the teacher says, in the loss
-TEMPERATURE = 2.0
 
 
 class Teacher:
@@ -26,34 +24,33 @@ class Teacher:
     def __init__(self, task: Task, model: nn.Module) -> None:
         self._task, self._model = task, model.eval().requires_grad_(False)
 
-    def loss(self, student: nn.Module, batch: Batch) -> Tensor:
-        """The task's loss and the distance to the teacher's outputs, shape (); no second pass of the student.
+    def loss_and_outputs(self, student: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The task's loss and the distance to the teacher's outputs, shape (); and the student's outputs.
 
         Raises:
-            MethodError: the task's loss does not call the model itself.
+            MethodError: as the function of this name.
         """
-        with _listening(student) as said:
-            own = self._task.loss(student, batch)
-        if not said:
-            raise MethodError(
-                f"the loss of task {type(self._task).__name__} does not call its model: nothing to distil"
-            )
+        own, said = loss_and_outputs(self._task, student, batch)
         with torch.no_grad():
             outputs = self._model.to(batch.inputs.device)(batch.inputs)
-        return (1 - WEIGHT) * own + WEIGHT * self._task.distance(said[-1], outputs)
+        return (1 - WEIGHT) * own + WEIGHT * self._task.distance(said, outputs), said
 
     def macs(self, inputs: Tensor) -> float:
         """Of its pass over these inputs."""
         return step_macs(self._model.cpu(), inputs.cpu()) / PASSES
 
 
-def soft_divergence(logits: Tensor, teacher: Tensor) -> Tensor:
-    """How far the classes (B, C, ...) of a model are from a teacher's, shape (): Kullback-Leibler at ``TEMPERATURE``.
+def loss_and_outputs(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """A task's loss, shape (), and the outputs (B, ...) of the pass that it was computed from.
 
-    It is multiplied by the squared temperature, so that its gradients are as large as those of a cross-entropy.
+    Raises:
+        MethodError: the task's loss does not call the model itself.
     """
-    wanted, said = (functional.log_softmax(own / TEMPERATURE, dim=1) for own in (teacher, logits))
-    return TEMPERATURE**2 * functional.kl_div(said, wanted, reduction="none", log_target=True).sum(1).mean()
+    with _listening(model) as said:
+        loss = task.loss(model, batch)
+    if not said:
+        raise MethodError(f"the loss of task {type(task).__name__} does not call its model: it has no outputs")
+    return loss, said[-1]
 
 
 @contextmanager

@@ -4,10 +4,12 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from bench.export.costs import node_macs
@@ -18,7 +20,7 @@ from bench.trial.guard import own_files, reading
 from bench.trial.ledger import PASSES, Ledger, Meter, Report, require_gradient, require_steps, step_macs
 from bench.trial.repeatable import CPU, Hardware, seed_everything, stream_seed
 from bench.trial.schedules import Schedule, factor
-from bench.trial.teacher import Teacher
+from bench.trial.teacher import Teacher, loss_and_outputs
 from bench.widths.cost import Price, count_macs
 from bench.widths.widths import Widths
 
@@ -88,6 +90,14 @@ class Trainer:
         self.logged: dict[str, float] = {}
 
     @property
+    def device(self) -> str:
+        """Where the model and its batches are within ``fit``: ``cpu``, ``cuda``, ``cuda:1``.
+
+        Everywhere else they are on the CPU. What a loss uses beside them (a teacher, masks) must be brought here.
+        """
+        return self._hardware.device
+
+    @property
     def steps_left(self) -> int:
         return self._steps_left if self._parent is None else min(self._steps_left, self._parent.steps_left)
 
@@ -134,7 +144,25 @@ class Trainer:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The task's training loss, shape (); with a teacher, what it says is a part of it."""
-        return self._task.loss(model, batch) if self._teacher is None else self._teacher.loss(model, batch)
+        return self._task.loss(model, batch) if self._teacher is None else self.loss_and_outputs(model, batch)[0]
+
+    def loss_and_outputs(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss, and the model's outputs (B, ...) that it was computed from: a penalty on them needs no second pass.
+
+        Raises:
+            MethodError: the task's loss does not call the model itself.
+        """
+        if self._teacher is not None:
+            return self._teacher.loss_and_outputs(model, batch)
+        return loss_and_outputs(self._task, model, batch)
+
+    def distance(self, outputs: Tensor, others: Tensor) -> Tensor:
+        """How far outputs (B, ...) are from those of another model, shape (), in what suits the task.
+
+        That is the divergence of softened classes for classification, of an utterance or each frame, else the squared
+        error.
+        """
+        return self._task.distance(outputs, others)
 
     def batches(self) -> Iterator[Batch]:
         """Endless batches of the train split, in an order of their own: for calibration and statistics."""
@@ -170,17 +198,20 @@ class Trainer:
         loss: Loss | None = None,
         after_step: Callable[[int], None] | None = None,
         extra_parameters: Sequence[Mapping[str, Any]] = (),
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
         schedule: Schedule = "one_cycle",
         part: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        """Train ``model`` in place with AdamW.
+        """Train ``model`` in place, with AdamW unless another optimiser is given.
 
         Args:
             model: left in eval mode, and on the CPU.
             steps: all that are left unless given; see the class for what a step is.
             loss: replaces the task's loss (add a penalty to ``trainer.loss``).
             after_step: called with the number of steps done in this call, after each optimiser step.
-            extra_parameters: further AdamW parameter groups, such as gates with a rate of their own.
+            extra_parameters: further parameter groups, such as gates with a rate of their own.
+            optimizer: makes another optimiser from the parameter groups, such as ``lambda groups:
+                torch.optim.SGD(groups, trainer.plan.learning_rate, momentum=0.9)``.
             schedule: of all learning rates: up over a fifth and down to nothing, constant, constant after a rise over
                 a twentieth of the plan's steps, or straight down to nothing.
             part: from where to where of that schedule these steps go, for a training in several calls.
@@ -194,8 +225,9 @@ class Trainer:
         loss, plan, device = loss or self.loss, self.plan, self._hardware.device
         groups = [{"params": list(model.to(device).parameters())}, *map(dict, extra_parameters)]
         _move([p for group in groups[1:] for p in group["params"]], device)
-        optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
-        scheduler = LambdaLR(optimizer, factor(schedule, steps, plan, part))
+        adam = partial(torch.optim.AdamW, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+        steered = (optimizer or adam)(groups)
+        scheduler = LambdaLR(steered, factor(schedule, steps, plan, part))
         meter = Meter(self._ledger, self.curve, max(1, plan.total_steps // 50), self._report)
         model.train()
         macs = 0.0
@@ -205,14 +237,14 @@ class Trainer:
             with self._hardware.autocast():
                 value = loss(model, Batch(batch.inputs.to(device), batch.targets.to(device)))
             require_gradient(value)
-            optimizer.zero_grad(set_to_none=True)
+            steered.zero_grad(set_to_none=True)
             with self._ledger.own_step(macs):
                 value.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                steered.step()
             scheduler.step()
             if after_step is not None:
                 after_step(step)
-            meter.update(value.detach(), optimizer.param_groups[0]["lr"])
+            meter.update(value.detach(), steered.param_groups[0]["lr"])
         meter.flush()
         model.cpu().eval()
         _move([p for group in groups[1:] for p in group["params"]], "cpu")

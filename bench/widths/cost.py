@@ -168,6 +168,8 @@ def _extent(graph: Graph, atoms: Labels) -> Extent:
     return {**repeats, "": int((owners < 0).sum())}
 
 
+HALVINGS = 10  # of the interval in which ``largest_model`` looks
+
 Sizes = dict[str, int]
 #: the next channels of a group: what they are worth, its name, how many they are
 Unit = tuple[float, str, int]
@@ -177,6 +179,32 @@ def smallest_sizes(sizes: Mapping[str, int], multiple: int, least: Mapping[str, 
     """The width below which no group is taken: 1/32 of it, at least ``least``, rounded up to ``multiple``."""
     floor = {name: max(size / 32, (least or {}).get(name, 1)) for name, size in sizes.items()}
     return {name: min(size, multiple * math.ceil(floor[name] / multiple)) for name, size in sizes.items()}
+
+
+def largest_model(build: Callable[[float], nn.Module], cost: Callable[[nn.Module], float], budget: float) -> nn.Module:
+    """The largest model within a budget of those that a knob makes, whatever the knob is; found by bisection.
+
+    Example:
+        ``bench.largest_model(lambda share: thinned(model, share), trainer.cost, self.budget)``
+
+    Args:
+        build: the model for a setting in (0, 1); what it costs does not fall when the setting rises.
+        cost: of a model.
+        budget: of that cost.
+
+    Raises:
+        BudgetError: the model of the smallest setting that is tried, 1/1024, costs more.
+    """
+    found, low, high = None, 0.0, 1.0
+    for _ in range(HALVINGS):
+        setting = (low + high) / 2
+        if (spent := cost(model := build(setting))) <= budget:
+            found, low = model, setting
+        else:
+            high = setting
+    if found is None:
+        raise BudgetError(f"no setting reaches budget {budget:g}: the smallest model that was made costs {spent:.4f}")
+    return found
 
 
 def largest_within(

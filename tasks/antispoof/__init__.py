@@ -130,6 +130,10 @@ class Antispoof(Task):
         """The folder that the user has named, or what the manifest lists."""
         return super().corpora() if self._manifest is None else self._manifest.places()
 
+    def disjoint(self, split: Split) -> Mapping[str, set[str]]:
+        """Utterances."""
+        return {"utterance": {*self._features(split).keys}}
+
     def build_model(self) -> nn.Module:
         """A network over (B, bands, T) features, two logits: spoof, bona fide."""
         if self.model == "cnn_tdnn":

@@ -42,13 +42,20 @@ def executor(cluster: Any, results: Path, **more: Any) -> RayExecutor:
     return RayExecutor(Cluster(cluster.address), results, 1, jobs.Silent(), **more)
 
 
-def test_jobs_run_in_order_and_what_they_raise_comes_back(cluster: Any, tmp_path: Path) -> None:
+def test_jobs_run_in_order_and_what_they_raise_comes_back(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "of_mine.py").write_text("")
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path))
     runner = executor(cluster, tmp_path)
     assert runner.room == 2
     runner.submit(Job("late", "", jobs.add, (3, 4), needs=frozenset({"early"})))
     runner.submit(Job("early", "", jobs.add, (1, 2)))
     runner.submit(Job("wrong", "", jobs.mistake, ()))
-    found = {job.key: result for job, result in (runner.next_finished() for _ in range(3))}
+    runner.submit(Job("plugins", "", jobs.method_names, ()))
+    found = {job.key: result for job, result in (runner.next_finished() for _ in range(4))}
+    assert {"of_mine", "dense"} <= set(found["plugins"])  # of the folder where the command runs
     assert (found["early"], found["late"]) == (3, 7)
     assert isinstance(found["wrong"], BenchError) and "the value was wrong" in str(found["wrong"])
     assert runner.idle

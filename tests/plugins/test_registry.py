@@ -5,8 +5,8 @@ import os
 import shutil
 import sys
 from importlib.metadata import EntryPoint
+from operator import ne
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,17 +19,13 @@ from bench.plugins.registry import Summary, load_method, names, source_digest
 from bench.runner import command
 from tasks.antispoof import Antispoof
 
-REAL_FILES = registry.files
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose files are found beside the project's own methods."""
-    import methods
-
-    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    monkeypatch.setattr(registry, "files", lambda kind: {path.stem: path for path in tmp_path.glob("*.py")})
-    return tmp_path
+    """The folder ``methods/`` of a working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "methods").mkdir()
+    return tmp_path / "methods"
 
 
 def test_a_file_that_cannot_be_imported_is_named(folder: Path) -> None:
@@ -116,12 +112,50 @@ def test_what_a_task_declares_wrongly_is_said_when_it_is_loaded(
 
 def test_what_is_no_file_is_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe would be waited for when it is read."""
-    os.mkfifo(tmp_path / "pipe.py")
-    (tmp_path / "folder.py").mkdir()
-    (tmp_path / "real.py").write_text('"""Title."""')
-    monkeypatch.setattr(registry, "find_spec", lambda kind: SimpleNamespace(submodule_search_locations=[tmp_path]))
-    assert list(registry.files("methods")) == ["real"]
-    assert [summary.title for summary in registry.summaries("methods")] == ["Title."]
+    monkeypatch.chdir(tmp_path)
+    folder, before = write(tmp_path / "methods", {"real": '"""Title."""'}), registry.names("methods")
+    os.mkfifo(folder / "pipe.py")
+    (folder / "folder.py").mkdir()
+    assert registry.names("methods") == before
+    assert [summary.title for summary in registry.summaries("methods") if summary.name == "real"] == ["Title."]
+
+
+def test_plugins_of_the_working_folder_are_found_and_are_part_of_what_names_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = METHOD.replace("{field}", "pass").replace("{parameters}", "model, trainer")
+    shared = "from methods._of_several import VALUE\n"
+    folder = write(tmp_path / "methods", {"of_mine": shared + source, "_of_several": "VALUE = 1", "dense": source})
+    without = registry.project_digest()
+    monkeypatch.chdir(tmp_path)
+    assert {"of_mine", "dense", "feature_noise"} <= set(names("methods"))
+    mine = load_method("of_mine")
+    before = source_digest.__wrapped__((mine,)), registry.project_digest()
+    assert before[1] != without
+    (folder / "_of_several.py").write_text("VALUE = 2")
+    assert all(map(ne, before, (source_digest.__wrapped__((mine,)), registry.project_digest())))
+    with pytest.raises(BenchError, match=r"methods/dense.py has the name of a method of this project: rename it"):
+        load_method.__wrapped__("dense")
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("BENCH_PLUGINS", str(tmp_path))
+    assert "of_mine" in names("methods")
+
+
+def test_a_package_that_hides_ours_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "methods", {"__init__": "", "mine": ""})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "methods")
+    with pytest.raises(BenchError, match=r"methods hides this project's own methods: remove its __init__.py"):
+        names("methods")
+
+
+def test_an_abstract_base_in_the_file_of_a_method_is_none(folder: Path) -> None:
+    base = "from abc import abstractmethod\nclass Base(Method):\n    @abstractmethod\n    def idea(self): ...\n"
+    whole = "@dataclass(frozen=True)\nclass Whole(Odd, Base):\n    def idea(self): return 1\n"
+    source = METHOD.replace("{field}", "pass").replace("{parameters}", "model, trainer")
+    source = source.replace("@dataclass", base + "@dataclass", 1).replace("Odd(Method)", "Odd(Base)")
+    (folder / "with_a_base.py").write_text(source + whole.replace("Odd, Base", "Odd"))
+    assert load_method("with_a_base").__name__ == "Whole"
 
 
 def test_a_name_that_two_plugins_have_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +189,6 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     (folder / "torn_method.py").write_text("def (\n")
     odd = 'from bench import Method\n\nclass Odd(Method):\n    """Odd."""\n    stage = "post" + "_hoc"\n'
     (folder / "odd_method.py").write_text(odd)
-    known = REAL_FILES("methods")
-    theirs = {path.stem: path for path in folder.glob("*.py")}
-    monkeypatch.setattr(registry, "files", lambda kind: {**known, **theirs})
     shown = {summary.name: summary for summary in registry.summaries("methods")}
     assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
     assert shown["odd_method"].title == "Odd."
@@ -232,11 +263,12 @@ def test_digest_follows_imports_of_every_kind(
     assert registry._sources(plugin.__module__).keys() == {"theirs.plugin", *expected}
 
 
-def write(folder: Path, modules: dict[str, str]) -> None:
+def write(folder: Path, modules: dict[str, str]) -> Path:
     for name, text in modules.items():
         path = folder / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    return folder
 
 
 # --- the engine's part of a digest

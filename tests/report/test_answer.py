@@ -85,8 +85,8 @@ def in_training_too_large(written: Written) -> None:
     [
         (only_in_training, "no post-hoc method (one that compresses afterwards) took part"),
         (post_hoc_failed, "no post-hoc method has a finished model"),
-        (post_hoc_too_large, "no post-hoc method has a finished model within any budget"),
-        (in_training_too_large, "no in-training method has a finished model within any budget"),
+        (post_hoc_too_large, "no post-hoc method has a finished model within any budget, the least costs 100 %"),
+        (in_training_too_large, "no in-training method has a finished model within any budget, the least costs 60 %"),
     ],
 )
 def test_the_sentence_says_why_there_is_no_answer(

@@ -35,11 +35,12 @@ def test_the_loss_is_that_of_the_task_and_the_distance_to_the_teacher_in_one_pas
     student, master = TASK.build_model(), TASK.build_model()
     batch, passes = next(TASK.batches("train", 0)), []
     student.register_forward_hook(lambda *_: passes.append(1))
-    found = Teacher(TASK, master).loss(student, batch)
+    found, outputs = Teacher(TASK, master).loss_and_outputs(student, batch)
     assert len(passes) == 1 and len(student._forward_hooks) == 1
     with torch.no_grad():
         distance = (student(batch.inputs) - master(batch.inputs)).square().mean()
         expected = (1 - WEIGHT) * TASK.loss(student, batch) + WEIGHT * distance
+        torch.testing.assert_close(outputs.detach(), student(batch.inputs))
     torch.testing.assert_close(found.detach(), expected)
     found.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None for p in master.parameters()) and all(p.grad is not None for p in student.parameters())
@@ -52,7 +53,7 @@ def test_a_loss_that_does_not_call_the_model_cannot_be_distilled() -> None:
 
     teacher = Teacher(Roundabout(hidden=32), TASK.build_model())
     with pytest.raises(MethodError, match="Roundabout does not call its model"):
-        teacher.loss(TASK.build_model(), next(TASK.batches("train", 0)))
+        teacher.loss_and_outputs(TASK.build_model(), next(TASK.batches("train", 0)))
 
 
 @pytest.mark.parametrize("effort", ["steps", "macs"])

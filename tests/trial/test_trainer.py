@@ -54,6 +54,33 @@ def test_a_loss_that_cannot_be_differentiated_is_refused(loss: Loss, said: str) 
         trainer().fit(fresh(), 1, loss=loss)
 
 
+def test_a_penalty_on_the_outputs_needs_no_second_pass() -> None:
+    model, run, passes = fresh(), trainer(), []
+    model.register_forward_hook(lambda *_: passes.append(1))
+
+    def loss(network: nn.Module, batch: Batch) -> Tensor:
+        own, outputs = run.loss_and_outputs(network, batch)
+        assert outputs.device == torch.device(run.device)
+        return own + 0.1 * run.distance(outputs, torch.zeros_like(outputs))
+
+    before = len(passes)
+    run.fit(model, 3, loss=loss)
+    assert len(passes) - before == 3
+
+
+def test_another_optimiser_follows_the_schedule() -> None:
+    model, run, made = fresh(), trainer(), []
+
+    def sgd(groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+        made.append(torch.optim.SGD(groups, PLAN.learning_rate, momentum=0.9))
+        return made[-1]
+
+    before = weights(model)
+    run.fit(model, 20, optimizer=sgd)
+    assert len(made) == 1 and not torch.equal(weights(model), before)
+    assert run.steps_done == 20 and 0 <= made[0].param_groups[0]["lr"] < 0.01 * PLAN.learning_rate
+
+
 # --- the budget of steps
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench import BenchError, BudgetError, Widths
+from bench import BenchError, BudgetError, Widths, largest_model
 from bench.widths import cost
 from bench.widths.cost import count_macs, largest_within, smallest_sizes
 from tasks.antispoof.resnet import LAYOUTS, Block, ResNet
@@ -270,3 +270,13 @@ def test_channels_that_matter_have_the_larger_norm() -> None:
 def test_proportional_scores_shrink_every_group_alike(paper: Widths) -> None:
     shares = [size / paper.sizes[name] for name, size in paper.largest(paper.proportional(), 0.25).items()]
     assert 0.45 <= min(shares) <= max(shares) <= 0.55
+
+
+def test_the_largest_model_that_fits_is_found_for_any_knob() -> None:
+    example = torch.zeros(1, 6)
+    made = largest_model(
+        lambda share: mlp(hidden=max(1, int(64 * share))), lambda model: count_macs(model, example), 1200
+    )
+    assert [m.out_features for m in made if isinstance(m, nn.Linear)] == [30, 30, 2]  # 1140 MACs; with 31 it has 1209
+    with pytest.raises(BudgetError, match=r"no setting reaches budget 5: .* costs 9\.0000"):
+        largest_model(lambda share: mlp(hidden=1), lambda model: count_macs(model, example), 5)

@@ -1,0 +1,52 @@
+"""Holds a model that the user brought to the shapes of the task."""
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError, said
+from bench.export.model import Predictor, export_onnx
+from bench.plugins.own_model import dense_model, own_model, with_own_models
+from bench.plugins.task import Task
+
+
+def check_own_model(task: Task) -> None:
+    """Hold a model that the user brought to the shapes of the task, before anything is trained.
+
+    Raises:
+        BenchError: it cannot be built, its outputs are not shaped like those of the task's default model, or the file
+            that it is exported to computes something else.
+    """
+    if not (name := own_model(task)):
+        return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model, reference = dense_model(task).eval(), with_own_models(task).build_model().eval()
+        one = torch.randn_like(task.example_input())
+        two = torch.cat([one, torch.randn_like(one)])
+        try:
+            outputs = model(two)
+        except Exception as error:  # of somebody else's code
+            given = f"two examples, of shape {tuple(two.shape)}"
+            raise BenchError(f"--model {name}: it does not take {given} ({said(error)})") from error
+        wanted = _output_shape(reference, two)
+        if not isinstance(outputs, Tensor):
+            kind = type(outputs).__name__
+            raise BenchError(f"--model {name}: it returns a {kind}, expected one tensor of shape {wanted}, alone")
+        if [*outputs.shape] != [given or kept for given, kept in zip(wanted, outputs.shape, strict=False)]:
+            raise BenchError(
+                f"--model {name}: inputs of shape {tuple(two.shape)} give outputs of shape {tuple(outputs.shape)}, "
+                f"expected {wanted}, where None is any length"
+            )
+        exported = Predictor(export_onnx(model, one))
+        for inputs in (two, -two, 10 * two, two.abs()):
+            expected = model(inputs)
+            if float((exported(inputs) - expected).abs().max()) > 1e-3 * float(expected.abs().max()) + 1e-6:
+                raise BenchError(
+                    f"--model {name}: exported, it computes something else: its control flow depends on values, such "
+                    "as `if x.mean() > 0`, or it draws random numbers in eval mode; use torch.where, or no branch"
+                )
+
+
+def _output_shape(reference: nn.Module, inputs: Tensor) -> tuple[int | None, ...]:
+    """The shape of the outputs; None for what follows the length of the input, which models may round otherwise."""
+    shape, longer = (reference(x).shape for x in (inputs, torch.cat([inputs, inputs], -1)))
+    return tuple(size if size == other else None for size, other in zip(shape, longer, strict=True))
