@@ -100,9 +100,12 @@ def pages_with(kind: Callable[[Block], bool]) -> list[Path]:
 
 
 def own(kind: str) -> set[str]:
-    """The methods or tasks that pages define."""
-    files = [Path(block.file) for page in PAGES for block in blocks(page) if block.file]
-    return {file.stem for file in files if file.parent.name == kind}
+    """The methods or tasks that pages define, or let a command write."""
+    every = [block for page in PAGES for block in blocks(page)]
+    files = [Path(block.file) for block in every if block.file]
+    commands = [words for block in every if block.language == "bash" for words in block.commands]
+    written = {words[2] for words in commands if words[:2] == ["bench", f"new-{kind.removesuffix('s')}"]}
+    return {file.stem for file in files if file.parent.name == kind} | written
 
 
 def command_of(words: list[str]) -> tuple[str, Any, list[str]]:
@@ -131,7 +134,7 @@ def check_bench(words: list[str]) -> None:
     given = command.make_context(name, rest).params
     if name == "check" and not given["name"].isupper():
         assert given["name"] in {*names("methods"), *names("tasks"), *own("methods"), *own("tasks")}
-    if "task" not in given or given["task"].isupper() or given["task"] in own("tasks"):
+    if not given.get("task") or given["task"].isupper() or given["task"] in own("tasks"):
         return
     request = requested(words) if name == "run" else None
     fields = dict(request.fields) if request else {"model": given.get("model")}
