@@ -19,6 +19,11 @@ def choice_of(run: SmokeRun, method: str) -> Choice:
     return named(load_points(run.folder), index["methods"][method]["trials"][0]["key"])
 
 
+def eval_corpus(run: SmokeRun) -> Path:
+    """The folder of the recordings that eval scores of anti-spoofing are of, in the order of their names."""
+    return next((run.results / "cache").glob("antispoof-corpus-*")) / "ASVspoof2019_LA_eval"
+
+
 @pytest.fixture(scope="session")
 def exported(smoke: SmokeRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders by method, for tests that only read."""

@@ -24,7 +24,7 @@ from bench.ship.pick import find, named
 from tasks.antispoof import Antispoof
 from tasks.synthetic import Synthetic
 from tests.conftest import SmokeRun
-from tests.ship.conftest import METHODS, choice_of
+from tests.ship.conftest import METHODS, choice_of, eval_corpus
 from tests.written import Written
 
 MODELS = {"MODEL_CARD.md", "model.onnx", "score.py"}
@@ -69,7 +69,7 @@ def test_the_scorer_scores_recordings_as_the_harness_does(
     model = OnnxModel((exported[method] / "model.onnx").read_bytes())
     expected = task.item_scores(Predictor(model), "eval").scores
     session = OnnxModel((exported[method] / "scorer.onnx").read_bytes()).session()
-    paths = sorted(task._root(1).glob("ASVspoof2019_LA_eval/flac/*.flac"))
+    paths = sorted(eval_corpus(smoke).glob("flac/*.flac"))
     found = [session.run(None, {"recording": soundfile.read(path)[0]})[0][0] for path in paths]
     assert len(found) == len(expected) > 50 and np.ptp(expected) > 1e-4
     np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE)
@@ -79,7 +79,7 @@ def test_the_script_scores_as_the_harness_does(smoke: SmokeRun, exported: dict[s
     """Without this project: ONNX Runtime and NumPy are all that it imports beside Python's own modules."""
     folder, task = exported["feature_noise"], task_of(smoke)
     expected = task.item_scores(Predictor(OnnxModel((folder / "model.onnx").read_bytes())), "eval").scores
-    (flac, *_) = sorted(task._root(1).glob("ASVspoof2019_LA_eval/flac/*.flac"))
+    (flac, *_) = sorted(eval_corpus(smoke).glob("flac/*.flac"))
     soundfile.write(tmp_path / "one.wav", *soundfile.read(flac), subtype="PCM_16")
     ran = script(folder, tmp_path / "one.wav", home=tmp_path)
     assert ran.returncode == 0, ran.stderr

@@ -13,6 +13,7 @@ from bench.export.model import OnnxModel, Predictor
 from bench.ship.scoring import Scorer, score_files
 from tasks.antispoof import Antispoof
 from tests.conftest import SmokeRun
+from tests.ship.conftest import eval_corpus
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,7 @@ def sound(path: Path, seconds: float = 0.5, rate: int = 16_000, channels: int = 
 
 def test_a_folder_is_scored_as_the_harness_does(smoke: SmokeRun, model: Path, tmp_path: Path) -> None:
     task = Antispoof.at("smoke", cache=smoke.results / "cache")
-    corpus = task._root(1) / "ASVspoof2019_LA_eval"
-    score_files(model, [corpus], tmp_path / "scores.csv")
+    score_files(model, [eval_corpus(smoke)], tmp_path / "scores.csv")
     expected = task.item_scores(Predictor(OnnxModel((model / "model.onnx").read_bytes())), "eval").scores
     table = pd.read_csv(tmp_path / "scores.csv")
     assert list(table.columns) == ["file", "second", "score"] and table["file"].is_monotonic_increasing
