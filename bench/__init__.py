@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.plugins.method import Chain, FrontMethod, Method, tune
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
+    from bench.plugins.sounds import Sound, SoundScoring, read_sound
     from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.storage.cache import cached_folder, content_key, folder_digest
     from bench.trial.trainer import Trainer
@@ -37,6 +38,7 @@ _NAMES = {
     "bench.plugins.method": "Chain FrontMethod Method tune",
     "bench.plugins.metrics": "equal_error_rate",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
+    "bench.plugins.sounds": "Sound SoundScoring read_sound",
     "bench.plugins.task": "Batch ItemScores Metric Plan Predict Progress Split Task",
     "bench.storage.cache": "cached_folder content_key folder_digest",
     "bench.trial.trainer": "Trainer",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 #: a floor of bench is a package or a loose file; each imports only from its own floor and those before it
 FLOORS = (
     *("errors", "terminal", "storage", "plugins", "widths", "export", "trial", "check", "testing", "authoring"),
-    *("execution", "results", "stats", "tracking", "report", "compare", "runner", "doctor", "cli", "__main__"),
+    *("execution", "results", "stats", "tracking", "report", "ship", "compare", "runner", "doctor", "cli", "__main__"),
 )
 
 

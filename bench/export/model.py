@@ -64,23 +64,41 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     """
     example = torch.cat([example_input, example_input])  # a batch of one could be frozen as a constant
     free = {0: "batch", example.dim() - 1: "time"}
-    buffer = io.BytesIO()
+    return export_graph(model, example, {"input": free, "output": {0: "batch"}})
+
+
+def export_graph(
+    module: nn.Module, example: Tensor, free: Mapping[str, Mapping[int, str]], *, fold: bool = True
+) -> OnnxModel:
+    """A module as ONNX, in eval mode, traced with an example.
+
+    Args:
+        module: from one tensor to one tensor.
+        example: that it is traced with.
+        free: the axes that may have any size, by name of the input and of the output, in this order.
+        fold: write what does not depend on the input as a constant; else it is computed when the file is loaded.
+
+    Raises:
+        BenchError: it computes what ONNX has no operator for.
+    """
+    buffer, names = io.BytesIO(), list(free)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), unfused_attention(), PlainAttention():
         warnings.simplefilter("ignore")  # it announces that it will be replaced
         try:
             torch.onnx.export(
-                model.eval(),
+                module.eval(),
                 (example,),
                 buffer,  # type: ignore[arg-type]  # a file object serves as well as a path
                 opset_version=OPSET,
                 dynamo=False,
-                input_names=["input"],
-                output_names=["output"],
-                dynamic_axes={"input": free, "output": {0: "batch"}},
+                input_names=names[:1],
+                output_names=names[1:],
+                dynamic_axes=free,
+                do_constant_folding=fold,
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise BenchError(
-                f"{type(model).__name__} cannot be exported to ONNX ({said(error)}): let its layers "
+                f"{type(module).__name__} cannot be exported to ONNX ({said(error)}): let its layers "
                 "compute the same by other operators"
             ) from error
     onnx.checker.check_model(buffer.getvalue())

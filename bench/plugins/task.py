@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError, did_you_mean
 from bench.plugins.metrics import equal_error_rate
+from bench.plugins.sounds import SoundScoring
 
 if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
     from torch import Tensor, nn
@@ -212,4 +213,11 @@ class Task(ABC):
 
     def duration_s(self, inputs: Tensor) -> float | None:
         """How long a recording these inputs are: their latency is then told as a real-time factor, too."""
+        return None
+
+    def sound_scoring(self) -> SoundScoring | None:
+        """How models of this task score sound files, for ``bench export``; None for a task of other inputs.
+
+        It is asked for once ``prepare`` has been called, so that the statistics of the train split are there.
+        """
         return None

@@ -28,6 +28,7 @@ def write_report(folder: Path) -> ReportData:
     from bench.report.document import render_html, render_markdown
     from bench.report.drawing import standalone
     from bench.report.figures import draw_figures
+    from bench.report.pointing import unlinked
     from bench.report.sections import report_sections
     from bench.results.selection import COST
 
@@ -39,7 +40,7 @@ def write_report(folder: Path) -> ReportData:
     write_whole(folder / "report.md", render_markdown(sections))
     for name, figure in {"front.svg": COST, "attribution.svg": "attribution"}.items():
         if figure in drawn:
-            write_whole(folder / name, standalone(drawn[figure]))
+            write_whole(folder / name, standalone(unlinked(drawn[figure])))
         else:
             (folder / name).unlink(missing_ok=True)  # of an earlier report, which is no longer this one's
     return data

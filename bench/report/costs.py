@@ -47,12 +47,12 @@ LEDGERS = {"scratch": "from scratch", "given": "given a dense model", "tuning": 
 def speedup_table(chosen: pd.DataFrame) -> pd.DataFrame:
     """One row for each timed chosen point: how many times cheaper and how many times faster than the dense model.
 
-    Columns: method, kind, budget; ``executed`` and ``theoretical`` (MACs of the dense model over those executed, and
-    over those left without zeros); one for each of ``TIMED`` that was measured; ``realised`` (the share of the
-    theoretical speed-up that is real); one for each of ``LATENCIES`` that was measured.
+    Columns: method, kind, budget, model; ``executed`` and ``theoretical`` (MACs of the dense model over those
+    executed, and over those left without zeros); one for each of ``TIMED`` that was measured; ``realised`` (the share
+    of the theoretical speed-up that is real); one for each of ``LATENCIES`` that was measured.
     """
     table = chosen[(chosen["latency_ratio"] > 0) & (chosen["effective_macs_ratio"] > 0)].reset_index(drop=True)
-    found = table[["method", "kind", "budget"]].copy()
+    found = table[["method", "kind", "budget", "model"]].copy()
     found["executed"], found["theoretical"] = 1 / table["macs_ratio"], 1 / table["effective_macs_ratio"]
     measured = {str(name) for name in table if table[name].notna().any()} | {"latency_ratio"}
     times, also = ([name for name in names if name in measured] for names in (TIMED, LATENCIES))

@@ -31,6 +31,7 @@ from bench.report.drawing import (
     ticks,
     to_svg,
 )
+from bench.report.pointing import linked, mark
 from bench.report.quality import CONTROL
 from bench.results.selection import COST, SPARED
 
@@ -82,7 +83,7 @@ def draw_figures(data: ReportData) -> dict[str, str]:
     others = {"attribution": attribution_figure, "attainment": attainment_figure}
     others |= {"speedup": speedup_figure, "breakdown": breakdown_figure}
     drawn |= {name: draw(data) for name, draw in others.items()}
-    return {name: svg for name, svg in drawn.items() if svg is not None}
+    return {name: linked(svg, data) for name, svg in drawn.items() if svg is not None}
 
 
 def front_figure(data: ReportData, axis: CostAxis) -> str | None:
@@ -110,6 +111,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
         _clip(ax, axis, data, table)
         if not table["valid"].all():
             handles.append(Line2D([], [], **_WORST, label="a seed failed or missed the budget"))
+        mark(ax, table.assign(eval=table["eval"].clip(*sorted(ax.get_ylim()))), axis.column, "eval")
         handles += _references(ax, data, axis, table)
         figure.set_figheight(figure.get_figheight() + 0.11 * sum("published" in str(h.get_label()) for h in handles))
         _finish(ax, data, axis)
@@ -219,6 +221,7 @@ def attainment_figure(data: ReportData) -> str | None:
             _panel(ax, data)
             draw_band(ax, data.bands[method], look.line["color"], look.line["linestyle"])
             ax.plot(rows[COST], rows["eval"], **look.points, markersize=3.5)
+            mark(ax, rows, COST, "eval")
             ax.set_title(look.label, fontsize=9)
         # one scale for all panels: the budgets, and the scores that are attained
         ticks(axes[0, 0].xaxis, FixedLocator(sorted({*(b for b in data.budgets if b <= 1), 1.0})), percent)
@@ -282,6 +285,7 @@ def speedup_figure(data: ReportData) -> str | None:
         handles = []
         for _, rows, look in looks_of(data.chosen, table):
             ax.plot(rows["theoretical"], rows["latency_ratio"], **look.points, markersize=6)
+            mark(ax, rows, "theoretical", "latency_ratio")
             handles.append(look.key(joined=False))
         ends = table[["theoretical", "latency_ratio"]].to_numpy()
         low, high = min(1.0, float(ends.min())) * 0.9, float(ends.max()) * 1.1

@@ -1,6 +1,7 @@
 """What a comparison has measured: the index that says which trials belong to it, and the table of its points."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from bench.trial.record import MISSING, Scores, TrialFolder, TrialRecord
 if TYPE_CHECKING:  # it imports PyTorch, which a report does without
     from bench.trial.setting import Setting
 
+DEFAULT_RESULTS = Path("results")
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
 Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen one with another seed
@@ -67,6 +69,13 @@ class Points:
     @property
     def eval_column(self) -> str:
         return f"eval_{self.metric.column}"
+
+    def export_command(self, trial: str) -> str:
+        """The command that writes the files of this trial's model."""
+        results = self.folder.parent.parent
+        where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
+        preset = ["--preset", self.index["preset"]]
+        return shlex.join(["bench", "export", self.index["task"], *preset, "--trial", trial, *where])
 
     @property
     def trained(self) -> pd.DataFrame:
@@ -190,29 +199,39 @@ def write_index(
     write_json(folder / INDEX, index)
 
 
-def select_comparison(folder: Path, model: str) -> None:
-    """Make the latest comparison with this model of the task the one that is read.
+def comparisons(folder: Path) -> list[dict[str, Any]]:
+    """The indices of all comparisons of a task and preset, the latest last."""
+    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_index(path))]
+    # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
+    found.sort(key=lambda index: str(index.get("provenance", {}).get("date", "")))
+    return found
+
+
+def latest_with(folder: Path, model: str) -> dict[str, Any]:
+    """The index of the latest comparison with this model of the task.
 
     Raises:
         BenchError: there is none; the message says which there are.
     """
-    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_index(path))]
-    # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
-    found.sort(key=lambda index: str(index.get("provenance", {}).get("date", "")))
-    latest = {index["setting"]["fields"].get("model"): index for index in found}
+    latest = {index["setting"]["fields"].get("model"): index for index in comparisons(folder)}
     if model not in latest:
         known = "; ".join(f"model {name}" for name in latest)
         raise BenchError(f"no results with model {model} in {folder}; there are: {known or 'none'}")
-    write_json(folder / INDEX, latest[model])
+    return latest[model]
 
 
-def load_points(folder: Path) -> Points:
-    """The points of a comparison, from its files.
+def select_comparison(folder: Path, model: str) -> None:
+    """Make the latest comparison with this model of the task the one that is read."""
+    write_json(folder / INDEX, latest_with(folder, model))
+
+
+def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:
+    """The points of a comparison, from its files: of the one that is read unless another index is given.
 
     Raises:
         BenchError: nothing has been run there, or the index is damaged.
     """
-    index = read_index(folder / INDEX)
+    index = index or read_index(folder / INDEX)
     if index is None:
         what = f"{folder / INDEX} is damaged" if (folder / INDEX).exists() else f"no results in {folder}"
         again = "; finished trials are kept" if (folder / INDEX).exists() else " first"

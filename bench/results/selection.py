@@ -83,7 +83,8 @@ def chosen_points(points: Points) -> pd.DataFrame:
 
     Columns: method, stage, control, kind (in-training, post-hoc or control), budget, trial; the means of all costs,
     of ``dev`` and of ``eval`` (in the unit of the metric); ``eval_std``, ``eval_min`` and ``eval_max`` over seeds;
-    seeds, scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
+    model and model_seed (key and seed of the one of its models that is best on dev; None if there is none); seeds,
+    scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
     unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only).
     """
     numbers = ["dev", "eval", "params", "macs", COST, SPARED, "macs_ratio", "effective_macs_ratio", "bops_ratio"]
@@ -106,4 +107,8 @@ def chosen_points(points: Points) -> pd.DataFrame:
     means["unstructured"] = means["effective_macs_ratio"] < UNSTRUCTURED * means["macs_ratio"]
     order = ["control", "stage", "method", "budget"]
     found = means.reset_index().sort_values(order, ascending=[True, True, True, False], ignore_index=True)
+    delivered = table[table["dev"].notna() & ~table["failed"]]
+    delivered = delivered.sort_values("dev", ascending=points.metric.direction == "minimize", kind="stable")
+    best = delivered.drop_duplicates(["method", "trial"])[["method", "trial", "key", "seed"]]
+    found = found.merge(best.rename(columns={"key": "model", "seed": "model_seed"}), "left", ["method", "trial"])
     return found.assign(kind=found["stage"].str.replace("_", "-").mask(found["control"], "control"))

@@ -18,6 +18,7 @@ from bench.trial.repeatable import CPU, Hardware
 from bench.trial.trainer import Effort
 from bench.widths import CostAxis
 
+ON_DISK = "data on disk"  # stands for a path, wherever data with a digest lie
 #: of a plan, what a comparison may choose; none of it decides the result of a trial
 _CHOSEN = ("fields", "trials", "seeds", "budgets", "left_out", "also")
 
@@ -68,7 +69,7 @@ class Setting:
         """A field of the task in words; data on disk is known by its digest, wherever it lies, if there is one."""
         path = Path(str(value))
         on_disk = path.is_file() or (os.sep in str(value) and path.is_dir())  # a model may be called like a folder
-        return "data on disk" if on_disk and self.data_digest else str(value)
+        return ON_DISK if on_disk and self.data_digest else str(value)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
 """Sound files as they lie on disk, as samples at the rate of the project."""
 
-from math import gcd
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from scipy import signal
 
-from bench import BenchError
+from bench import BenchError, read_sound
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.channel import FULL_SCALE
 
@@ -26,7 +24,7 @@ class Recording(NamedTuple):
 
 
 def read_recording(path: Path, listed_in: str) -> Recording:
-    """The samples of one sound file; at another rate than 16 kHz they are resampled.
+    """The samples of one sound file of a corpus; at another rate than 16 kHz they are resampled.
 
     Args:
         path: FLAC or WAV, any rate, any number of channels.
@@ -38,19 +36,10 @@ def read_recording(path: Path, listed_in: str) -> Recording:
     if not path.is_file():
         raise BenchError(f"Audio file {path} is missing, although {listed_in} lists it: unpack the corpus again.")
     try:
-        samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise BenchError(
-            f"Audio file {path} cannot be read: expected {path.suffix[1:].upper()}. "
-            f"It is empty or damaged ({error}); unpack it again."
-        ) from error
-    if not len(samples):
-        raise BenchError(f"Audio file {path} has no samples: remove its line from {listed_in}, or unpack it again.")
-    mono: Signal = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        common = gcd(rate, SAMPLE_RATE)
-        mono = signal.resample_poly(mono, SAMPLE_RATE // common, rate // common)
-    return Recording(np.ascontiguousarray(mono), rate)
+        sound = read_sound(path, SAMPLE_RATE)
+    except BenchError as error:
+        raise BenchError(f"{error}: unpack it again, or remove its line from {listed_in}.") from error
+    return Recording(sound.samples, sound.rate)
 
 
 def write_audio(path: Path, samples: Signal) -> None:

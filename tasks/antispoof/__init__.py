@@ -20,6 +20,7 @@ from bench import (
     Predict,
     Progress,
     Recording,
+    SoundScoring,
     Split,
     Task,
     cached_folder,
@@ -37,6 +38,7 @@ from tasks.antispoof.features import FeatureSettings, FeatureSplit, prepare_feat
 from tasks.antispoof.manifest import LABELS, manifest_at, utterances_of
 from tasks.antispoof.presets import PRESETS
 from tasks.antispoof.resnet import LAYOUTS, ResNet
+from tasks.antispoof.shipping import sound_scoring_of
 
 EMBEDDED = "embedded"
 MODELS = ("cnn_tdnn", *LAYOUTS)
@@ -189,6 +191,10 @@ class Antispoof(Task):
         """A chunk of 16 frames, which the strides bring to one, and the frames of an utterance that are scored."""
         bands = FeatureSettings().bands
         return {"chunk": torch.zeros(1, bands, 16), "utterance": torch.zeros(1, bands, self.scored_frames)}
+
+    def sound_scoring(self) -> SoundScoring:
+        """The features of an utterance, and the log odds of bona fide speech."""
+        return sound_scoring_of(self._scale, self.scored_frames)
 
     @cached_property
     def _identity(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies, widened
 from tasks._speech.workers import in_threads
 from tasks.antispoof.asvspoof import Utterance, read_audio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEATURES_VERSION = 2  # raise it whenever the same settings give other values
 FRAMES = "frames.npy"
@@ -114,13 +117,17 @@ def prepare_features(
     return FeatureSplit(cached_folder(cache, f"antispoof-{split}", made_from, build))
 
 
-def filterbank(settings: FeatureSettings) -> Callable[[Signal], Half]:
-    """A function from samples at 16 kHz, (samples,), to features, (samples // hop, bands), at least one frame."""
+def band_weights(settings: FeatureSettings) -> "Tensor":
+    """The bands as weights of the power spectrum: (fft_size // 2 + 1, bands)."""
     from torchaudio.functional import linear_fbanks
 
     bins = settings.fft_size // 2 + 1
-    bank = linear_fbanks(bins, 0.0, SAMPLE_RATE / 2, settings.bands, SAMPLE_RATE)
-    return log_energies(bank, settings.window, settings.hop, settings.floor)
+    return linear_fbanks(bins, 0.0, SAMPLE_RATE / 2, settings.bands, SAMPLE_RATE)  # type: ignore[no-any-return]
+
+
+def filterbank(settings: FeatureSettings) -> Callable[[Signal], Half]:
+    """A function from samples at 16 kHz, (samples,), to features, (samples // hop, bands), at least one frame."""
+    return log_energies(band_weights(settings), settings.window, settings.hop, settings.floor)
 
 
 def _write_frames(

@@ -19,6 +19,7 @@ from bench import (
     Predict,
     Progress,
     Recording,
+    SoundScoring,
     Split,
     Task,
     cached_folder,
@@ -34,6 +35,7 @@ from tasks.vad.mixing import MixSpec, check_lengths
 from tasks.vad.models import MODELS, check_model
 from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
 from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
+from tasks.vad.shipping import sound_scoring_of
 from tasks.vad.sources import EMBEDDED, Folders, check_ranges, corpus_of
 from tasks.vad.vctk import SPLITS
 
@@ -172,6 +174,10 @@ class Vad(Task):
         """
         frames = round(self.seconds * FRAMES_PER_SECOND)
         return {"chunk": torch.zeros(1, self.bands, 16), "utterance": torch.zeros(1, self.bands, frames)}
+
+    def sound_scoring(self) -> SoundScoring:
+        """The features of a mixture, and the log odds of speech in each frame."""
+        return sound_scoring_of(self.bands, self._normaliser)
 
     @property
     def _spec(self) -> CorpusSpec:

@@ -23,12 +23,12 @@ class Normaliser:
     def __init__(self, train: FeatureSplit) -> None:
         step = -(-len(train) // NORMALISED_BY)
         sample = widened(train.frames[::step])
-        self._mean = sample.mean((0, 1))
-        self._scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
+        self.mean = sample.mean((0, 1))
+        self.scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
 
     def __call__(self, frames: NDArray[np.float16]) -> Tensor:
         """(B, T, bands) as stored -> (B, bands, T) as models get it."""
-        normal = (widened(frames) - self._mean) * self._scale
+        normal = (widened(frames) - self.mean) * self.scale
         return torch.from_numpy(np.ascontiguousarray(normal.transpose(0, 2, 1)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies
 from tasks._speech.workers import in_threads
 from tasks.vad.mixing import MixSpec, Sources, mix
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEATURES_VERSION = 2  # raise it whenever the same sources and settings give other values
 FRAMES, LABELS, RANGES = "frames.npy", "labels.npy", "snr_ranges.npy"
@@ -71,12 +74,16 @@ def prepare_features(
     return FeatureSplit(cached_folder(cache, f"vad-{spec.split}", made_from, build))
 
 
-def filterbank(bands: int) -> Callable[[Signal], Half]:
-    """A function from samples at 16 kHz, (samples,), to features, (samples // 160, bands)."""
+def band_weights(bands: int) -> "Tensor":
+    """Mel bands as weights of the power spectrum: (257, bands)."""
     from torchaudio.functional import melscale_fbanks
 
-    bank = melscale_fbanks(FFT_SIZE // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE)
-    return log_energies(bank, WINDOW, HOP, FLOOR)
+    return melscale_fbanks(FFT_SIZE // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE)  # type: ignore[no-any-return]
+
+
+def filterbank(bands: int) -> Callable[[Signal], Half]:
+    """A function from samples at 16 kHz, (samples,), to features, (samples // 160, bands)."""
+    return log_energies(band_weights(bands), WINDOW, HOP, FLOOR)
 
 
 def _write(folder: Path, sources: Sources, spec: MixSpec, bands: int, *, workers: int, progress: Progress) -> None:

@@ -78,6 +78,29 @@ def test_a_click_on_a_heading_sorts_and_another_turns_round(browser: Browser, ad
     watched.page.close()
 
 
+def test_a_point_tells_what_it_is_and_a_click_gives_the_command_that_exports_it(browser: Browser, address: str) -> None:
+    watched = opened(browser, address, viewport={"width": 1280, "height": 900})
+    page, tip, command = watched.page, watched.page.locator("#tip"), watched.page.locator("#command")
+    assert not tip.is_visible() and not command.is_visible()
+    for figure in page.locator("figure:has(a.point)").all():
+        point = figure.locator("a.point").last
+        point.scroll_into_view_if_needed()
+        point.hover()
+        assert tip.inner_text() == point.get_attribute("aria-label") and "EER % on eval" in tip.inner_text()
+        inside = tip.bounding_box()
+        assert inside is not None and inside["x"] >= 0 and inside["x"] + inside["width"] <= 1280
+        assert inside["y"] >= 0 and inside["y"] + inside["height"] <= 900
+        point.click()
+        assert command.locator("code").inner_text() == point.get_attribute("data-command")
+        command.locator("button").click()
+        assert not command.is_visible() and not tip.is_visible()
+    page.locator("a.point").first.focus()  # by the keyboard
+    page.keyboard.press("Enter")
+    assert tip.is_visible() and command.locator("code").inner_text().startswith("bench export antispoof --preset quick")
+    assert page.locator("figure:has(a.point)").count() >= 4 and watched.errors == []
+    page.close()
+
+
 def values(table: Locator, column: int) -> list[float | str | None]:
     """What a column is sorted by: the exact value behind a cell, or its text; None where it is not known."""
     cells = table.locator(f"tbody tr td:nth-child({column + 1})")

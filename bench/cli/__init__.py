@@ -9,26 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bench.cli import take_home
+from bench.cli.options import DEFAULT_RESULTS, Model, Preset, Results, TaskFields, TaskName, fields
 from bench.errors import BenchError, one_line
 from bench.widths import CostAxis
 
 if TYPE_CHECKING:
     from bench.execution.executor import Cluster
 
-DEFAULT_RESULTS = Path("results")
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 data_app = typer.Typer(help="Look at data before anything is trained.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
-Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
-Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
-TaskFields = Annotated[
-    list[str] | None, typer.Option("--set", help="Any other field of the task, such as corpus_seed=1; repeatable.")
-]
-Results = Annotated[Path, typer.Option(help="Folder that everything is written to.", envvar="BENCH_RESULTS")]
 
 
 TrackingUri = Annotated[
@@ -131,7 +123,7 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             budgets=tuple(map(_fraction, _list(budgets))) or None,
             trials=trials,
             seeds=seeds,
-            fields=_fields(set_ or [], data, model),
+            fields=fields(set_ or [], data, model),
             width_multiple=width_multiple,
             width_groups=_list(widths),
             hardware=Hardware(command.present_device(device), precision),
@@ -159,6 +151,11 @@ def report(task: TaskName, preset: Preset = "quick", model: Model = None, result
     print_answer(write_report(folder))
 
 
+app.command(context_settings=take_home.LIMITED)(take_home.pick)
+app.command(context_settings=take_home.LIMITED)(take_home.export)
+app.command()(take_home.score)
+
+
 @app.command()
 def explain(
     task: TaskName,
@@ -172,7 +169,7 @@ def explain(
     from bench.plugins.registry import load_task
     from bench.report import explain as explanation
 
-    chosen = load_task(task).at(preset, **_fields([], None, model))
+    chosen = load_task(task).at(preset, **fields([], None, model))
     with_own_models(chosen).check()
     check_own_model(chosen)
     explanation.explain(chosen, picture)
@@ -243,7 +240,7 @@ def check_data(
     """
     from bench.runner import data as data_check
 
-    data_check.check_data(task, preset, _fields(set_ or [], data, None), results, len(os.sched_getaffinity(0)))
+    data_check.check_data(task, preset, fields(set_ or [], data, None), results, len(os.sched_getaffinity(0)))
 
 
 @app.command()
@@ -305,13 +302,6 @@ def _cluster(executor: str, **options: Any) -> "Cluster | None":
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(";" if ";" in text else ","))))
-
-
-def _fields(texts: list[str], data: str | None, model: str | None) -> dict[str, Any]:
-    from bench.plugins.registry import parse_settings
-
-    given = {name: value for name, value in (("data", data), ("model", model)) if value is not None}
-    return {**parse_settings(texts, where="--set", example="corpus_seed=1"), **given}
 
 
 def _fraction(text: str) -> float:
