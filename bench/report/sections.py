@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 from bench.report.answer import answer, how_drawn, limits, rules
@@ -66,7 +67,7 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
     """
     breakdown = explained(data, "breakdown", *pictured(drawn, "breakdown", "parts"), page_only=True)
     parts = [_head(data), *verdict_sections(data, drawn), _budgets(data), *_scores(data), *_fronts(data, drawn)]
-    parts += [_points(data), _speedup(data, drawn)]
+    parts += [_points(data), _speedup(data, drawn), _prediction(data, drawn)]
     parts += [_training(data), *_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
     parts += [Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)]
     return [part for part in parts if part.pieces]
@@ -216,6 +217,19 @@ def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
     figure, table = pictured(drawn, "speedup", "narrow"), listing(records(data.speedup), fields)
     details = [Details(f"All timed points ({len(data.speedup)})", table)] if table else []
     return explained(data, "speedup", *figure, *details, page_only=True)
+
+
+def _prediction(data: ReportData, drawn: Mapping[str, str]) -> Section:
+    rows = []
+    for made, pairs in data.index.get("predicted", {}).items():
+        errors = sorted(abs(predicted / measured - 1) for predicted, measured in pairs)
+        if errors:
+            ninth = errors[int(0.9 * (len(errors) - 1))]
+            rows.append({"made": made, "models": len(errors), "median": median(errors), "most": ninth})
+    fields: list[Field] = [("files", "made", None), ("models", "models", str), ("off by, median", "median", tenths)]
+    fields.append(("nine of ten within", "most", tenths))
+    figure = pictured(drawn, "prediction", "narrow")
+    return explained(data, "prediction", *figure, *listing(rows, fields), page_only=True)
 
 
 def _training(data: ReportData) -> Section:

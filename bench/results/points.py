@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -159,6 +160,7 @@ def write_index(
     budgets: Sequence[float],
     trials: int,
     seeds: int,
+    predicted: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
     provenance: Mapping[str, Any],
 ) -> None:
     """Write the index of a comparison; entries of methods that took no part this time stay.
@@ -173,6 +175,7 @@ def write_index(
         budgets: shares of the dense compute.
         trials: of every method, as asked for.
         seeds: trainings of every chosen point.
+        predicted: what models were told to cost and what they did, by how their files are made.
     """
     task = load_task(setting.task)
     widths = {"width_multiple": setting.width_multiple, "width_groups": " ".join(setting.width_groups) or "all"}
@@ -184,6 +187,7 @@ def write_index(
         "budgets": budgets,
         "trials": trials,
         "seeds": seeds,
+        "predicted": dict(predicted),
         "provenance": provenance,
         "identity": identity,
         "task": setting.task,

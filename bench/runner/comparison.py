@@ -68,6 +68,7 @@ class Comparison:
         self._dense_seeds: set[int] = set()
         self._under_way: set[str] = set()
         self._refused: dict[str, str] = {}
+        self._predicted: dict[str, tuple[tuple[float, float], ...]] = {}
         self._choice: list[PlannedTrial] | None = None  # once the search has ended: what fails later stays chosen
 
     def prepare(self) -> None:
@@ -107,6 +108,7 @@ class Comparison:
             price = self.executor.run_alone(Job(name, made, price_of, (self.setting, name), timed=False, here=True))
             self.screen.say(f"{made}: {self.setting.cost} predicted to {price.off:.1%} (median, models not fitted to)")
             prices[name] = content_key(dataclasses.asdict(price))
+            self._predicted[made] = price.told
             self.screen.advance()
         self.setting = dataclasses.replace(self.setting, prices=prices)
 
@@ -189,6 +191,7 @@ class Comparison:
                 budgets=self.budgets,
                 trials=self.per_method,
                 seeds=self.seeds,
+                predicted=self._predicted,
                 provenance=self._provenance,
             )
 

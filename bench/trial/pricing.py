@@ -196,23 +196,29 @@ def fitted(setting: Setting, terms: Sequence[ProductCost], sizes: Sequence[Sizes
     Products get the blocks, one product after the other, with which models are told best that it was not fitted to.
     """
     chosen = list(terms)
-    off = float(np.mean(_errors(chosen, sizes, costs)))
+
+    def off(own: Sequence[ProductCost]) -> float:
+        return float(np.mean(np.abs(_told(own, sizes, costs) / costs - 1)))
+
     for place, term in enumerate(terms):
         for block in BLOCKS[1:] if term.weight else ():
             tried = [*chosen[:place], term._replace(block=block), *chosen[place + 1 :]]
-            if (error := float(np.mean(_errors(tried, sizes, costs)))) < off:
-                chosen, off = tried, error
+            if off(tried) < off(chosen):
+                chosen = tried
     units = _fit(_rows(chosen, sizes), costs)
     kept = [term._replace(unit=term.unit * float(unit)) for term, unit in zip(chosen, units, strict=True) if unit]
-    return Price(setting.cost, tuple(kept), dense=1.0, off=float(np.median(_errors(chosen, sizes, costs))))
+    told = zip(_told(chosen, sizes, costs).tolist(), costs.tolist(), strict=True)
+    return Price(setting.cost, tuple(kept), dense=1.0, told=tuple(told))
 
 
-def _errors(terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative errors for each part of the models, of a price that is fitted to the other parts."""
+def _told(terms: Sequence[ProductCost], sizes: Sequence[Sizes], costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each part of the models is told to cost, by a price that is fitted to the other parts."""
     rows, parts = _rows(terms, sizes), np.arange(len(costs)) % PARTS
-    told = [rows[parts == part] @ _fit(rows[parts != part], costs[parts != part]) for part in range(PARTS)]
-    errors = [own / costs[parts == part] - 1 for part, own in enumerate(told)]
-    return np.asarray(np.abs(np.concatenate(errors)))
+    told = np.empty(len(costs))
+    for part in range(PARTS):
+        own = parts == part
+        told[own] = rows[own] @ _fit(rows[~own], costs[~own])
+    return told
 
 
 def _rows(terms: Sequence[ProductCost], sizes: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:

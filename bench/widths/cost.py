@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,9 +146,15 @@ class Price:
     axis: CostAxis
     terms: tuple[ProductCost, ...]
     dense: float  # the cost of the dense model, in the unit of the terms
-    off: float = 0.0  # share by which it is wrong, median of models that were measured; MACs are exact
+    #: predicted and measured, shares of models that it was told without being fitted to them; MACs are exact
+    told: tuple[tuple[float, float], ...] = ()
     dense_ms: float | None = None  # CPU time of the dense model in calm moments, where latency is what is paid for
     measured: Callable[[nn.Module], float] | None = None  # what tells the true share of a model, where terms are fitted
+
+    @property
+    def off(self) -> float:
+        """The share by which it is wrong, median of the models that it was not fitted to."""
+        return median([abs(predicted / measured - 1) for predicted, measured in self.told] or [0.0])
 
     def share(self, sizes: Mapping[str, Any]) -> Any:
         """The cost for these sizes of all groups, as a share of the dense model's; gradients pass through."""

@@ -48,6 +48,16 @@ def test_figures_are_drawn_only_where_there_is_something_to_draw(built: Path, wr
     assert draw_figures(read(written.save())) == {}
 
 
+def test_predicted_costs_are_drawn_against_measured_ones(written: Written) -> None:
+    written.index["setting"]["cost"] = "latency"
+    written.index["predicted"] = {"float models": [[0.5, 0.49], [0.2, 0.21]], "quantization models": [[0.1, 0.1]]}
+    written.add("magnitude_pruning", 0.5, 1, 5.0, seed=0)
+    write_report(written.save())
+    page = (written.folder / "report.html").read_text()
+    assert 'id="prediction"' in page and "measured against predicted latency" in page
+    assert "How well costs were predicted" in page and "quantization models" in page
+
+
 def test_few_points_with_many_parts_have_room(written: Written) -> None:
     """Matplotlib warns where they have none, and warnings are errors here."""
     scores = {"eer_percent": 9.0, **{f"eer_percent/A{number:02}": 3.0 * number - 20 for number in range(7, 18)}}
