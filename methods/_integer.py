@@ -31,6 +31,9 @@ CALIBRATIONS = {
     "percentile": CalibrationMethod.Percentile,
 }
 LAYERS = ("Conv", "Gemm", "MatMul")  # with a weight, or of two activations
+#: channels that a convolution has to read for integers to be faster: with fewer, as in a first layer, ONNX Runtime
+#: takes longer to copy the patches that an integer product needs than to compute all of it in floats
+FEWEST_READ = 4
 #: no kernel in integers: their weights are stored as integers and become floats when the file is loaded
 _FLOAT_ONLY = ("GRU", "RNN")
 
@@ -121,14 +124,18 @@ def quantized(
     graph = onnx.load_from_string(prepared.data).graph
     operators = {node.op_type for node in graph.node}
     # transposed convolutions have no integer kernel
-    transposed = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
+    floats = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
+    if narrow := _narrow(graph):
+        floats += narrow
+        few = f"fewer than {FEWEST_READ} channels"
+        note(f"{len(narrow)} convolution(s) that read {few} stay in floats, which are faster there")
     held = _held(graph, ranges)
     if is_static(prepared):
-        return _static(prepared, batches, ranges, None, transposed, held | _trained(prepared, ranges))
+        return _static(prepared, batches, ranges, None, floats, held | _trained(prepared, ranges))
     result = _dynamic(prepared, ranges, held)
     if "Conv" in operators:
         nodes = _convolutions(graph.node)
-        result = _static(result, batches, ranges, nodes, transposed, held | _trained(prepared, ranges, nodes))
+        result = _static(result, batches, ranges, nodes, floats, held | _trained(prepared, ranges, nodes))
     if operators & {*_FLOAT_ONLY}:
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
@@ -296,6 +303,17 @@ def _has_attention(graph: Any) -> bool:
     """Whether two activations are multiplied."""
     stored = {tensor.name for tensor in graph.initializer}
     return any(node.op_type == "MatMul" and not stored & {*node.input} for node in graph.node)
+
+
+def _narrow(graph: Any) -> list[str]:
+    """Names of the convolutions that read few channels."""
+    shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
+    found = []
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[1] in shapes:
+            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+            found += [node.name] if shapes[node.input[1]][1] * groups < FEWEST_READ else []
+    return found
 
 
 def _convolutions(nodes: Sequence[Any]) -> list[str]:

@@ -15,7 +15,8 @@ from methods._reconstruction import ROUNDINGS, on_grid
 class Quantization(Method):
     """Int8, with ranges of activations from train data (Jacob et al., arXiv 1712.05877).
 
-    Convolutional networks are quantized statically. In networks with recurrent layers or attention, linear layers and
+    Convolutional networks are quantized statically, but for convolutions of fewer than four channels, such as a first
+    layer, which are faster in floats. In networks with recurrent layers or attention, linear layers and
     LSTMs are quantized dynamically instead; GRU weights are stored in 8 bits, which makes the file smaller, not faster.
     Weights of convolutions and linear layers are rounded to the nearest integer, or so that what each output makes of
     the calibration data changes less: by GPTQ (arXiv 2210.17323), or up or down by the objective of AdaRound

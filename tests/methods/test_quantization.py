@@ -22,8 +22,10 @@ from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 from methods._integer import CALIBRATIONS, Ranges, Trained, _Calibration, _converted, is_static, quantized
 from methods._rounding import Simulation, _rounded, _Weight
+from methods.quantization import Quantization
 from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
+from tests.models import Points
 
 
 def conv_net() -> nn.Module:
@@ -170,6 +172,39 @@ def test_each_layer_of_a_crnn_has_its_own_bits() -> None:
     assert costs.bops == conv * 64 + recurrent * 8 * 32 + head * 64
     assert operators(integer)["GRU"] == 2 and operators(integer)["MatMulInteger"] == 1
     assert len(notes) == 1 and "not faster" in notes[0]
+
+
+class Sound(Points):
+    """Points as signals of one channel."""
+
+    def build_model(self) -> nn.Module:
+        return SoundNet()
+
+
+class SoundNet(nn.Module):
+    """(B, 6) -> (B, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, depthwise = nn.Conv1d(1, 8, 3, padding=1), nn.Conv1d(8, 8, 3, groups=8, padding=1)
+        self.features = nn.Sequential(first, nn.ReLU(), depthwise, nn.ReLU(), nn.Conv1d(8, 8, 1), nn.ReLU())
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x[:, None]).mean(2))
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_a_convolution_of_few_channels_stays_in_floats(aware: bool) -> None:
+    """Copying its patches takes longer than an integer product saves; a depthwise one has a kernel of its own."""
+    task, said = Sound(), list[str]()
+    trainer = Trainer(task, task.presets["quick"], steps=4, seed=0, dense_macs=1)
+    trainer.note = said.append  # type: ignore[method-assign]
+    made = (QuantizationAware() if aware else Quantization()).compress(task.build_model(), trainer)
+    graph = onnx.load_from_string(made.data).graph
+    kept = {tensor.name: tensor.data_type == onnx.TensorProto.FLOAT for tensor in graph.initializer}
+    assert [kept.get(node.input[1], False) for node in graph.node if node.op_type == "Conv"] == [True, False, False]
+    assert any("1 convolution(s) that read fewer than 4 channels" in note for note in said)
 
 
 def test_an_lstm_runs_in_integers() -> None:
