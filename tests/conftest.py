@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def bench(*arguments: str | Path, environment: dict[str, str] | None = None, tim
         check=False,
     )
     return Finished(run.returncode, run.stdout)
+
+
+@pytest.fixture
+def bench_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """The command in this process, jobs and all: where it stands alone is proved already, and imports take seconds."""
+    from bench import cli
+    from tests.jobs import Here
+
+    def run(*arguments: str | Path) -> Finished:
+        monkeypatch.setattr("bench.runner.command.LocalExecutor", lambda jobs, screen, *_: Here(jobs, screen))
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Finished(int(ended.value.code or 0), said.out + said.err)
+
+    return run
 
 
 @dataclass(frozen=True)

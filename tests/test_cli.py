@@ -21,8 +21,8 @@ from bench.storage.files import sole_supervisor
 from bench.trial.record import TrialRecord
 from bench.trial.repeatable import Hardware
 from bench.trial.setting import Setting, TrialSpec
-from tasks.antispoof.embedded import CorpusSpec, write_corpus
 from tests.jobs import Here
+from tests.tasks.test_data_digest import write_asvspoof
 
 
 def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> str:
@@ -203,7 +203,7 @@ def test_full_disk_is_said_before_the_work(
 def test_damage_of_a_corpus_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_corpus(tmp_path / "LA", CorpusSpec(seconds=0.5, utterances=(20, 20, 20), speakers=(2, 2, 2)))
+    write_asvspoof(tmp_path / "LA")
     run = ("run", "antispoof", "--data", tmp_path, "--results", tmp_path / "results")
     audio = next((tmp_path / "LA" / "ASVspoof2019_LA_dev" / "flac").iterdir())
     audio.write_bytes(b"no audio")
@@ -211,7 +211,7 @@ def test_damage_of_a_corpus_is_named(
     protocol = next((tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols").glob("*train*"))
     protocol.write_text(protocol.read_text() + "LA_0001 LA_T_1 bonafide\n")
     said = complaint(capsys, monkeypatch, *run)
-    assert protocol.name in said and "expected 5 fields" in said and "21" in said
+    assert protocol.name in said and "line 3: " in said and "expected 5 fields" in said
 
 
 def test_a_comparison_that_cannot_begin_leaves_no_thread_behind(

@@ -1,7 +1,6 @@
 """What `bench new-method` and `bench new-task` write runs as it is, and teaches in few lines."""
 
-import os
-import subprocess
+import importlib
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from bench import BenchError, cli
 from bench.authoring import new_plugin
+from bench.plugins import registry
 from bench.plugins.registry import Kind, load_method, names
 from bench.testing import check_method, check_task, own_names
 
@@ -51,7 +51,9 @@ def test_the_class_of_a_plugin_does_not_hide_what_it_imports() -> None:
     assert load_method("batch").__name__ == "BatchMethod"
 
 
-def test_a_package_registers_itself_and_its_test_calls_the_suite(working_folder: Path) -> None:
+def test_a_package_registers_itself_and_its_test_calls_the_suite(
+    working_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = new_plugin("methods", "of_a_package", package=True)
     assert {str(path) for path in files} == {
         f"of_a_package/{n}" for n in ("of_a_package.py", "pyproject.toml", "test_of_a_package.py")
@@ -61,18 +63,11 @@ def test_a_package_registers_itself_and_its_test_calls_the_suite(working_folder:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: of-a-package\nVersion: 1\n")
     declared = Path("of_a_package/pyproject.toml").read_text().partition("[project.entry-points.")[2].splitlines()
     (about / "entry_points.txt").write_text(f"[{declared[0].strip(']')[1:-1]}]\n{declared[1].replace(chr(34), '')}\n")
-    path = os.pathsep.join([str(working_folder / "of_a_package"), *sys.path])
-    code = "from bench.plugins.registry import names; print(names('methods')); "
-    code += "import test_of_a_package as t; t.test_of_a_package_holds_to_the_contract()"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "'of_a_package'" in run.stdout
+    monkeypatch.syspath_prepend(working_folder / "of_a_package")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "installed", registry.installed.__wrapped__)  # else what was found before
+        assert "of_a_package" in names("methods")
+        importlib.import_module("test_of_a_package").test_of_a_package_holds_to_the_contract()
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,19 @@
 import json
 import platform
 import sqlite3
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
-from bench import cli
 from tasks.antispoof import Antispoof
 from tests.chaos import untimed
-from tests.conftest import SMOKE_METHODS, SmokeRun, bench
+from tests.conftest import SMOKE_METHODS, Finished, SmokeRun, bench
 from tests.jobs import Here
+
+Bench = Callable[..., Finished]
 
 ISSUED_COLUMNS = {
     *("task", "preset", "method", "stage", "budget", "seed", "trial", "status", "dev_eer_percent", "eval_eer_percent"),
@@ -67,30 +68,27 @@ def test_everything_is_in_mlflow(smoke: SmokeRun) -> None:
     assert not [name for name in tags if "parent" in name]
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
-    """The command in this process, without any process for a job."""
-    monkeypatch.setattr("bench.runner.command.LocalExecutor", lambda jobs, screen, *_: Here(jobs, screen))
+@pytest.fixture
+def bench_jobless(bench_here: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The command in this process, without any job."""
     monkeypatch.setattr(Here, "_launch", Mock(side_effect=AssertionError("a job is started")))
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert not ended.value.code
+    return bench_here
 
 
-def test_repeat_trains_nothing_and_says_the_same(smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeat_trains_nothing_and_says_the_same(smoke: SmokeRun, bench_jobless: Bench) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")}
     table = points(smoke)
     where = ("antispoof", "--preset", "smoke", "--results", smoke.results)
-    run_here(monkeypatch, "run", *where, "--methods", SMOKE_METHODS)
+    assert bench_jobless("run", *where, "--methods", SMOKE_METHODS).code == 0
     assert {path: path.stat().st_mtime_ns for path in smoke.folder.glob("trials/*/trial.json")} == before
     pd.testing.assert_frame_equal(points(smoke), table)
 
 
-def test_report_is_rebuilt_from_what_was_tracked(smoke: SmokeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_rebuilt_from_what_was_tracked(smoke: SmokeRun, bench_jobless: Bench) -> None:
     written = {name: (smoke.folder / name).read_bytes() for name in ("points.csv", "report.html")}
     for name in written:
         (smoke.folder / name).unlink()
-    run_here(monkeypatch, "report", "antispoof", "--preset", "smoke", "--results", smoke.results)
+    assert bench_jobless("report", "antispoof", "--preset", "smoke", "--results", smoke.results).code == 0
     assert {name: (smoke.folder / name).read_bytes() for name in written} == written
 
 

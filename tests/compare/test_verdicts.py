@@ -162,6 +162,7 @@ def test_scores_where_large_is_good(tmp_path: Path) -> None:
     assert verdict.finding == "better" and verdict.gain == pytest.approx(10)
 
 
+@pytest.mark.slow  # `tests/stats/test_significance.py` proves it of the tests and of Holm's correction alone
 @pytest.mark.parametrize(("seeds", "paired", "of_seed"), [(8, True, 0.9), (5, False, 0.0)])
 def test_equal_distributions_are_rarely_called_different(seeds: int, paired: bool, of_seed: float) -> None:
     """The share of tables of three points with any false alarm: below 5 %, which 300 tables know to 1.3 %."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ COMPARISON = ("run", "synthetic", "--preset", "smoke")
 FOLDER = Path("synthetic", "smoke")
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
+@contextmanager
+def two_nodes() -> Iterator[Any]:
     """A head and one more node, with one core each."""
     from ray.cluster_utils import Cluster as LocalNodes
 
@@ -36,6 +36,25 @@ def cluster() -> Iterator[Any]:
     yield nodes
     ray.shutdown()
     nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Any]:
+    """Nodes for all tests that leave them as they are: starting them takes ten seconds."""
+    with two_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def cluster(shared: Any) -> Iterator[Any]:
+    yield shared
+    ray.shutdown()  # of the driver, if it has not left them already
+
+
+@pytest.fixture
+def cluster_to_damage() -> Iterator[Any]:
+    with two_nodes() as nodes:
+        yield nodes
 
 
 def executor(cluster: Any, results: Path, **more: Any) -> RayExecutor:
@@ -74,7 +93,8 @@ def test_a_worker_that_dies_is_tried_again_and_then_lost(cluster: Any, tmp_path:
 
 
 @pytest.mark.slow
-def test_24_of_24_jobs_survive_a_node_that_goes(cluster: Any, tmp_path: Path) -> None:
+def test_24_of_24_jobs_survive_a_node_that_goes(cluster_to_damage: Any, tmp_path: Path) -> None:
+    cluster = cluster_to_damage
     runner = executor(cluster, tmp_path)
     for number in range(24):
         runner.submit(Job(f"{number}", "", jobs.slow_add, (number, 1)))
@@ -113,7 +133,8 @@ def test_no_cluster_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster: Any, tmp_path: Path) -> None:
+def test_24_of_24_trials_survive_a_worker_and_a_node_that_go(cluster_to_damage: Any, tmp_path: Path) -> None:
+    cluster = cluster_to_damage
     chosen = ("--methods", "uniform_width,magnitude_pruning,feature_noise", "--budgets", "0.5,0.25", "--trials", "8")
     here = bench(*COMPARISON, *chosen, "--results", tmp_path / "here", "--jobs", "2")
     assert here.code == 0, here.output

@@ -21,3 +21,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_full(Written(tmp_path_factory.mktemp("results") / "antispoof" / "quick"))
     write_report(folder)
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, which take a second to draw, for tests of what else they say."""
+    monkeypatch.setattr("bench.report.figures.draw_figures", lambda data: {})

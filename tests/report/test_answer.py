@@ -122,6 +122,7 @@ def test_how_drawn_counts_the_seeds_of_what_was_drawn() -> None:
     assert "1 seed" not in how_drawn([Estimate(1.0, None, None, 1), Estimate(1.0, 0.5, 1.5, 8)])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_simulated_bits_have_no_latency_anywhere(written: Written) -> None:
     written.add("dense", None, 10.0, 11.0, control=True, bops=1024_000)
     written.add("feature_noise", 0.5, 10.5, 13.0, bops=512_000)

@@ -13,6 +13,7 @@ from tests.report.cases import STEPS, known_optimum, read
 from tests.written import Written
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_speed_ups_by_hand(written: Written) -> None:
     files = written.add("zeros", 0.25, 12.0, 13.0, macs=1.0, effective=0.25)
     latency = {"latency_ms": 0.1, "latency_ratio": 0.8, "latency_chunk_ratio": 0.5, "latency_spread": 0.004}

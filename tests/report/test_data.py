@@ -20,6 +20,7 @@ def test_duels_leave_out_controls_failures_and_what_costs_too_much(built: Path) 
     assert data.duels_if_free.iloc[1]["in_training"] == "zeros"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_points_lead_to_their_files_and_to_their_run(written: Written) -> None:
     files = written.add("feature_noise", 0.5, 10.0, 11.0)
     (files / "model.onnx").write_bytes(b"")
@@ -36,6 +37,7 @@ def test_points_lead_to_their_files_and_to_their_run(written: Written) -> None:
     assert f'href="{page}"' in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_of_thousands_lists_the_chosen_and_the_best(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.report.data.MOST_LISTED", 4)
     chosen = written.add("feature_noise", 0.5, 30.0, 31.0)
@@ -46,6 +48,7 @@ def test_a_page_of_thousands_lists_the_chosen_and_the_best(written: Written, mon
     assert listed == {folder.name for folder in (chosen, *tried[2:])}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_more_chosen_trials_than_are_listed_still_have_links(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.report.data.MOST_LISTED", 1)
     folders = [written.add("feature_noise", budget, 30.0, 31.0) for budget in (0.5, 0.25)]
@@ -53,6 +56,7 @@ def test_more_chosen_trials_than_are_listed_still_have_links(written: Written, m
     assert set(data.links) == {folder.name for folder in folders} and len(data.trials) == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_failed_trials_that_are_not_listed_have_links(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.report.data.MOST_LISTED", 1)
     written.add("feature_noise", 0.5, 30.0, 31.0)

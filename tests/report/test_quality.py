@@ -41,6 +41,7 @@ def test_items_of_one_seed_give_the_interval_of_their_draws(written: Written) ->
     assert (half.low, half.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=2)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_usable_items_seeds_alone_are_drawn(written: Written) -> None:
     folder = with_items(written, 2)
     keys = read(folder).points.table.set_index(["method", "budget", "seed"])["key"]
@@ -80,6 +81,7 @@ def test_a_missed_budget_counts_as_worst_everywhere(written: Written) -> None:
     assert "a seed failed or missed the budget" in str(front_figure(data, BUDGETED["macs"]))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_audit_is_shown_with_its_reason(written: Written) -> None:
     reason = "audit: the file has 300 MACs, the record says 250"
     written.add("feature_noise", 0.5, 10.0, 11.0, status="failed", reason=reason, audit={"passed": False})
@@ -99,6 +101,7 @@ def undiminished(written: Written) -> Path:
     return written.save()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_means_over_seeds_are_compared_with_the_dense_models(undiminished: Path) -> None:
     noise, pruning = read(undiminished).undiminished.to_dict("records")
     assert (noise["method"], pruning["method"]) == ("feature_noise", "magnitude_pruning")

@@ -125,6 +125,7 @@ def test_a_metric_that_grows_and_has_no_scale(written: Written) -> None:
     assert 'id="hypervolume"' not in page
 
 
+@pytest.mark.slow  # how many are listed is bounded, as `test_data.py` shows
 def test_five_hundred_points_make_a_page_of_three_megabytes(written: Written) -> None:
     for method, budget, seed in itertools.product(range(25), (0.5, 0.25, 0.125, 0.0625), range(5)):
         written.add(f"method_{method}", budget, 12.0 + method, 13.0 + seed, seed=seed, stage="post_hoc")
@@ -132,6 +133,7 @@ def test_five_hundred_points_make_a_page_of_three_megabytes(written: Written) ->
     assert (written.folder / "report.html").stat().st_size < 3_000_000
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_with_items_says_what_is_drawn_and_is_the_same_to_the_byte(written: Written) -> None:
     folder, pages = with_items(written, 3), []
     for _ in range(2):
@@ -165,6 +167,7 @@ def test_without_theory_nothing_of_it_is_shown(written: Written) -> None:
     assert "best possible" not in everything and data.points.table["best_possible"].isna().all()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_method_that_declines_is_said_and_is_no_failure(written: Written) -> None:
     written.add("feature_noise", 0.5, 9, 11.0)
     written.add("magnitude_pruning", 0.5, 9, 12.0, stage="post_hoc")
@@ -181,6 +184,7 @@ def test_a_method_that_declines_is_said_and_is_no_failure(written: Written) -> N
     assert "declined" in (folder / "points.csv").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_notes_are_shown_once_a_method(written: Written) -> None:
     for budget in (0.5, 0.25):
         notes = ["the hidden state of gru keeps its width: <noise> would enter the recurrence", f"at {budget}"]
@@ -219,6 +223,7 @@ def test_where_there_are_none_the_report_does_not_mention_them(tmp_path: Path, m
     assert "ublished" not in (folder / "report.html").read_text() + (folder / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_and_markdown_show_it(written: Written) -> None:
     folder = compared(written, 3)
     write_report(folder)

@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -374,18 +372,17 @@ def test_methods_see_the_chosen_width_groups_only() -> None:
         trainer(width_groups=["nowhere"]).widths(fresh())
 
 
-GPU = """
-import os, torch
-from bench.trial.repeatable import Hardware
-Hardware("cpu").make_repeatable()
-assert not torch.are_deterministic_algorithms_enabled()
-Hardware("cuda:1").make_repeatable()  # sets switches, and touches no device
-assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
-assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
-assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-"""
-
-
-def test_a_gpu_is_asked_to_repeat_itself() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
-    subprocess.run([sys.executable, "-c", GPU], check=True, env=environment)
+def test_a_gpu_is_asked_to_repeat_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    for switch, value in (("deterministic", False), ("benchmark", True)):
+        monkeypatch.setattr(torch.backends.cudnn, switch, value)
+    Hardware("cpu").make_repeatable()
+    assert not torch.are_deterministic_algorithms_enabled()
+    try:
+        Hardware("cuda:1").make_repeatable()  # sets switches, and touches no device
+        assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
