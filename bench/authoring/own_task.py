@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import BenchError, Classification, Plan, Split
-from tasks._presets import ASKED_FOR, quick_plan
+from tasks._presets import quick_plan
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class OwnTask(Classification):
     """
 
     presets: ClassVar[Mapping[str, Plan]] = {  # everybody's training effort; which methods run, as in the other tasks
-        "smoke": Plan(150, 50, batch_size=64, learning_rate=1e-2, trials=2, budgets=(0.5, 0.25), left_out=ASKED_FOR),
+        "smoke": quick_plan(dense_steps=150, finetune_steps=50, batch_size=64, learning_rate=1e-2, seeds=1, also=()),
         "quick": quick_plan(dense_steps=600, finetune_steps=200, batch_size=64, learning_rate=1e-2),
     }
 

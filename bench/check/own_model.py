@@ -22,19 +22,24 @@ def check_own_model(task: Task) -> None:
         model, reference = dense_model(task).eval(), with_own_models(task).build_model().eval()
         one = torch.randn_like(task.example_input())
         two = torch.cat([one, torch.randn_like(one)])
-        try:
-            outputs = model(two)
-        except Exception as error:  # of somebody else's code
-            given = f"two examples, of shape {tuple(two.shape)}"
-            raise BenchError(f"--model {name}: it does not take {given} ({said(error)})") from error
+        for inputs, refused, remedy in (
+            (one, "does not take one example of this task", "wrap it in a module that does, or write a task"),
+            (two, "takes one example but not two", "it fixes its batch size; reshape by x.shape[0] or -1 instead"),
+        ):
+            try:
+                outputs = model(inputs)
+            except Exception as error:  # of somebody else's code
+                given = f"of shape {tuple(inputs.shape)} and {inputs.dtype}"
+                raise BenchError(f"--model {name}: it {refused}, {given} ({said(error)}): {remedy}") from error
         wanted = _output_shape(reference, two)
         if not isinstance(outputs, Tensor):
             kind = type(outputs).__name__
             raise BenchError(f"--model {name}: it returns a {kind}, expected one tensor of shape {wanted}, alone")
         if [*outputs.shape] != [given or kept for given, kept in zip(wanted, outputs.shape, strict=False)]:
+            fixed = "; it fixes its batch size" if outputs.shape[:1] == (1,) else ""
             raise BenchError(
                 f"--model {name}: inputs of shape {tuple(two.shape)} give outputs of shape {tuple(outputs.shape)}, "
-                f"expected {wanted}, where None is any length"
+                f"expected {wanted}, where None is any length{fixed}"
             )
         exported = Predictor(export_onnx(model, one))
         for inputs in (two, -two, 10 * two, two.abs()):

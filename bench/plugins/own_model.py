@@ -90,6 +90,7 @@ def _imported(place: str) -> ModuleType:
             return importlib.import_module(place)
         spec = importlib.util.spec_from_file_location(f"model_{file_digest(Path(place))}", place)
         assert spec is not None and spec.loader is not None
+        sys.path.append(str(Path(place).parent.resolve()))  # what lies beside it can be imported, as from any script
         module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

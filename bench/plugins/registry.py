@@ -230,9 +230,14 @@ def source_digest(plugins: tuple[Callable[..., object], ...]) -> str:
 
 
 def model_digest(model: str) -> str:
-    """A digest of the source of ``file.py:build``, or of ``module:build`` and what that imports of its own package."""
+    """A digest of the source of ``file.py:build`` or ``module:build`` and of what it needs beside it.
+
+    That is what a file imports from its folder, or a module from its package, and the files whose names stand in any of
+    them as they are, such as that of a checkpoint.
+    """
     place = model.rpartition(":")[0]
-    return file_digest(Path(place)) if place.endswith(".py") else _digest(_sources(place))
+    modules = _beside(Path(place)) if place.endswith(".py") else _sources(place)
+    return _digest(modules | {text: file for path in modules.values() for text, file in _named_in(path).items()})
 
 
 def project_digest() -> str:
@@ -264,24 +269,37 @@ def _file_of(module: str) -> Path | None:
     top, *rest = module.split(".")
     package = importlib.import_module(top)
     for folder in getattr(package, "__path__", []):
-        spot = Path(folder, *rest)
-        for path in (spot / "__init__.py", spot.with_suffix(".py")):
-            if path.is_file():
-                return path
+        if path := _module_at(Path(folder, *rest)):
+            return path
     return Path(package.__file__) if package.__file__ and not rest else None
 
 
 def _sources(module: str) -> dict[str, Path]:
     """A module, such as a plugin's, and those of its package that it imports, by name; no other plugin is one."""
     package = module.partition(".")[0]
-    waiting, found = _modules(module), {}
+    return _with_imports(_modules(module), lambda name: _file_of(name) if name.partition(".")[0] == package else None)
+
+
+def _beside(script: Path) -> dict[str, Path]:
+    """A script, and what it imports from the folder that it lies in, by name."""
+    return _with_imports({"": script}, lambda name: _module_at(script.parent.joinpath(*name.split("."))))
+
+
+def _with_imports(waiting: dict[str, Path], find: Callable[[str], Path | None]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
     while waiting:
         name, path = waiting.popitem()
         found[name] = path
-        for imported in set(_imports(name, path)) - found.keys():
-            if imported.partition(".")[0] == package and (file := _file_of(imported)):
-                waiting[imported] = file
+        waiting |= {imported: file for imported in set(_imports(name, path)) - found.keys() if (file := find(imported))}
     return found
+
+
+def _named_in(path: Path) -> dict[str, Path]:
+    """The files, beside a source file or in the working folder, whose names stand in it as they are."""
+    constants = (node.value for node in ast.walk(_parsed(path)) if isinstance(node, ast.Constant))
+    texts = {value for value in constants if isinstance(value, str)}
+    named = {text: os.path.join(folder, text) for folder in (".", path.parent) for text in texts}
+    return {text: Path(file) for text, file in named.items() if os.path.isfile(file)}
 
 
 def _imports(module: str, path: Path) -> Iterator[str]:
@@ -290,16 +308,23 @@ def _imports(module: str, path: Path) -> Iterator[str]:
     ``from a import b`` may import a module ``a.b``, which is therefore given as well.
     """
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):  # it cannot be imported, so it imports nothing
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_parsed(path)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
             origin = resolve_name("." * node.level + (node.module or ""), package)
             names = [f"{origin}.{alias.name}" for alias in node.names]
         for name in names:
             yield from accumulate(name.split("."), "{}.{}".format)
+
+
+def _module_at(spot: Path) -> Path | None:
+    return next((path for path in (spot / "__init__.py", spot.with_suffix(".py")) if path.is_file()), None)
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError):  # it cannot be imported, so it imports and names nothing
+        return ast.Module([], [])

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bench.check import check_own_model
 from bench.errors import BenchError
@@ -47,6 +49,14 @@ def broken():
 
 def narrow():
     return nn.Sequential(nn.Conv1d(7, 2, 3), nn.Flatten())
+
+class One(Net):
+    def forward(self, x):
+        return super().forward(x).view(1, 2)
+
+class First(Net):
+    def forward(self, x):
+        return super().forward(x)[:1]
 """
 
 
@@ -85,6 +95,34 @@ def test_the_source_of_the_model_names_the_trial(source: Path) -> None:
     assert "model_code" not in Setting("antispoof", "smoke").made_from
 
 
+def digest(source: Path) -> str:
+    return str(Setting("antispoof", "smoke", {"model": f"{source}:build"}).made_from["model_code"])
+
+
+def test_what_a_model_imports_from_beside_it_names_the_trial(source: Path) -> None:
+    (beside := source.with_name("my_blocks.py")).write_text("WIDTH = 2\n")
+    source.write_text("from my_blocks import WIDTH\n" + source.read_text().replace("Net()", "Net(WIDTH)"))
+    check_own_model(task(source, "build"))
+    before = digest(source)
+    beside.write_text("WIDTH = 2  # another version\n")
+    assert digest(source) != before
+
+
+@pytest.mark.parametrize("name", ['Path(__file__).with_name("start.safetensors")', "'start.safetensors'"])
+def test_the_checkpoint_that_a_model_begins_with_names_the_trial(
+    name: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    loading = f"m = Net(); m.head.load_state_dict(load_file({name})); return m"
+    imports = "from pathlib import Path\nfrom safetensors.torch import load_file\n"
+    source.write_text(imports + source.read_text().replace("return Net()", loading))
+    save_file({"weight": torch.ones(2, 8), "bias": torch.zeros(2)}, "start.safetensors")
+    assert dense_model(task(source, "build")).get_parameter("head.weight").eq(1).all()
+    before = digest(source)
+    save_file({"weight": torch.zeros(2, 8), "bias": torch.zeros(2)}, "start.safetensors")
+    assert digest(source) != before
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -93,7 +131,9 @@ def test_the_source_of_the_model_names_the_trial(source: Path) -> None:
         ("broken", "fails: ValueError: no weights"),
         ("Pair", r"returns a tuple, expected one tensor of shape \(2, 2\)"),
         ("three", r"outputs of shape \(2, 3\), expected \(2, 2\)"),
-        ("narrow", "does not take two examples, of shape"),
+        ("narrow", r"does not take one example of this task, of shape \(1, 60, 100\) .*: wrap it in"),
+        ("One", "takes one example but not two, .*: it fixes its batch size; reshape by"),
+        ("First", r"of shape \(1, 2\), expected \(2, 2\), where None is any length; it fixes its batch size"),
         ("Branching", "control flow depends on values"),
     ],
 )

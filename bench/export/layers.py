@@ -1,0 +1,71 @@
+"""Where an exported model spends its time: kernels of ONNX Runtime, as its profiler times them, by layer."""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from torch import Tensor
+
+from bench.export.costs import OnnxGraph
+from bench.export.model import OnnxModel
+
+CALLS = 100
+_SUFFIX = "_kernel_time"
+
+
+def layer_latency_ms(model: OnnxModel, inputs: Tensor, layers: Collection[str]) -> dict[str, float]:
+    """Time in the kernels of each layer, median over calls on one thread; of no layer, under "".
+
+    ONNX Runtime fuses operators: a layer has the norm and activation that became part of its kernel. The profiler
+    itself adds some microseconds to every kernel, so small ones look larger than they are.
+
+    Args:
+        model: with the names that ``export_onnx`` gives its nodes.
+        inputs: one unit of work.
+        layers: names of modules; a kernel belongs to the innermost one that it lies in.
+    """
+    graph = OnnxGraph(model, tuple(inputs.shape))
+    spent: dict[str, float] = defaultdict(float)
+    for kernel, operator, ms in _kernels(model, inputs):
+        module = _module(_origin(kernel, operator, graph))
+        within = (layer for layer in layers if f"{module}.".startswith(f"{layer}."))
+        spent[max(within, key=len, default="")] += ms
+    return dict(spent)
+
+
+def _kernels(model: OnnxModel, inputs: Tensor) -> Iterator[tuple[str, str, float]]:
+    """Name, operator and median time in ms of every kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = model.session(profile=Path(folder, "profile"))
+        for _ in range(CALLS):
+            session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    times = defaultdict(list)
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
+            times[event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]].append(event["dur"] / 1e3)
+    return ((name, operator, median(several)) for (name, operator), several in times.items())
+
+
+def _origin(kernel: str, operator: str, graph: OnnxGraph) -> str:
+    """The name of the node that a kernel was made from: it begins with it, or, fused, with one that follows it."""
+    node = max((node for node in graph.nodes if kernel.startswith(node.name)), key=lambda n: len(n.name), default=None)
+    while node is not None and "Conv" in operator and not node.op_type.startswith("Conv"):
+        node = graph.makers.get(node.input[0]) if node.input else None
+    return "" if node is None else str(node.name)
+
+
+def _module(node: str) -> str:
+    """The module that a node was traced in: ``/stages/stages.1/conv/Conv`` lies in ``stages.1.conv``.
+
+    The exporter names modules by their attribute, and items of a list by that of the list as well.
+    """
+    path, last = "", ""
+    for part in node.split("/")[1:-1]:
+        item = last and part.startswith(f"{last}.")
+        path, last = (path.removesuffix(last) + part if item else f"{path}.{part}".lstrip(".")), part
+    return path
