@@ -7,6 +7,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -100,12 +101,21 @@ def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_one_thread_the_thread_that_calls_does_the_work(runtime: str) -> None:
     """Whose clock is read; on more, the clock on the wall is."""
     model = export_onnx(nn.Sequential(*(nn.Conv1d(64, 64, 9) for _ in range(6))), torch.zeros(1, 64, 200))
-    alone, several = (Loaded(model, runtime, threads) for threads in (1, 2))
-    assert alone.clock is time.thread_time and several.clock is time.perf_counter
-    (call, *_), whole, own = alone.calls(torch.zeros(1, 64, 200)), time.process_time(), time.thread_time()
-    for _ in range(50):
+    alone, inputs = Loaded(model, runtime), torch.zeros(1, 64, 200)
+    whole, own = time.process_time(), time.thread_time()
+    for call in alone.calls(inputs) * 10:
         call()
     assert time.thread_time() - own > 0.8 * (time.process_time() - whole)
+    assert alone.clock is time.thread_time and alone.reference(inputs).clock is time.thread_time
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_several_threads_are_timed_by_the_clock_on_the_wall(runtime: str) -> None:
+    inputs, exported, _ = files("resnet10")
+    several = Loaded(exported, runtime, 2)
+    assert several.reference(inputs).clock is several.clock is time.perf_counter
+    expected = Predictor(exported)(inputs).numpy()
+    assert all(np.allclose(call(), expected, atol=1e-4) for call in several.calls(inputs))
 
 
 @openvino
