@@ -250,8 +250,13 @@ class Comparison:
             self._record(trial, record)
 
     def _submit(self, trial: PlannedTrial) -> None:
-        """Train in one process, audit in another; what was trained before an interruption need only be audited."""
+        """Train in one process, audit in another; what was trained before an interruption need only be audited.
+
+        Likewise what was trained to be executed by the usual runtime.
+        """
         key, files = trial.spec.key, self._files(trial)
+        if not files.awaits_audit:
+            files.take_training(TrialFolder.of(self.request.folder, trial.spec.training))
         trained, needs = f"{TRAINING} {key}", frozenset[str]()
         if not files.awaits_audit:
             start = {self._dense(trial.spec.seed)} if trial.method_spec.stage == "post_hoc" else ()
