@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import requires
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 
 from bench.errors import said
+from bench.export.runtimes import DEFAULT, names, title
 from bench.storage.provenance import ABSENT, processor, version_of, without_password
 
 DISTRIBUTION = "compression-bench"
@@ -39,7 +41,7 @@ def findings(results: Path, tracking_uri: str | None) -> Iterator[Finding]:
         "Python": _python,
         "packages": _packages,
         "torchaudio": _torchaudio,
-        "ONNX Runtime": _onnxruntime,
+        **{title(name): partial(_runtime, name) for name in names()},
         "processor": _integers,
         "bf16": _bf16,
         "GPU": _gpu,
@@ -80,18 +82,19 @@ def _torchaudio() -> Finding:
     return Finding("torchaudio", f"{made} with PyTorch {there}", remedy)
 
 
-def _onnxruntime() -> Finding:
+def _runtime(name: str) -> Finding:
     """A model goes to a file and comes back."""
-    import onnxruntime
+    if name != DEFAULT and version_of(name) == ABSENT:
+        return Finding(title(name), f"{ABSENT}; for --runtime {name}: pip install '{DISTRIBUTION}[{name}]'")
     import torch
 
     from bench.export.model import Predictor, export_onnx
 
     model, inputs = torch.nn.Linear(3, 2), torch.randn(4, 3)
     with torch.no_grad():
-        same = torch.allclose(Predictor(export_onnx(model, inputs[:1]))(inputs), model(inputs), atol=1e-5)
-    remedy = "" if same else "a file computes something else than its model: install another version of onnxruntime"
-    return Finding("ONNX Runtime", f"{onnxruntime.__version__}, {onnxruntime.get_device()}", remedy)
+        same = torch.allclose(Predictor(export_onnx(model, inputs[:1]), name)(inputs), model(inputs), atol=1e-5)
+    remedy = "" if same else "a file computes something else than its model: install another version of " + name
+    return Finding(title(name), version_of(name), remedy)
 
 
 def _integers() -> Finding:

@@ -12,6 +12,7 @@ import typer
 from bench.cli import take_home
 from bench.cli.options import DEFAULT_RESULTS, Model, Preset, Results, TaskFields, TaskName, fields
 from bench.errors import BenchError, one_line
+from bench.export.runtimes import DEFAULT
 from bench.widths import CostAxis
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
         CostAxis,
         typer.Option(help="What budgets are shares of: MACs, or the exported file's size, peak memory or latency."),
     ] = "macs",
+    runtime: Annotated[str, typer.Option(help="What files are scored and timed in: onnxruntime, openvino.")] = DEFAULT,
+    threads: Annotated[int, typer.Option(help="Threads on which files are timed.", min=1)] = 1,
     distill: Annotated[bool, typer.Option("--distill", help="All models learn from the dense model, too.")] = False,
     width_multiple: Annotated[int, typer.Option(help="Round widths to multiples of this; runtimes like 8.", min=1)] = 1,
     results: Results = DEFAULT_RESULTS,
@@ -129,6 +132,8 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
             hardware=Hardware(command.present_device(device), precision),
             effort=effort,
             cost=cost,
+            runtime=runtime,
+            threads=threads,
             distill=distill,
             trial_timeout_s=trial_timeout,
             cluster=_cluster(executor, address=address, cpus=cpus, gpus=gpus),

@@ -16,12 +16,13 @@ from bench.compare.verdicts import (
     seed_difference,
     verdicts,
 )
+from bench.export.runtimes import TIMED_IN
 from bench.report.cells import Field, metric_name, percent, records, score, signed, table_of, tenths, written
 from bench.report.document import Piece, Section, Text
 from bench.stats.significance import LEVEL, TOO_FEW, seeds_needed
 
 #: where these differ, numbers need not agree
-DECISIVE = ("preset", "budgets", "trials", "data", "plan", "fields", "width_multiple", "width_groups")
+DECISIVE = ("preset", "budgets", "trials", "data", "plan", "fields", "width_multiple", "width_groups", *TIMED_IN)
 SMALL = 0.005  # below this two decimals would hide a gain
 SHOWN = 3  # points named in a sentence
 #: of what does not differ

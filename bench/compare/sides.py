@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import BenchError
+from bench.export.runtimes import TIMED_IN
 from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
 from bench.results.points import INDEX, load_points, read_index
@@ -46,7 +47,7 @@ class Side:
     @property
     def setting(self) -> dict[str, Any]:
         """What all trials have in common, such as the digest of the data; empty where it is not known."""
-        return dict(self.index.get("setting", {}))
+        return {**TIMED_IN, **self.index.get("setting", {})} if self.index else {}
 
 
 def load_sides(first: Path, second: Path) -> tuple[Side, Side]:

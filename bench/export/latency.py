@@ -1,4 +1,4 @@
-"""Latency on one thread, batch of one: of the exported file under ONNX Runtime, and of a module in PyTorch.
+"""Latency of a batch of one: of the exported file in its runtime, and of a module in PyTorch.
 
 Two calls are timed against each other, so that what disturbs one of them disturbs the other as well.
 """
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.export import runtimes
 from bench.export.model import OnnxModel
 
 #: what is timed: one pass of a model
@@ -51,10 +52,10 @@ BRIEF = Effort(repeats=3, most=18, repeat_ms=20.0)
 
 @dataclass(frozen=True)
 class Compared:
-    """CPU time of a call, and how it compares."""
+    """Time of a call, by the clock of the reference, and how it compares."""
 
-    cpu_ms: float  # of one call, median
-    ratio: float  # to the reference's CPU time; median of the repeats, each of which is the median of its rounds
+    own_ms: float  # of one call, median
+    ratio: float  # to the reference's time; median of the repeats, each of which is the median of its rounds
     spread: float  # of the repeats' ratios, (largest - smallest) / median
     reference_ms: float  # what the reference takes in calm moments
 
@@ -63,15 +64,16 @@ class Reference:
     """A model that others are compared with, in several copies.
 
     Attributes:
-        fastest_ms: CPU time of a call in calm moments, as far as they have been seen.
+        clock: in seconds, by which both are timed: CPU time of the thread that calls, where it does all the work.
+        fastest_ms: time of a call in calm moments, as far as they have been seen.
     """
 
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self.calls, self.fastest_ms = list(calls), math.inf
+    def __init__(self, calls: Sequence[Call], clock: Clock = time.thread_time) -> None:
+        self.calls, self.clock, self.fastest_ms = list(calls), clock, math.inf
 
 
 class Round(NamedTuple):
-    """CPU time of a call of a model, and of its reference's before and after it, ms."""
+    """Time of a call of a model, and of its reference's before and after it, ms."""
 
     copy: int  # of both
     own: float
@@ -91,25 +93,23 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @_no_garbage_collection()
-def compare_cpu_time(
-    calls: Sequence[Call], reference: Reference, effort: Effort = HEADLINE, *, clock: Clock = time.thread_time
-) -> Compared:
-    """CPU time of the calling thread, blocks of calls alternating with blocks of the reference's.
+def compare_times(calls: Sequence[Call], reference: Reference, effort: Effort = HEADLINE) -> Compared:
+    """What a call takes, blocks of calls alternating with blocks of the reference's.
 
-    CPU time leaves out what other processes take; alternating within a millisecond cancels what changes slowly, such as
-    the clock speed; medians leave out rounds that were interrupted. Somebody at work on the other thread of the same
-    core slows a large model down more than a small one, by a half and more, and comes and goes within milliseconds.
-    So only calm rounds count: those in which the reference is as fast as it can be. They are chosen by the speed of the
+    CPU time, the usual clock, leaves out what other processes take; alternating within a millisecond cancels what
+    changes slowly, such as the clock speed; medians leave out rounds that were interrupted. Somebody at work on the
+    other thread of the same core slows a large model down more than a small one, by a half and more, and comes and goes
+    within milliseconds. So only calm rounds count: those in which the reference is as fast as it can be. They are
+    chosen by the speed of the
     reference alone, never by the ratio.
 
     Args:
         calls: the model, in as many copies as there are of the reference: where a copy happens to lie in memory
             changes its speed for as long as it lives. As many are used as a repeat has time for, one at least.
-        reference: what it is compared with; it remembers its fastest.
+        reference: what it is compared with, and by which clock; it remembers its fastest.
         effort: how long it takes.
-        clock: in seconds.
     """
-    pairs, count = _prepared(list(zip(calls, reference.calls, strict=True)), effort, clock)
+    pairs, count = _prepared(list(zip(calls, reference.calls, strict=True)), effort, reference.clock)
     rounds: list[Round] = []
     wanted = effort.repeats * count * len(pairs)
     for _ in range(effort.most):
@@ -184,31 +184,40 @@ def _ms_a_call(call: Call, count: int, clock: Clock) -> float:
 
 
 class Loaded:
-    """An exported model, loaded several times, so that no single place in memory decides its speed."""
+    """An exported model, loaded several times, so that no single place in memory decides its speed.
 
-    def __init__(self, model: OnnxModel) -> None:
-        self._sessions = [model.session() for _ in range(COPIES)]
+    Attributes:
+        clock: by which it is timed: CPU time of the thread that calls, or the clock on the wall if others work, too.
+    """
+
+    def __init__(self, model: OnnxModel, runtime: str = runtimes.DEFAULT, threads: int = 1) -> None:
+        self._sessions = [runtimes.load(runtime, model.data, threads) for _ in range(COPIES)]
+        self.clock: Clock = time.thread_time if threads == 1 else time.perf_counter
 
     def calls(self, inputs: Tensor) -> list[Call]:
         """What calls each of the copies on these inputs, in the thread that calls."""
-        feed = {"input": np.ascontiguousarray(inputs.numpy())}
-        return [partial(session.run, None, feed) for session in self._sessions]
+        array = np.ascontiguousarray(inputs.numpy())
+        return [partial(session, array) for session in self._sessions]
+
+    def reference(self, inputs: Tensor) -> Reference:
+        """The same, for others to be compared with."""
+        return Reference(self.calls(inputs), self.clock)
 
 
 def measure_latency(model: Loaded, dense: Reference, example_input: Tensor) -> dict[str, float]:
     """Latency of an exported model for one unit of work, a batch of one, its calls interleaved with the dense model's.
 
-    Absolute figures depend on the machine, and those by the clock on the wall on what else it does; the ratio of CPU
-    times is what is compared.
+    Absolute figures depend on the machine, and those by the clock on the wall on what else it does; the ratio is
+    what is compared.
     """
     calls = model.calls(example_input)
-    cpu = compare_cpu_time(calls, dense)
+    compared = compare_times(calls, dense)
     wall_ms = call_times_ms(calls[0])
     return {
-        "latency_ms": cpu.cpu_ms,
-        "latency_ratio": cpu.ratio,
-        "latency_spread": cpu.spread,
-        "latency_dense_ms": cpu.reference_ms,
+        "latency_ms": compared.own_ms,
+        "latency_ratio": compared.ratio,
+        "latency_spread": compared.spread,
+        "latency_dense_ms": compared.reference_ms,
         "latency_wall_ms": float(np.median(wall_ms)),  # of single calls, by the clock on the wall
         "latency_p95_ms": float(np.percentile(wall_ms, 95)),
     }

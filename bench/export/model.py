@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -24,7 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from bench.errors import BenchError, MethodError, said
-from bench.export import RECIPE, WEIGHTS
+from bench.export import RECIPE, WEIGHTS, runtimes
+from bench.export.runtimes.onnxruntime import session
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
 from bench.storage.files import write_whole
@@ -45,20 +45,12 @@ class OnnxModel:
 
     data: bytes
 
-    def session(self, *, optimized: bool = True, profile: Path | None = None) -> onnxruntime.InferenceSession:
+    def session(self, *, optimized: bool = True, profile: Path | None = None) -> Any:
         """An ONNX Runtime session on one thread of the CPU; unless ``optimized``, it computes node by node.
 
         With ``profile`` it times every kernel, for a file whose path begins so.
         """
-        options = onnxruntime.SessionOptions()
-        if profile:
-            options.enable_profiling, options.profile_file_prefix = True, str(profile)
-        if not optimized:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
+        return session(self.data, 1, optimized=optimized, profile=profile)
 
 
 def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
@@ -147,14 +139,16 @@ def _attention(call: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
 
 
 class Predictor:
-    """Scores with ONNX Runtime what a task would score with a module: tensor in, tensor out.
+    """Scores with a runtime what a task would score with a module: tensor in, tensor out.
+
+    It takes one thread, as trials share the cores.
 
     A model that takes the ranges of its activations from what it is given sees one example at a time, as where it is
     shipped: in a batch, one loud recording would round all others coarsely.
     """
 
-    def __init__(self, model: OnnxModel) -> None:
-        self._session = model.session()
+    def __init__(self, model: OnnxModel, runtime: str = runtimes.DEFAULT) -> None:
+        self._session = runtimes.load(runtime, model.data)
         operators = {node.op_type for node in onnx.load_from_string(model.data).graph.node}
         self._alone = any(operator.startswith("DynamicQuantize") for operator in operators)
 
@@ -163,7 +157,7 @@ class Predictor:
         return torch.cat([self._run(part) for part in parts])
 
     def _run(self, inputs: Tensor) -> Tensor:
-        return torch.from_numpy(np.asarray(self._session.run(None, {"input": np.ascontiguousarray(inputs.numpy())})[0]))
+        return torch.from_numpy(self._session(np.ascontiguousarray(inputs.numpy())))
 
 
 def require_plain(model: nn.Module, example_input: Tensor) -> None:

@@ -192,5 +192,6 @@ def explained(
     """Pieces below what explains them; nothing where there are none."""
     heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
     names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
+    names["timed_in"] = data.points.timed_in
     said = Text([text.format(**names), *more])
     return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)

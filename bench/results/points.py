@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BenchError
+from bench.export.runtimes import TIMED_IN, in_words
 from bench.plugins.method import Stage
 from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
@@ -62,6 +63,12 @@ class Points:
     def cost(self) -> str:
         """What budgets are shares of: macs, bytes, memory or latency."""
         return str(self.index["setting"].get("cost", "macs"))
+
+    @property
+    def timed_in(self) -> str:
+        """Where latencies were measured: ``ONNX Runtime 1.31.0 on one thread``."""
+        name, threads = ({**TIMED_IN, **self.index["setting"]}[part] for part in TIMED_IN)
+        return in_words(name, threads, self.index.get("provenance", {}).get("packages", {}).get(name, ""))
 
     @property
     def dev_column(self) -> str:
@@ -179,7 +186,7 @@ def write_index(
     """
     task = load_task(setting.task)
     widths = {"width_multiple": setting.width_multiple, "width_groups": " ".join(setting.width_groups) or "all"}
-    widths |= {"cost": setting.cost, "prices": dict(setting.prices)}
+    widths |= {"cost": setting.cost, "prices": dict(setting.prices), **setting.timed_in}
     identity = content_key({**setting.made_from, **widths})
     kept = folder / COMPARISONS / f"{identity}.json"
     before = read_index(kept) or {}

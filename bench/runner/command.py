@@ -13,11 +13,14 @@ from types import FrameType
 import torch
 from rich.console import Console
 from rich.text import Text
+from torch import nn
 
 from bench.check import check_own_model
 from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor
 from bench.execution.local import LocalExecutor
+from bench.export.model import export_onnx
+from bench.export.runtimes import load
 from bench.plugins.own_model import with_own_models
 from bench.plugins.registry import load_method_spec, load_task, names
 from bench.plugins.task import Plan
@@ -95,6 +98,7 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
         chosen = task.at(request.preset, **fields)
         with_own_models(chosen).check()
         check_own_model(chosen)
+    _require_runtime(request.runtime, request.threads)
     if request.tracking_uri is not None:
         require_address(request.tracking_uri)
     if request.cost == "latency" and request.cluster is not None:
@@ -109,6 +113,13 @@ def checked(request: Request) -> tuple[Request, dict[str, str]]:
             method_spec.build({**method_spec.serving(budgets), **method_spec.at_compute(budget)})
     _require_room(request.results)
     return dataclasses.replace(request, methods=methods, fields=fields), broken
+
+
+def _require_runtime(runtime: str, threads: int) -> None:
+    """Refuse a runtime that is not there, and threads that would wait for each other."""
+    load(runtime, export_onnx(nn.Identity(), torch.zeros(1, 1)).data)
+    if threads > (cores := len(os.sched_getaffinity(0))):
+        raise BenchError(f"--threads {threads}: this process has {cores} core{'s' * (cores > 1)}; give no more")
 
 
 def present_device(wanted: str) -> str:

@@ -11,6 +11,7 @@ from bench.check import ensure_repeats, known_to_repeat, require_disjoint
 from bench.errors import BenchError, blaming
 from bench.execution.executor import Executor, Job, Lost
 from bench.export.model import kept_sizes
+from bench.export.runtimes import TIMED_IN
 from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.points import Points, write_index
@@ -60,6 +61,8 @@ class Comparison:
             effort=request.effort,
             distill=request.distill,
             cost=request.cost,
+            runtime=request.runtime,
+            threads=request.threads,
         )
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
@@ -85,7 +88,8 @@ class Comparison:
             asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
             widths = {"groups": self.setting.width_groups, "multiple": self.setting.width_multiple}
             cost = {"cost": self.setting.cost, "price": self.setting.prices.get(method_spec.terminal, "")}
-            name = content_key({**self.setting.made_from, **asked, **widths, **cost})
+            timed = {} if self.setting.timed_in == TIMED_IN else self.setting.timed_in
+            name = content_key({**self.setting.made_from, **asked, **widths, **cost, **timed})
             self._studies[method_spec.name] = MethodStudy(
                 method_spec,
                 directions=(self.task_class.metric.direction, "minimize"),
@@ -246,8 +250,13 @@ class Comparison:
             self._record(trial, record)
 
     def _submit(self, trial: PlannedTrial) -> None:
-        """Train in one process, audit in another; what was trained before an interruption need only be audited."""
+        """Train in one process, audit in another; what was trained before an interruption need only be audited.
+
+        Likewise what was trained to be executed by the usual runtime.
+        """
         key, files = trial.spec.key, self._files(trial)
+        if not files.awaits_audit:
+            files.take_training(TrialFolder.of(self.request.folder, trial.spec.training))
         trained, needs = f"{TRAINING} {key}", frozenset[str]()
         if not files.awaits_audit:
             start = {self._dense(trial.spec.seed)} if trial.method_spec.stage == "post_hoc" else ()

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Cluster
+from bench.export.runtimes import DEFAULT
 from bench.plugins.registry import load_task
 from bench.plugins.task import Task
 from bench.results.points import comparison_folder
@@ -37,6 +38,8 @@ class Request:
     hardware: Hardware = CPU
     effort: Effort = "steps"  # what every model is trained with the same of
     cost: CostAxis = "macs"  # what budgets are shares of
+    runtime: str = DEFAULT  # what executes the files that are scored and timed
+    threads: int = 1  # of the runtime, where it is timed
     distill: bool = False  # whether all learn from the dense model, too
     trial_timeout_s: float | None = None  # after which a trial that still trains is ended; None for never
     cluster: Cluster | None = None  # of Ray; None for this machine

@@ -138,6 +138,7 @@ def _limits(choice: Choice) -> list[str]:
     }
     names = {"seeds": seeds, "processor": index["provenance"].get("processor", "an unknown processor")}
     names |= {"reason": row["reason"], "metric": title(choice.points.metric), "work_unit": choice.points.work_unit}
+    names["timed_in"] = choice.points.timed_in
     texts = {**TEXTS["limits"], **TEXTS["card"]}
     return [texts[name].format(**names) for name, there in holds.items() if there]
 

@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-PACKAGES = "torch torchaudio onnx onnxruntime optuna mlflow numpy scipy torch-pruning compression-bench".split()
+PACKAGES = (
+    "torch torchaudio onnx onnxruntime openvino optuna mlflow numpy scipy torch-pruning compression-bench".split()
+)
 ABSENT = "not installed"  # the version of what is not there
 
 

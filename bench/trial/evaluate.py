@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 
 from bench.errors import BenchError, said
-from bench.export.latency import BRIEF, CALM, Call, Loaded, Reference, compare_cpu_time, eager_call, measure_latency
+from bench.export.latency import BRIEF, CALM, Call, Loaded, Reference, compare_times, eager_call, measure_latency
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
+from bench.export.runtimes import DEFAULT
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Progress, Task
 from bench.trial.record import TrialFolder
@@ -39,7 +41,8 @@ def scores_of(task: Task, found: object) -> dict[str, float]:
 
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
     """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
-    task, predict = setting.build_task(), Predictor(OnnxModel(folder.model_path.read_bytes()))
+    task = setting.build_task()
+    predict = Predictor(OnnxModel(folder.model_path.read_bytes()), setting.runtime)
     items = task.item_scores(predict, "eval")
     scores = scores_of(task, task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
     if items is not None:
@@ -58,7 +61,7 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
     """
     torch.set_num_threads(1)
     task = setting.build_task()
-    dense = DenseLatency(task)
+    dense = DenseLatency(task, setting.runtime, setting.threads)
     best: dict[TrialFolder, dict[str, float]] = {}
     failed: dict[str, str] = {}
     waiting = folders
@@ -78,14 +81,15 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
 
 
 class DenseLatency:
-    """The dense model of a task, as a file and as a module, ready to be timed against."""
+    """The dense model of a task, as a file in a runtime and as a module, ready to be timed against."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, runtime: str = DEFAULT, threads: int = 1) -> None:
+        self.load = partial(Loaded, runtime=runtime, threads=threads)
         example = task.example_input()
         model = dense_model(task).eval()
-        file = Loaded(export_onnx(model, example))
-        self.headline = Reference(file.calls(example))
-        self.further = {name: Reference(file.calls(inputs)) for name, inputs in task.timed_inputs().items()}
+        file = self.load(export_onnx(model, example))
+        self.headline = file.reference(example)
+        self.further = {name: file.reference(inputs) for name, inputs in task.timed_inputs().items()}
         self.eager = Reference([eager_call(model, example)])
 
     def disturbed(self, measured: Mapping[str, float]) -> tuple[float, float]:
@@ -100,7 +104,7 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
     where there is one, against the dense module.
     """
     example = task.example_input()
-    file = Loaded(OnnxModel(folder.model_path.read_bytes()))
+    file = dense.load(OnnxModel(folder.model_path.read_bytes()))
     measured = measure_latency(file, dense.headline, example)
     for name, inputs in task.timed_inputs().items():
         measured |= _brief(name, file.calls(inputs), dense.further[name])
@@ -114,5 +118,5 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
 
 
 def _brief(name: str, calls: Sequence[Call], dense: Reference) -> dict[str, float]:
-    compared = compare_cpu_time(calls, dense, BRIEF)
-    return {f"latency_{name}_ms": compared.cpu_ms, f"latency_{name}_ratio": compared.ratio}
+    compared = compare_times(calls, dense, BRIEF)
+    return {f"latency_{name}_ms": compared.own_ms, f"latency_{name}_ratio": compared.ratio}

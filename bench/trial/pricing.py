@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.export.latency import CALM, Compared, Effort, Loaded, Reference, compare_cpu_time
+from bench.export.latency import CALM, Compared, Effort, Loaded, compare_times
 from bench.export.memory import peak_memory_bytes
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.own_model import dense_model
@@ -28,7 +29,7 @@ from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_whole
-from bench.storage.provenance import processor
+from bench.storage.provenance import processor, version_of
 from bench.trial.repeatable import seed_everything
 from bench.trial.setting import Setting
 from bench.trial.trainer import Trainer
@@ -73,6 +74,8 @@ def price_of(setting: Setting, terminal: str = "", report: Progress = lambda fra
         "terminal": terminal,
         "machine": [processor(), onnxruntime.__version__],
     }
+    if setting.cost == "latency":
+        named["timed"] = [setting.runtime, version_of(setting.runtime), setting.threads]
     folder = cached_folder(Path(setting.cache), "price", named, measure)
     try:
         return TypeAdapter(Price).validate_json((folder / FITTED).read_bytes())
@@ -106,26 +109,27 @@ def _new_measure(setting: Setting, task: Task) -> Measure:
         shape = tuple(example.shape)
         whole = peak_memory_bytes(dense, shape)
         return lambda file: peak_memory_bytes(file, shape) / whole
-    return _LatencyShare(dense, example)
+    return _LatencyShare(dense, example, setting)
 
 
 class _LatencyShare:
     """Tells the latency of a file as a share of the dense model's, both in calm moments of the machine."""
 
-    def __init__(self, dense: OnnxModel, example: Tensor) -> None:
+    def __init__(self, dense: OnnxModel, example: Tensor, setting: Setting) -> None:
         self._example = example
-        self.dense = Reference(Loaded(dense).calls(example))
+        self._load = partial(Loaded, runtime=setting.runtime, threads=setting.threads)
+        self.dense = self._load(dense).reference(example)
 
     def settle(self) -> None:
         """See how fast the dense model is in calm moments: some of a few seconds will be calm."""
         for _ in range(SETTLING):
-            compare_cpu_time(self.dense.calls, self.dense, TIMING)
+            compare_times(self.dense.calls, self.dense, TIMING)
             time.sleep(PAUSE_S)
 
     def __call__(self, file: OnnxModel) -> float:
         found: list[Compared] = []
         for _ in range(MOST_TIMES):
-            found.append(compare_cpu_time(Loaded(file).calls(self._example), self.dense, TIMING))
+            found.append(compare_times(self._load(file).calls(self._example), self.dense, TIMING))
             if sum(map(self._calm, found)) >= TIMES:
                 break
             if not self._calm(found[-1]):

@@ -221,6 +221,16 @@ class TrialFolder:
             return None
         return record if changed is None and MODEL in (record.files or {}) else None
 
+    def take_training(self, other: "TrialFolder") -> None:
+        """Begin anew with a copy of what another trial has left for its audit, if its model is still whole."""
+        record = other.trained()
+        if other == self or record is None or record.files is None or other.changed_file(record):
+            return
+        self.empty()
+        for name in (*MODEL_FILES, OUTPUTS, TRAINED):  # the last one says that all are there
+            if (other.path / name).exists():
+                shutil.copyfile(other.path / name, self.path / name)
+
     def changed_file(self, record: TrialRecord, since_ns: int = 0) -> str | None:
         """The name of a file of the model that is gone, or not the one of the record any more; None if all are.
 

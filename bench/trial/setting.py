@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.export.runtimes import DEFAULT, TIMED_IN
 from bench.plugins.own_model import own_model
 from bench.plugins.registry import load_method_spec, load_task, model_digest, source_digest
 from bench.plugins.task import Plan, Task
@@ -38,6 +39,8 @@ class Setting:
     effort: Effort = "steps"  # what every model is trained with the same of
     cost: CostAxis = "macs"  # what budgets are shares of
     prices: Mapping[str, str] = field(default_factory=dict)  # digests of what widths cost, by what makes the files
+    runtime: str = DEFAULT  # what executes the files that are scored and timed
+    threads: int = 1  # of the runtime, where it is timed
     distill: bool = False  # whether all but the dense model learn from the dense model, too
 
     def build_task(self) -> Task:
@@ -65,6 +68,11 @@ class Setting:
             "distill": self.distill,
         }
 
+    @property
+    def timed_in(self) -> dict[str, Any]:
+        """What decides how models are scored and timed, beside the machine; JSON-serialisable."""
+        return {"runtime": self.runtime, "threads": self.threads}
+
     def _named(self, value: Hashable) -> str:
         """A field of the task in words; data on disk is known by its digest, wherever it lies, if there is one."""
         path = Path(str(value))
@@ -84,6 +92,12 @@ class TrialSpec:
     @cached_property
     def key(self) -> str:
         """Names the trial by everything that decides its result: 16 hexadecimal digits."""
+        timed = self.setting.timed_in
+        return self.training if timed == TIMED_IN else content_key({"training": self.training, **timed})
+
+    @cached_property
+    def training(self) -> str:
+        """The same of what decides the model alone, whatever executes it afterwards."""
         method_spec = load_method_spec(self.method)
         return content_key(
             {

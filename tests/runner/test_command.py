@@ -39,3 +39,15 @@ def test_a_signal_during_an_import_leaves_no_lock_behind(tmp_path: Path, monkeyp
     other = sys.modules["shared_by_threads"].other
     other.join(10)
     assert not other.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"runtime": "openvin"}, r"no runtime is called 'openvin' \(did you mean 'openvino'\?\); there are: onnx"),
+        ({"threads": 4096}, r"--threads 4096: this process has \d+ cores?, give no more|give no more"),
+    ],
+)
+def test_a_runtime_that_cannot_be_used_is_refused(tmp_path: Path, option: dict[str, Any], said: str) -> None:
+    with pytest.raises(BenchError, match=said):
+        checked(Request("synthetic", "smoke", ("dense",), tmp_path, 1, **option))

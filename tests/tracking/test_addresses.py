@@ -88,7 +88,10 @@ def connections(tmp_path: Path, *command: str) -> list[str]:
     quiet = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
     quiet += ("MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
-    environment |= {"CONNECTIONS": str(tmp_path / "connections"), "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+    environment |= {
+        "CONNECTIONS": str(tmp_path / "connections"),
+        "PYTHONPATH": f"{tmp_path}:{os.getcwd()}:{os.environ.get('PYTHONPATH', '')}",
+    }
     (tmp_path / "home").mkdir(exist_ok=True)
     with TemporaryDirectory() as short:  # a socket in it has a name of at most 107 signs
         environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": short}

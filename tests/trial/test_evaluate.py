@@ -60,7 +60,7 @@ class Itemised(Plain):
 
 
 def read_on_eval(task: Task, path: Path) -> TrialFolder:
-    folder, setting = TrialFolder(path), SimpleNamespace(build_task=lambda: task)
+    folder, setting = TrialFolder(path), SimpleNamespace(build_task=lambda: task, runtime="onnxruntime")
     folder.model_path.write_bytes(export_onnx(task.build_model(), task.example_input()).data)
     evaluate_model(setting, folder, lambda fraction, note: None)  # type: ignore[arg-type]
     return folder
