@@ -113,3 +113,12 @@ def test_a_damaged_file_beside_the_record_counts_as_missing(tmp_path: Path, name
     column = {"eval.json": "eval_eer_percent", "latency.json": "latency_ms", "tracked.json": "run_id"}[name]
     table = load_points(written.save()).table
     assert table[column].isna().all() and (table["status"] == "complete").all()
+
+
+def test_points_say_where_latency_was_measured(tmp_path: Path) -> None:
+    comparison(tmp_path, "a", 1.0)
+    points = load_points(tmp_path)
+    points.index["provenance"]["packages"] = {"onnxruntime": "1.31.0", "openvino": "2026.4.1"}
+    assert points.timed_in == "ONNX Runtime 1.31.0 on one thread"  # as before there was a choice
+    points.index["setting"] |= {"runtime": "openvino", "threads": 2}
+    assert points.timed_in == "OpenVINO 2026.4.1 on 2 threads (wall-clock time)"
