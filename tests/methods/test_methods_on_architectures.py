@@ -38,7 +38,7 @@ def pairs(methods: Collection[str]) -> list[Any]:
     found = []
     for (row, architecture), (column, method) in product(enumerate(ARCHITECTURES), enumerate(methods)):
         of_its_own = method == "magnitude_pruning" or (method == "feature_noise" and architecture in LEAST)
-        marks = () if row % 4 == column % 4 or of_its_own else pytest.mark.slow
+        marks = [] if row % 4 == column % 4 or of_its_own else [pytest.mark.slow]
         found.append(pytest.param(architecture, method, marks=marks))
     return found
 
