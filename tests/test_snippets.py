@@ -42,7 +42,7 @@ PAGES = [*(ROOT / name for name in OURS), *sorted((ROOT / "docs").rglob("*.md"))
 TESTED = {"python", "bash", "toml", "csv"}
 SHOWN = {"math", "text"}
 #: programs other than ours in blocks of ``bash``, which are not looked into
-OTHERS = {"ray", "export", "awk"}
+OTHERS = {"pip", "ray", "export", "awk"}
 COMMANDS: Any = typer.main.get_command(cli.app)
 
 

@@ -6,14 +6,17 @@ precision than the file says, it is told not to. On one thread all the work is d
 clock is read.
 """
 
+from __future__ import annotations
+
 import pkgutil
 from importlib import import_module
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import BenchError, did_you_mean, said
+
+if TYPE_CHECKING:  # --help needs a name alone
+    import numpy as np
+    from numpy.typing import NDArray
 
 DEFAULT = "onnxruntime"
 #: how a comparison is scored and timed unless it says something else, as those before there was a choice
