@@ -61,7 +61,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundFacts:
     """What a file holds.
 
     Attributes:
@@ -95,7 +95,7 @@ class Inspection:
     """
 
     recordings: Sequence[Recording]
-    sounds: Sequence[Sound]
+    sounds: Sequence[SoundFacts]
     problems: list[str]
     notes: list[str]
 
@@ -111,7 +111,7 @@ def inspect_recordings(
         workers: threads; decoding leaves Python's lock.
         progress: called with the fraction done and what is being done.
     """
-    sounds: list[Sound] = []
+    sounds: list[SoundFacts] = []
     with ThreadPoolExecutor(max(1, workers)) as pool, closing(_results(pool, recordings)) as results:
         for sound in results:
             sounds.append(sound)
@@ -142,47 +142,47 @@ def listing_problems(recordings: Sequence[Recording], labels: Sequence[str]) -> 
     return problems
 
 
-def listen(recording: Recording) -> Sound:
+def listen(recording: Recording) -> SoundFacts:
     """Read one file block by block; what is wrong with it becomes its problem. What is not there holds nothing."""
     import soundfile
 
     if recording.problem or not isfile(recording.path):
-        return Sound()
+        return SoundFacts()
     try:
         with soundfile.SoundFile(recording.path) as file:
             sound = _measured(file.blocks(AT_ONCE, dtype="float32", always_2d=True), file.samplerate, file.channels)
             return replace(sound, cut="(should be" in file.extra_info)  # the words of libsndfile
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: a format without a header
-        return Sound(problem=f"it cannot be read as sound, since it is empty or damaged ({error})")
+        return SoundFacts(problem=f"it cannot be read as sound, since it is empty or damaged ({error})")
 
 
-def _results(pool: ThreadPoolExecutor, recordings: Sequence[Recording]) -> Generator[Sound]:
+def _results(pool: ThreadPoolExecutor, recordings: Sequence[Recording]) -> Generator[SoundFacts]:
     """Closed early, as by Ctrl-C, it cancels what has not begun."""
     yield from pool.map(listen, recordings)
 
 
-def _measured(blocks: Iterable[np.ndarray], rate: int, channels: int) -> Sound:
+def _measured(blocks: Iterable[np.ndarray], rate: int, channels: int) -> SoundFacts:
     digest, count, loud, peak = hashlib.sha256(f"{rate} {channels}".encode()), 0, 0, 0.0
     for block in blocks:
         if not np.isfinite(block).all():
-            return Sound(problem="it has samples that are not finite")
+            return SoundFacts(problem="it has samples that are not finite")
         level = np.abs(block)
         digest.update(block.tobytes())
         count, loud, peak = count + block.size, loud + int((level >= FULL_SCALE).sum()), max(peak, float(level.max()))
     if not count or not peak:
-        return Sound(problem="it has no samples" if not count else "it is silent, all its samples are 0")
+        return SoundFacts(problem="it has no samples" if not count else "it is silent, all its samples are 0")
     clipped = loud > CLIPPED_SHARE * count
-    return Sound(rate, channels, count / channels / rate, clipped, digest=digest.hexdigest()[:32])
+    return SoundFacts(rate, channels, count / channels / rate, clipped, digest=digest.hexdigest()[:32])
 
 
-def _outside(recording: Recording, sound: Sound) -> str:
+def _outside(recording: Recording, sound: SoundFacts) -> str:
     """What is wrong with its last segment, if anything."""
     if not (sound.digest and recording.segments) or (end := recording.segments[-1][1]) <= sound.seconds + TOLERANCE_S:
         return ""
     return f"a segment ends at {end:g} s, but the recording at {sound.seconds:.2f} s"
 
 
-def _leaks(pairs: Sequence[tuple[Recording, Sound]]) -> list[str]:
+def _leaks(pairs: Sequence[tuple[Recording, SoundFacts]]) -> list[str]:
     """Recordings of one split that another has, too."""
     same = _groups((s.digest, r) for r, s in pairs if s.digest)
     return [
@@ -193,7 +193,7 @@ def _leaks(pairs: Sequence[tuple[Recording, Sound]]) -> list[str]:
     ]
 
 
-def _notes(pairs: Sequence[tuple[Recording, Sound]]) -> list[str]:
+def _notes(pairs: Sequence[tuple[Recording, SoundFacts]]) -> list[str]:
     same = _groups(((s.digest, r.split), r) for r, s in pairs if s.digest)
     found = {
         "clipped (more than a thousandth of their samples at full scale)": [r for r, s in pairs if s.clipped],

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import BenchError, blaming, one_line
-from bench.plugins.recordings import SPLITS, Inspection, Recording, Sound, inspect_recordings
+from bench.plugins.recordings import SPLITS, Inspection, Recording, SoundFacts, inspect_recordings
 from bench.plugins.registry import load_task
 from bench.runner.progress import Screen
 from bench.runner.request import typed_fields
@@ -60,7 +60,7 @@ def _show(console: Console, found: Inspection) -> None:
             console.print(Text(one_line(line), style), soft_wrap=True)
 
 
-def _row(pairs: list[tuple[Recording, Sound]], total: int) -> list[str]:
+def _row(pairs: list[tuple[Recording, SoundFacts]], total: int) -> list[str]:
     """The cells of one class of a split."""
     seconds = [s.seconds for _, s in pairs]
     kinds = Counter(r.kind for r, _ in pairs if r.kind).most_common()

@@ -1,30 +1,17 @@
 """Sound files as they lie on disk, as samples at the rate of the project."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-from bench import BenchError, read_sound
+from bench import BenchError, Sound, read_sound
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.channel import FULL_SCALE
 
 
-class Recording(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        samples: (samples,) at 16 kHz in [-1, 1], channels averaged.
-        rate: samples per second in the file, before it was resampled.
-    """
-
-    samples: Signal
-    rate: int
-
-
-def read_recording(path: Path, listed_in: str) -> Recording:
-    """The samples of one sound file of a corpus; at another rate than 16 kHz they are resampled.
+def read_recording(path: Path, listed_in: str) -> Sound:
+    """One sound file of a corpus; at another rate than 16 kHz its samples are resampled.
 
     Args:
         path: FLAC or WAV, any rate, any number of channels.
@@ -36,10 +23,9 @@ def read_recording(path: Path, listed_in: str) -> Recording:
     if not path.is_file():
         raise BenchError(f"Audio file {path} is missing, although {listed_in} lists it: unpack the corpus again.")
     try:
-        sound = read_sound(path, SAMPLE_RATE)
+        return read_sound(path, SAMPLE_RATE)
     except BenchError as error:
         raise BenchError(f"{error}: unpack it again, or remove its line from {listed_in}.") from error
-    return Recording(sound.samples, sound.rate)
 
 
 def write_audio(path: Path, samples: Signal) -> None:

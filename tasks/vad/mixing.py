@@ -137,7 +137,7 @@ def _speak(rng: np.random.Generator, sources: Sources, count: int) -> tuple[Sign
 
 
 def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
-    samples, rate = read_recording(utterance.path, "the corpus")
+    samples, rate, _ = read_recording(utterance.path, "the corpus")
     sources.rates.add(rate)
     segments = sources.segments(utterance)
     active = active_by_energy(samples) if segments is None else mask_of(segments, len(samples))
@@ -152,7 +152,7 @@ def _utterance(sources: Sources, utterance: Utterance) -> tuple[Signal, Bools]:
 def _noise(rng: np.random.Generator, sources: Sources, count: int) -> Signal:
     """A noise from a random point on, repeated as needed, with a root mean square of 1: (count,)."""
     clip = sources.noises[int(rng.integers(len(sources.noises)))]
-    samples, rate = read_recording(clip.path, "its table")
+    samples, rate, _ = read_recording(clip.path, "its table")
     sources.rates.add(rate)
     sounding = np.flatnonzero(samples)
     if not len(sounding):
