@@ -23,8 +23,9 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.plugins.metrics import equal_error_rate
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
     from bench.plugins.sounds import Sound, SoundScoring, read_sound
-    from bench.plugins.task import Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
+    from bench.plugins.task import SPLITS, Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
     from bench.storage.cache import cached_folder, content_key, folder_digest
+    from bench.storage.provenance import multiplies_integers
     from bench.trial.trainer import Trainer
     from bench.widths.cost import count_macs, largest_model
     from bench.widths.flexible import make_flexible
@@ -39,8 +40,9 @@ _NAMES = {
     "bench.plugins.metrics": "equal_error_rate",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
     "bench.plugins.sounds": "Sound SoundScoring read_sound",
-    "bench.plugins.task": "Batch ItemScores Metric Plan Predict Progress Split Task",
+    "bench.plugins.task": "SPLITS Batch ItemScores Metric Plan Predict Progress Split Task",
     "bench.storage.cache": "cached_folder content_key folder_digest",
+    "bench.storage.provenance": "multiplies_integers",
     "bench.trial.trainer": "Trainer",
     "bench.widths.cost": "count_macs largest_model",
     "bench.widths.flexible": "make_flexible",

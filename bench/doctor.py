@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from bench.errors import said
 from bench.export.runtimes import DEFAULT, names, title
-from bench.storage.provenance import ABSENT, processor, version_of, without_password
+from bench.storage.provenance import ABSENT, multiplies_integers, processor, version_of, without_password
 
 DISTRIBUTION = "compression-bench"
 
@@ -98,10 +98,7 @@ def _runtime(name: str) -> Finding:
 
 
 def _integers() -> Finding:
-    import torch
-
-    known = torch.cpu.get_capabilities()
-    fast = known.get("architecture") != "x86_64" or known.get("avx512_vnni") or known.get("avx_vnni")
+    fast = multiplies_integers()
     found = f"{processor()}, {'with' if fast else 'without'} instructions for integers of 8 bits"
     return Finding("processor", found, "" if fast else "integer models get weights of 7 bits here, and less speed")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -23,7 +22,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
-from bench import Batch, OnnxModel
+from bench import Batch, OnnxModel, multiplies_integers
 
 CALIBRATIONS = {
     "minmax": CalibrationMethod.MinMax,
@@ -47,12 +46,6 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         return None if batch is None else {"input": batch.inputs.numpy()}
-
-
-def overflows() -> bool:
-    """Whether this processor multiplies 8-bit numbers into 16-bit sums."""
-    known = torch.cpu.get_capabilities()
-    return known.get("architecture") == "x86_64" and not (known.get("avx512_vnni") or known.get("avx_vnni"))
 
 
 def largest_integer(reduced: bool) -> int:
@@ -96,7 +89,7 @@ class Ranges:
 
     calibration: str = "minmax"
     per_channel: bool = True
-    reduced: bool = field(default_factory=overflows)
+    reduced: bool = field(default_factory=lambda: not multiplies_integers())
     trained: tuple[Trained, ...] = ()
     probe: Tensor | None = None
 

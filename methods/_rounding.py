@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # that of attention's results, time first
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-from bench import make_flexible
-from methods._integer import FEWEST_READ, Ends, Trained, largest_integer, overflows
+from bench import make_flexible, multiplies_integers
+from methods._integer import FEWEST_READ, Ends, Trained, largest_integer
 from methods._step_sizes import LearnedRange, LearnedWeight
 
 FIXED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)  # read features between fixed ranges, in a static model linear layers too
@@ -66,7 +66,7 @@ class Simulation:
         self._hooks += [m.register_forward_pre_hook(self._within_own) for m in own]
         weights = [(m, n, p) for m in layers for n, p in m.named_parameters(recurse=False) if p.dim() > 1]
         self._weights = [(module, name) for module, name, _ in weights]
-        top = largest_integer(overflows())
+        top = largest_integer(not multiplies_integers())
         learned_weights = [LearnedWeight(active, p, top) for _, _, p in weights if learned]
         observed_weights = [_Weight(active) for _ in weights if not learned]
         for (module, name), rounding in zip(self._weights, [*learned_weights, *observed_weights], strict=True):

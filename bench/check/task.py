@@ -3,7 +3,6 @@
 import math
 from collections.abc import Hashable, Iterator
 from itertools import combinations, islice
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from bench.check.probe import smallest
 from bench.check.rules import require
 from bench.export.model import Predictor, export_onnx
 from bench.plugins.own_model import dense_model
-from bench.plugins.task import Split, Task
+from bench.plugins.task import SPLITS, Task
 from bench.trial.evaluate import scores_of
 from bench.trial.repeatable import seed_everything
 from bench.trial.trainer import Trainer
@@ -39,7 +38,7 @@ def check_task(task: Task) -> Iterator[str]:
 
 def require_disjoint(task: Task) -> list[str]:
     """What of ``task.disjoint`` no two splits share, by kind; a ``ContractError`` names what they do share."""
-    found = {split: task.disjoint(split) for split in get_args(Split)}
+    found = {split: task.disjoint(split) for split in SPLITS}
     for one, other in combinations(found, 2):
         for kind in found[one]:
             shared = {*found[one][kind]} & {*found[other].get(kind, ())}
@@ -69,7 +68,7 @@ def _check_splits(task: Task) -> Iterator[str]:
     train = list(islice(task.batches("train", 0), ENOUGH))
     require(len(train) == ENOUGH, "training batches are endless")
     seen: set[bytes] | None = None
-    for split in get_args(Split)[1:]:
+    for split in SPLITS[1:]:
         passes = [[b.inputs for b in islice(task.batches(split, seed), 100 * ENOUGH)] for seed in (0, 1)]
         require(len(passes[0]) < 100 * ENOUGH, f"{split} is one pass, which ends")
         same = len(passes[0]) == len(passes[1]) and all(map(torch.equal, *passes))

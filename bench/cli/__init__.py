@@ -47,7 +47,7 @@ def about(version: Annotated[bool, typer.Option("--version", callback=_show_vers
 @app.command("list")
 def list_plugins() -> None:
     """Show the tasks and methods there are."""
-    from bench.authoring.listing import show_plugins
+    from bench.cli.listing import show_plugins
 
     show_plugins()
 

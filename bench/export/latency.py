@@ -100,8 +100,7 @@ def compare_times(calls: Sequence[Call], reference: Reference, effort: Effort = 
     changes slowly, such as the clock speed; medians leave out rounds that were interrupted. Somebody at work on the
     other thread of the same core slows a large model down more than a small one, by a half and more, and comes and goes
     within milliseconds. So only calm rounds count: those in which the reference is as fast as it can be. They are
-    chosen by the speed of the
-    reference alone, never by the ratio.
+    chosen by the speed of the reference alone, never by the ratio.
 
     Args:
         calls: the model, in as many copies as there are of the reference: where a copy happens to lie in memory

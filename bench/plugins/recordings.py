@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from os.path import isfile  # false for what cannot be looked at, too
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bench.plugins.task import Split
+from bench.plugins.task import SPLITS
 
 if TYPE_CHECKING:
     from bench.plugins.task import Progress
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
-SPLITS: tuple[Split, ...] = get_args(Split)
 AT_ONCE = 1 << 18  # samples of each channel that are in memory
 FULL_SCALE = 1 - 2**-15  # the largest sample that 16 bits hold
 CLIPPED_SHARE = 1e-3  # of all samples at full scale, from which on a recording counts as clipped

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
     from bench.plugins.recordings import Recording
 
 Split = Literal["train", "dev", "eval"]
+#: in the order in which they are used
+SPLITS: tuple[Split, ...] = get_args(Split)
 Direction = Literal["minimize", "maximize"]
 Predict = Callable[["Tensor"], "Tensor"]
 Progress = Callable[[float, str], None]

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import BenchError, blaming, one_line
-from bench.plugins.recordings import SPLITS, Inspection, Recording, SoundFacts, inspect_recordings
+from bench.plugins.recordings import Inspection, Recording, SoundFacts, inspect_recordings
 from bench.plugins.registry import load_task
+from bench.plugins.task import SPLITS
 from bench.runner.progress import Screen
 from bench.runner.request import typed_fields
 from bench.storage.cache import CACHE

@@ -60,6 +60,14 @@ def _commit() -> str:
         return "not in a git checkout"
 
 
+def multiplies_integers() -> bool:
+    """Whether this processor adds products of 8-bit integers up without an overflow; on x86 that takes VNNI."""
+    import torch
+
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("architecture") != "x86_64" or known.get("avx512_vnni") or known.get("avx_vnni"))
+
+
 def processor() -> str:
     """The name of this machine's processor."""
     try:

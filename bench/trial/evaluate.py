@@ -71,7 +71,8 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
             try:
                 measured = latencies(task, folder, dense)
             except Exception as error:  # of this model; the others are timed all the same
-                failed[folder.path.name] = said(error)
+                if folder not in best:
+                    failed[folder.path.name] = said(error)
                 continue
             if folder not in best or dense.disturbed(measured) < dense.disturbed(best[folder]):
                 best[folder] = measured

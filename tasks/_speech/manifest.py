@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
-from bench import BenchError, Progress, Recording, Split, cached_folder, inspect_recordings, listing_problems
+from bench import SPLITS, BenchError, Progress, Recording, cached_folder, inspect_recordings, listing_problems
 
 NAME = "manifest.csv"
 COLUMNS = ("path", "label", "split", "speaker")
-SPLITS: tuple[Split, ...] = get_args(Split)
 DIGEST = "digest.txt"
 _INCOMPLETE = "expected as many cells as the header has; put quotes around a cell that holds a comma"
 

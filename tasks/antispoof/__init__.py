@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import (
+    SPLITS,
     Batch,
     BenchError,
     ItemScores,
@@ -30,7 +31,7 @@ from bench import (
 )
 from tasks._speech import SAMPLE_RATE
 from tasks._speech.manifest import Manifest, manifest_path
-from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, SPOOF, Utterance, corpus_identity, corpus_root, read_protocol
+from tasks.antispoof.asvspoof import BONAFIDE, SPOOF, Utterance, corpus_identity, corpus_root, read_protocol
 from tasks.antispoof.batches import band_scale, scored_batches, training_batches
 from tasks.antispoof.cnn_tdnn import CnnTdnn
 from tasks.antispoof.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import BenchError
+from bench import SPLITS, BenchError
 from tasks._speech import Signal
 from tasks._speech.audio import read_recording
 
-SPLITS = ("train", "dev", "eval")
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
 PROTOCOLS = "ASVspoof2019_LA_cm_protocols"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import BenchError
+from bench import SPLITS, BenchError
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.audio import write_audio
 from tasks._speech.channel import Line, record, transmit
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import synthesise
 from tasks._speech.workers import in_processes
-from tasks.antispoof.asvspoof import BONAFIDE, SPLITS, Utterance, audio_path, write_protocol
+from tasks.antispoof.asvspoof import BONAFIDE, Utterance, audio_path, write_protocol
 from tasks.antispoof.attacks import KNOWN, UNSEEN
 
 GENERATOR_VERSION = 2  # raise it whenever the same spec gives other samples

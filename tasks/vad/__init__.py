@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import (
+    SPLITS,
     Batch,
     ItemScores,
     Metric,
@@ -37,7 +38,6 @@ from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
 from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
 from tasks.vad.shipping import sound_scoring_of
 from tasks.vad.sources import EMBEDDED, Folders, check_ranges, corpus_of
-from tasks.vad.vctk import SPLITS
 
 FRAMES_PER_SECOND = 100
 

@@ -6,13 +6,13 @@ from enum import IntEnum
 
 import numpy as np
 
-from bench import BenchError
+from bench import SPLITS, BenchError
 from tasks._speech import SAMPLE_RATE, Bools, Signal
 from tasks._speech.audio import read_recording
 from tasks._speech.channel import FULL_SCALE, unit_level
 from tasks.vad.activity import Intervals, active_by_energy, mask_of
 from tasks.vad.esc50 import Clip
-from tasks.vad.vctk import SPLITS, Utterance
+from tasks.vad.vctk import Utterance
 
 SPEECH_SHARE = 0.55
 LEVEL_DB = (-38.0, -18.0)  # root mean square of a mixture, relative to full scale

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
 
-from bench import BenchError, Progress, Recording
+from bench import SPLITS, BenchError, Progress, Recording
 from tasks._speech.manifest import manifest_path
 from tasks.vad.activity import Intervals, read_intervals
 from tasks.vad.esc50 import FOLDS, esc50_root, read_clips
 from tasks.vad.manifest import SPEECH, Listed, esc50_recordings
 from tasks.vad.mixing import Sources
-from tasks.vad.vctk import SPLITS, Utterance, alignment_path, check_alignment, read_utterances, speakers_of, vctk_root
+from tasks.vad.vctk import Utterance, alignment_path, check_alignment, read_utterances, speakers_of, vctk_root
 
 #: the value of ``data`` that names no folder
 EMBEDDED = "embedded"

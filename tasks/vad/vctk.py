@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import BenchError, Split
+from bench import SPLITS, BenchError
 
 AUDIO = "wav48_silence_trimmed"
 MICROPHONE = "_mic1.flac"
 LAYOUT = f"{AUDIO}/p225/p225_001{MICROPHONE} and so on"
-SPLITS: tuple[Split, ...] = ("train", "dev", "eval")
 SHARES = {"train": 0.6, "dev": 0.15, "eval": 0.25}  # of the speakers
 NAMED = 3  # how many of the missing things a message names
 

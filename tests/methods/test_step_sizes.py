@@ -118,7 +118,7 @@ def test_no_row_is_further_from_its_steps_than_from_those_of_its_extremes(column
 def test_the_file_holds_learned_weights_as_they_are(
     build: Callable[[], nn.Module], features: int, reduced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("methods._rounding.overflows", lambda: reduced)
+    monkeypatch.setattr("methods._rounding.multiplies_integers", lambda: not reduced)
     torch.manual_seed(0)
     model, probe = build().eval(), next(batches(features)).inputs[:1]
     with torch.no_grad():
