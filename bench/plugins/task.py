@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError, did_you_mean
-from bench.plugins.metrics import equal_error_rate
+from bench.plugins.metrics import CURVES, Curve
 from bench.plugins.sounds import SoundScoring
 
 if TYPE_CHECKING:  # a report needs no PyTorch, which takes seconds to import
@@ -90,23 +90,28 @@ class ItemScores:
     """The score of each item of a split, from which the headline score follows: items can be drawn again.
 
     Attributes:
-        scores: (n,) what each item gets. With labels the headline is the equal error rate of these scores (a higher one
+        scores: (n,) what each item gets. With labels the headline is read from a curve of these scores (a higher one
             means more likely a target); without, it is their mean, so they are in the unit of the metric.
         labels: (n,) 1 = target, 0 = not; or None.
         units: (n,) integers: items with the same one depend on each other (the frames of one recording) and are
             drawn together.
+        weights: (n,) how often each item counts; once each if None. The words of each utterance turn a mean of word
+            error rates into the rate over all words; voxels can be counted by unit, score and label.
+        curve: what is read with labels: ``equal_error_rate`` or ``average_precision``.
     """
 
     scores: NDArray[np.floating]
     labels: NDArray[np.integer | np.bool_] | None
     units: NDArray[np.integer]
+    weights: NDArray[np.number] | None = None
+    curve: Curve = "equal_error_rate"
 
     @property
     def headline(self) -> float:
         """The headline score; raises what ``equal_error_rate`` does."""
         if self.labels is None:
-            return float(np.mean(self.scores, dtype=np.float64))
-        return equal_error_rate(self.scores, self.labels)
+            return float(np.average(np.asarray(self.scores, dtype=np.float64), weights=self.weights))
+        return CURVES[self.curve](self.scores, self.labels, self.weights)
 
 
 @dataclass(frozen=True)

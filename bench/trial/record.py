@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter
 
 from bench.export import FLOAT_BITS, RECIPE, WEIGHTS
 from bench.plugins.method import Promise
+from bench.plugins.metrics import CURVES
 from bench.plugins.task import ItemScores
 from bench.storage.files import file_digest, write_json, write_whole
 from bench.widths import CostAxis
@@ -268,19 +270,24 @@ class TrialFolder:
         """Scores of the single items of eval, in double precision."""
         try:
             with np.load(io.BytesIO((self.path / EVAL_ITEMS).read_bytes()), allow_pickle=False) as file:
-                found = {name: file[name] for name in ("scores", "labels", "units") if name in file}
-            items = ItemScores(found["scores"].astype(np.float64), found.get("labels"), found["units"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+                found = {name: file[name] for name in file}
+            curve = str(found.pop("curve", "equal_error_rate"))
+            shapes = {array.shape for array in found.values()}
+            found["scores"] = found["scores"].astype(np.float64)
+            items = ItemScores(**{"labels": None, **found, "curve": curve})
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        shapes = {array.shape for array in (items.scores, items.units, items.labels) if array is not None}
-        return items if shapes == {(len(items.scores),)} else None
+        return items if shapes == {(len(items.scores),)} and curve in CURVES else None
 
     def write_item_scores(self, items: ItemScores) -> None:
         """Scores in single precision by nature, as networks give them, are kept so: half the bytes."""
         single = items.scores.astype(np.float32)
-        arrays = {"scores": single if np.array_equal(single, items.scores) else items.scores, "units": items.units}
+        scores = single if np.array_equal(single, items.scores) else items.scores
+        arrays: dict[str, NDArray[Any]] = {"scores": scores, "units": items.units}
         if items.labels is not None:
-            arrays["labels"] = items.labels.astype(np.uint8)
+            arrays |= {"labels": items.labels.astype(np.uint8), "curve": np.array(items.curve)}
+        if items.weights is not None:
+            arrays["weights"] = items.weights
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         write_whole(self.path / EVAL_ITEMS, content.getvalue())

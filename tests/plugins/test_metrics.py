@@ -1,11 +1,13 @@
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_curve
+from sklearn.metrics import average_precision_score, roc_curve
 
 from bench import BenchError
-from bench.plugins.metrics import equal_error_rate
+from bench.plugins.metrics import CURVES, Curve, average_precision, equal_error_rate
 
 #: scores on a coarse grid, so that ties are frequent, with both classes present
 SCORED = st.lists(st.tuples(st.integers(-8, 8), st.integers(0, 1)), min_size=2, max_size=40).filter(
@@ -64,6 +66,29 @@ def test_gaussian_scores_have_the_error_of_theory() -> None:
 )
 def test_small_sets_by_hand(scores: list[float], labels: list[int], expected: float) -> None:
     assert equal_error_rate(scores, labels) == pytest.approx(expected, abs=1e-9)
+
+
+@given(SCORED)
+def test_average_precision_is_that_of_scikit_learn(items: list[tuple[int, int]]) -> None:
+    scores, labels = split(items)
+    assert average_precision(scores, labels) == pytest.approx(100 * average_precision_score(labels, scores), abs=1e-9)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@given(SCORED, st.randoms(use_true_random=False))
+def test_a_weight_is_so_many_items(curve: Curve, items: list[tuple[int, int]], random: Random) -> None:
+    """Also none at all, as long as both classes are left."""
+    times = [random.randrange(4) for _ in items]
+    times[[label for _, label in items].index(0)] = times[[label for _, label in items].index(1)] = 1
+    weighted = CURVES[curve](*split(items), times)
+    repeated = [item for item, count in zip(items, times, strict=True) for _ in range(count)]
+    assert weighted == pytest.approx(CURVES[curve](*split(repeated)), abs=1e-9)
+
+
+@pytest.mark.parametrize("weights", [[1, -1, 1], [1, float("inf"), 1], [1, 1], [0, 1, 1]])
+def test_weights_that_cannot_be_are_refused(weights: list[float]) -> None:
+    with pytest.raises(BenchError, match="average precision: "):
+        average_precision([3, 2, 1], [1, 0, 0], weights)
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])

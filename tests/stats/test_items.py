@@ -1,11 +1,13 @@
 """Scores on redrawn items: against scoring the drawn items one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plugins.metrics import equal_error_rate
+from bench.plugins.metrics import CURVES, Curve
 from bench.plugins.task import ItemScores
 from bench.stats.items import RedrawnScores, redraw_scores, unit_draws
 
@@ -33,26 +35,28 @@ def test_what_is_refused() -> None:
 
 
 def by_hand(items: ItemScores, resamples: int) -> np.ndarray:
-    """The rate of each draw, scoring the drawn items one by one."""
+    """The headline of each draw, scoring the drawn items one by one."""
     units = np.unique(items.units, return_inverse=True)[1]
     found = []
-    for weights in unit_draws(items, units, resamples):
-        for times in weights.T.astype(int):
+    for counts in unit_draws(items, units, resamples):
+        for times in counts.T.astype(int):
             drawn = np.repeat(np.arange(len(units)), times[units])
-            found.append(equal_error_rate(items.scores[drawn], np.asarray(items.labels)[drawn]))
+            weights = None if items.weights is None else items.weights[drawn]
+            found.append(CURVES[items.curve](items.scores[drawn], np.asarray(items.labels)[drawn], weights))
     return np.array(found)
 
 
+@pytest.mark.parametrize("curve", CURVES)
 @settings(deadline=None, max_examples=100)
 @given(
-    st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 12)), min_size=2, max_size=60).filter(
-        lambda rows: len({label for _, label, _ in rows}) == 2
-    )
+    st.lists(
+        st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 12), st.integers(1, 3)), min_size=2, max_size=60
+    ).filter(lambda rows: len({label for _, label, _, _ in rows}) == 2)
 )
-def test_rates_of_draws_equal_those_of_the_drawn_items(rows: list[tuple[int, bool, int]]) -> None:
-    """With ties, with units of one class and of both, of any size."""
-    scores, labels, units = (np.array(column) for column in zip(*rows, strict=True))
-    items = ItemScores(scores.astype(float), labels, units)
+def test_draws_score_as_the_drawn_items(curve: Curve, rows: list[tuple[int, bool, int, int]]) -> None:
+    """With ties, with units of one class and of both, of any size and weight."""
+    scores, labels, units, weights = (np.array(column) for column in zip(*rows, strict=True))
+    items = ItemScores(scores.astype(float), labels, units, weights, curve)
     assert np.allclose(redraw_scores([items], 20)[:, 0], by_hand(items, 20), atol=1e-9)
 
 
@@ -73,6 +77,23 @@ def test_rates_are_exact_on_the_full_sample_and_close_on_draws_of_many_items() -
     drawn = redraw_scores([items], 40)[:, 0]
     assert drawn == pytest.approx(by_hand(items, 40), abs=0.05)
     assert drawn.std() > 0.4
+
+
+def test_average_precisions_are_close_on_draws_of_many_items() -> None:
+    items = replace(many_frames(), curve="average_precision")
+    drawn = redraw_scores([items], 40)[:, 0]
+    assert drawn == pytest.approx(by_hand(items, 40), abs=0.15)
+    assert drawn.std() > 0.4
+
+
+def test_a_weighted_mean_is_a_ratio_of_sums() -> None:
+    """The word error rate of each draw: all errors over all words."""
+    words, errors = np.random.default_rng(0).integers(1, 9, (2, 30))
+    items = ItemScores(100 * errors / words, None, np.arange(30) // 2, words)
+    assert items.headline == pytest.approx(100 * errors.sum() / words.sum())
+    (counts,) = unit_draws(items, items.units, 50)
+    of = [100 * times[items.units] @ errors / (times[items.units] @ words) for times in counts.T]
+    assert redraw_scores([items], 50)[:, 0] == pytest.approx(np.array(of), abs=1e-3)
 
 
 def test_what_depends_on_one_another_is_drawn_together() -> None:

@@ -182,6 +182,10 @@ def test_items_in_single_precision_are_kept_so_and_nothing_is_lost(folder: Trial
         again = folder.item_scores()
         assert again is not None and again.labels is not None and again.headline == items.headline
         assert np.array_equal(again.scores, items.scores) and np.array_equal(again.units, items.units)
+    weighted = ItemScores(np.arange(9.0), np.arange(9) % 2, np.arange(9), np.arange(9), "average_precision")
+    folder.write_item_scores(weighted)
+    again = folder.item_scores()
+    assert again is not None and again.curve == weighted.curve and again.headline == weighted.headline
     folder.write_item_scores(ItemScores(np.ones(3), None, np.arange(3)))
     again = folder.item_scores()
     assert again is not None and again.labels is None and again.headline == 1
@@ -196,8 +200,10 @@ def test_items_that_are_gone_damaged_or_odd_count_as_none(folder: TrialFolder) -
     for damaged in (b"", b"no zip", whole[:200], whole[:100] + b"\0" * 50 + whole[150:]):
         path.write_bytes(damaged)
         assert folder.item_scores() is None
-    np.savez(path, scores=np.ones(3), units=np.arange(4))
-    assert folder.item_scores() is None
+    three = {"scores": np.ones(3), "units": np.arange(3)}
+    for odd in ({"units": np.arange(4)}, {"curve": np.array("straight")}, {"more": np.ones(3)}):
+        np.savez(path, **three | odd)
+        assert folder.item_scores() is None
     np.savez(path, scores=np.array([{}, None], dtype=object), units=np.arange(2))  # a pickle is never opened
     assert folder.item_scores() is None
 
