@@ -22,6 +22,10 @@ class _Hangs(BaseException):
     """Raised in the middle of whatever hangs, which is not to catch it; it says where."""
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C, told apart from a plugin that raises ``KeyboardInterrupt``."""
+
+
 def require(holds: bool, rule: str) -> None:
     """Raise ``ContractError`` with the rule unless it holds."""
     if not holds:
@@ -39,6 +43,7 @@ def each_within(limit_s: float, name: str, files: Collection[str], lines: Iterat
 
     Raises:
         ContractError: the plugin hangs, or raises anything, ``sys.exit`` included.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     while True:
         try:
@@ -48,7 +53,9 @@ def each_within(limit_s: float, name: str, files: Collection[str], lines: Iterat
             raise
         except _Hangs as error:
             raise ContractError(str(error)) from None
-        except (Exception, SystemExit) as error:
+        except _Interrupted:
+            raise KeyboardInterrupt from None
+        except BaseException as error:
             place = _place(traceback.extract_tb(error.__traceback__), files)
             raise ContractError(f"{name} fails: {said(error)}; {place}") from error
         if line is None:
@@ -58,7 +65,10 @@ def each_within(limit_s: float, name: str, files: Collection[str], lines: Iterat
 
 @contextmanager
 def _limited(limit_s: float, name: str, files: Collection[str]) -> Iterator[None]:
-    """Raise ``_Hangs`` in what takes longer than this, again every second: its code may catch everything."""
+    """Raise ``_Hangs`` in what takes longer than this, again every second: its code may catch everything.
+
+    Ctrl-C raises ``_Interrupted`` meanwhile.
+    """
     main = threading.get_ident()
 
     def message(frame: FrameType | None) -> str:
@@ -67,11 +77,16 @@ def _limited(limit_s: float, name: str, files: Collection[str]) -> Iterator[None
     def end(number: int, frame: FrameType | None) -> None:
         raise _Hangs(message(frame))
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Interrupted
+
     def abandon() -> None:
         print(f"error: {message(sys._current_frames().get(main))}", file=sys.stderr, flush=True)
         os._exit(2)
 
-    before = signal.signal(signal.SIGALRM, end)
+    before = {signal.SIGALRM: signal.signal(signal.SIGALRM, end)}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is for what a shell has put in the background
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
     last = threading.Timer(limit_s + GRACE_S, abandon)
     last.daemon = True
@@ -81,7 +96,8 @@ def _limited(limit_s: float, name: str, files: Collection[str]) -> Iterator[None
     finally:
         last.cancel()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _place(stack: traceback.StackSummary, files: Collection[str]) -> str:

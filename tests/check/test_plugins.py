@@ -1,6 +1,7 @@
 """Every plugin passes the one conformance suite."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from torch import nn
 import bench
 from bench import Batch, BenchError, Method, Metric, Progress, Split
 from bench.check import ContractError, Probe, check_method_spec, check_plugin, ensure_repeats, known_to_repeat
+from bench.check.rules import each_within
 from bench.plugins.method import MethodSpec
 from bench.plugins.registry import load_method_spec, load_task, names, source_digest
 from bench.testing import check_method, check_task
@@ -178,6 +180,13 @@ class Leaves(misbehaving.Honest):
         sys.exit()
 
 
+class Interrupts(misbehaving.Honest):
+    """Does as Ctrl-C does."""
+
+    def compress(self, model: nn.Module, trainer: bench.Trainer) -> nn.Module:
+        raise KeyboardInterrupt
+
+
 class Slips(misbehaving.Honest):
     """Makes a mistake in a line of its own that the engine calls."""
 
@@ -191,12 +200,26 @@ class Slips(misbehaving.Honest):
     [
         (Waits, r"Waits hangs: no end after 1 s, in compress\(\), .*test_plugins.py, line \d+: time.sleep\(0.1\)"),
         (Leaves, r"Leaves fails: SystemExit; in compress\(\), .*test_plugins.py, line \d+: sys.exit\(\)"),
+        (Interrupts, r"Interrupts fails: KeyboardInterrupt; in compress\(\), .*test_plugins.py, line \d+: raise "),
         (Slips, r"Slips fails: IndexError: .*; in <lambda>\(\), .*test_plugins.py, line \d+: trainer.fit\("),
     ],
 )
 def test_what_hangs_or_fails_is_ended_with_the_line_of_its_own_file(method: type[Method], said: str) -> None:
+    with suppress(ContractError):
+        check_method(Slips)  # the first step of a process imports for seconds
     with pytest.raises(ContractError, match=said):
         check_method(method, limit_s=1 if method is Waits else 60)
+
+
+def test_ctrl_c_is_no_fault_of_the_plugin() -> None:
+    def pressed() -> Iterator[str]:
+        signal.raise_signal(signal.SIGINT)
+        yield ""
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        list(each_within(60, "pressed", set(), pressed()))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_catches_even_its_end_is_ended_with_the_process() -> None:
