@@ -196,6 +196,11 @@ def result_sections(data: ReportData, width: int) -> list[Section]:
     remarks += [Text(f"note  {name}: {said}", "soft") for name, notes in data.points.notes.items() for said in notes]
     told = data.troubles[(data.troubles["status"] == "failed") | data.troubles["chosen"].astype(bool)]
     reasons = [Text(f"{row['status']} {row['method']}: {row['reason']}", "bad") for row in told.to_dict("records")]
+    unread = data.models[(data.models["status"] == "complete") & data.models["eval"].isna()]
+    if len(unread):
+        named = ", ".join(dict.fromkeys(unread["method"]))
+        said = f"no scores on eval, gone or not read yet: {len(unread)} of {len(data.models)} chosen models ({named});"
+        reasons.append(Text(f"{said} the command of the run reads them", "bad"))
     heading = f"{data.index['task']} · {data.index['preset']}: costs for one {data.points.work_unit}"
     if data.points.cost != "macs":
         heading += f", budgets in {data.points.cost}"

@@ -156,6 +156,12 @@ def test_the_table_of_the_terminal_shows_every_method(built: Path) -> None:
     assert "missed _late: asked for 0.25 of the dense compute, delivered 0.3001" in terminal(built)
 
 
+def test_models_without_scores_on_eval_are_named(written: Written) -> None:
+    written.add("feature_noise", 0.5, 9, None)
+    written.add("feature_noise", 0.25, 9, 10)
+    assert "no scores on eval, gone or not read yet: 1 of 2 chosen models (feature_noise);" in terminal(written.save())
+
+
 def test_the_terminal_takes_no_text_for_markup(written: Written) -> None:
     written.add("[red]noise[/]", 0.5, 9, None, status="failed", reason="no [bold]layer[/bold] [/x]", latency=False)
     written.index["metric"]["unit"] = "[blink]db"
