@@ -158,6 +158,13 @@ def test_a_terminal_without_our_signs_shows_others(tmp_path: Path, monkeypatch: 
     assert b"gr??e" in written.getvalue()
 
 
+def test_a_task_without_a_field_for_models_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = complaint(capsys, monkeypatch, "explain", "synthetic", "--model", "mine.py:build")
+    assert said.startswith("error: task synthetic has no field 'model' that --model could set; it has: problem")
+
+
 def test_a_comparison_without_any_model_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,8 @@ def check_own_model(task: Task) -> None:
         if not isinstance(outputs, Tensor):
             kind = type(outputs).__name__
             raise BenchError(f"--model {name}: it returns a {kind}, expected one tensor of shape {wanted}, alone")
-        if [*outputs.shape] != [given or kept for given, kept in zip(wanted, outputs.shape, strict=False)]:
+        fits = all(size in (None, own) for size, own in zip(wanted, outputs.shape, strict=False))
+        if not fits or len(wanted) != outputs.dim():
             fixed = "; it fixes its batch size" if outputs.shape[:1] == (1,) else ""
             raise BenchError(
                 f"--model {name}: inputs of shape {tuple(two.shape)} give outputs of shape {tuple(outputs.shape)}, "

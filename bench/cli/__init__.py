@@ -173,8 +173,9 @@ def explain(
     from bench.plugins.own_model import with_own_models
     from bench.plugins.registry import load_task
     from bench.report import explain as explanation
+    from bench.runner.request import typed_fields
 
-    chosen = load_task(task).at(preset, **fields([], None, model))
+    chosen = load_task(task).at(preset, **typed_fields(task, fields([], None, model)))
     with_own_models(chosen).check()
     check_own_model(chosen)
     explanation.explain(chosen, picture)

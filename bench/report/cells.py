@@ -76,13 +76,13 @@ def reached(share: float) -> str:
 def score(value: float, spread: float = float("nan")) -> str:
     """A score, and its standard deviation over seeds where there is one.
 
-    >>> score(12.345), score(12.345, 0.61), score(0.5)
-    ('12.3', '12.3 ± 0.6', '0.50')
+    >>> score(12.345), score(12.345, 0.61), score(0.5), score(-0.001)
+    ('12.3', '12.3 ± 0.6', '0.50', '0.00')
     """
     if not known(value):
         return ""
     digits = 1 if abs(value) >= 1 else 2
-    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if known(spread) else "")
+    return f"{value:z.{digits}f}" + (f" ± {spread:.{digits}f}" if known(spread) else "")
 
 
 def signed(value: float) -> str:

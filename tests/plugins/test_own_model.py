@@ -54,6 +54,10 @@ class One(Net):
     def forward(self, x):
         return super().forward(x).view(1, 2)
 
+class Flat(Net):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+
 class First(Net):
     def forward(self, x):
         return super().forward(x)[:1]
@@ -131,6 +135,7 @@ def test_the_checkpoint_that_a_model_begins_with_names_the_trial(
         ("broken", "fails: ValueError: no weights"),
         ("Pair", r"returns a tuple, expected one tensor of shape \(2, 2\)"),
         ("three", r"outputs of shape \(2, 3\), expected \(2, 2\)"),
+        ("Flat", r"outputs of shape \(2,\), expected \(2, 2\)"),
         ("narrow", r"does not take one example of this task, of shape \(1, 60, 100\) .*: wrap it in"),
         ("One", "takes one example but not two, .*: it fixes its batch size; reshape by"),
         ("First", r"of shape \(1, 2\), expected \(2, 2\), where None is any length; it fixes its batch size"),
