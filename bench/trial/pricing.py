@@ -48,7 +48,6 @@ MOST_MODELS = 80
 #: parts of the models, each of which tells how far a price is off that is fitted to the others
 PARTS = 4
 
-Measure = Callable[[OnnxModel], float]
 Make = Callable[[nn.Module], OnnxModel]
 
 
@@ -92,44 +91,70 @@ def measured_price(setting: Setting, terminal: str) -> Price | None:
     return replace(price, measured=lambda model: measure(make(model)))
 
 
-def cost_measure(setting: Setting, task: Task) -> Measure:
+def cost_measure(setting: Setting, task: Task) -> "Share":
     """What tells the cost of a file as a share of the dense model's, on an axis that files are measured for."""
     measure, price = _new_measure(setting, task), price_of(setting)
-    if isinstance(measure, _LatencyShare) and price is not None and price.dense_ms is not None:
-        measure.dense.fastest_ms = price.dense_ms
+    if price is not None and price.dense_ms is not None:
+        measure.dense_ms = price.dense_ms
     return measure
 
 
-def _new_measure(setting: Setting, task: Task) -> Measure:
+def _new_measure(setting: Setting, task: Task) -> "Share":
     example = task.example_input()
     dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
-        return lambda file: len(file.data) / len(dense.data)
+        return Share(lambda file: len(file.data), dense)
     if setting.cost == "memory":
-        shape = tuple(example.shape)
-        whole = peak_memory_bytes(dense, shape)
-        return lambda file: peak_memory_bytes(file, shape) / whole
+        return Share(lambda file: peak_memory_bytes(file, tuple(example.shape)), dense)
     return _LatencyShare(dense, example, setting)
 
 
-class _LatencyShare:
+class Share:
+    """Tells the cost of a file as a share of the dense model's.
+
+    Attributes:
+        dense_ms: what the dense model takes in calm moments of the machine; None where nothing is timed.
+    """
+
+    dense_ms: float | None = None
+
+    def __init__(self, cost_of: Callable[[OnnxModel], float], dense: OnnxModel) -> None:
+        self._cost_of, self._dense_cost = cost_of, cost_of(dense)
+
+    def settle(self) -> None:
+        """Wait until the cost of the dense model is certain."""
+
+    def __call__(self, file: OnnxModel) -> float:
+        """The share."""
+        return self._cost_of(file) / self._dense_cost
+
+
+class _LatencyShare(Share):
     """Tells the latency of a file as a share of the dense model's, both in calm moments of the machine."""
 
     def __init__(self, dense: OnnxModel, example: Tensor, setting: Setting) -> None:
         self._example = example
         self._load = partial(Loaded, runtime=setting.runtime, threads=setting.threads)
-        self.dense = self._load(dense).reference(example)
+        self._dense = self._load(dense).reference(example)
+
+    @property
+    def dense_ms(self) -> float:
+        return self._dense.fastest_ms
+
+    @dense_ms.setter
+    def dense_ms(self, known: float) -> None:
+        self._dense.fastest_ms = known
 
     def settle(self) -> None:
         """See how fast the dense model is in calm moments: some of a few seconds will be calm."""
         for _ in range(SETTLING):
-            compare_times(self.dense.calls, self.dense, TIMING)
+            compare_times(self._dense.calls, self._dense, TIMING)
             time.sleep(PAUSE_S)
 
     def __call__(self, file: OnnxModel) -> float:
         found: list[Compared] = []
         for _ in range(MOST_TIMES):
-            found.append(compare_times(self._load(file).calls(self._example), self.dense, TIMING))
+            found.append(compare_times(self._load(file).calls(self._example), self._dense, TIMING))
             if sum(map(self._calm, found)) >= TIMES:
                 break
             if not self._calm(found[-1]):
@@ -138,7 +163,7 @@ class _LatencyShare:
         return median(compared.ratio for compared in calm)
 
     def _calm(self, compared: Compared) -> bool:
-        return compared.reference_ms <= CALM * self.dense.fastest_ms
+        return compared.reference_ms <= CALM * self._dense.fastest_ms
 
 
 def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
@@ -151,8 +176,7 @@ def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
     terms = _terms(widths)
     count = min(MOST_MODELS, 20 + 2 * len(terms))
     make, measure = _maker(setting, task, terminal), _new_measure(setting, task)
-    if isinstance(measure, _LatencyShare):
-        measure.settle()
+    measure.settle()
     rng, drawn, costs = np.random.default_rng(0), [], []
     for number in range(count):
         sizes = _random_sizes(widths, rng) if number else widths.sizes
@@ -160,7 +184,7 @@ def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
         costs.append(measure(make(widths.keep({name: torch.arange(size) for name, size in sizes.items()}))))
         report((number + 1) / count, "")
     price = fitted(setting, terms, drawn, np.array(costs))
-    return replace(price, dense_ms=measure.dense.fastest_ms) if isinstance(measure, _LatencyShare) else price
+    return replace(price, dense_ms=measure.dense_ms)
 
 
 def _maker(setting: Setting, task: Task, terminal: str) -> Make:

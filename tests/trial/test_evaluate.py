@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -140,13 +141,19 @@ def test_what_was_disturbed_is_timed_again_and_the_calmer_timing_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[tuple[float, float]], kept: int
 ) -> None:
     rows = [{"latency_dense_ms": dense_ms, "latency_spread": spread} for dense_ms, spread in told]
-    left = iter(rows)
+    left, calls = iter(rows), count()
 
     def scripted(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
         dense.headline.fastest_ms = 1.0
         return next(left)
 
-    monkeypatch.setattr("bench.trial.evaluate.latencies", scripted)
+    def scripted_whole(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
+        monkeypatch.delattr("bench.trial.evaluate.latencies")
+        return scripted(task, folder, dense) | {"latency_eager_ms": next(calls)}
+
+    monkeypatch.setattr("bench.trial.evaluate.latencies", scripted_whole)
+    monkeypatch.setattr("bench.trial.evaluate.headline", scripted)  # again for the sake of the headline alone
     setting = Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
     assert time_models(setting, [TrialFolder(tmp_path)], lambda fraction, note: None) == {}
-    assert json.loads((tmp_path / "latency.json").read_text()) == rows[kept] and not list(left)
+    assert json.loads((tmp_path / "latency.json").read_text()) == rows[kept] | {"latency_eager_ms": 0}
+    assert not list(left)
