@@ -8,17 +8,24 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.export.costs import OnnxGraph
 from bench.export.model import OnnxModel
 
 CALLS = 100
 _SUFFIX = "_kernel_time"
+_FUSED = "fused "  # with an activation: a linear layer, such as "fused /9/Gemm"
+
+
+def weighty_layers(model: nn.Module) -> list[str]:
+    """The names of the modules that multiply by weights of their own, in the order of the model."""
+    owners = (name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.dim() > 1)
+    return list(dict.fromkeys(owners))
 
 
 def layer_latency_ms(model: OnnxModel, inputs: Tensor, layers: Collection[str]) -> dict[str, float]:
-    """Time in the kernels of each layer, median over calls on one thread; of no layer, under "".
+    """Time in the kernels of each layer, in their order, median over calls on one thread; last of no layer, under "".
 
     ONNX Runtime fuses operators: a layer has the norm and activation that became part of its kernel. The profiler
     itself adds some microseconds to every kernel, so small ones look larger than they are.
@@ -29,12 +36,12 @@ def layer_latency_ms(model: OnnxModel, inputs: Tensor, layers: Collection[str]) 
         layers: names of modules; a kernel belongs to the innermost one that it lies in.
     """
     graph = OnnxGraph(model, tuple(inputs.shape))
-    spent: dict[str, float] = defaultdict(float)
+    spent = dict.fromkeys((*layers, ""), 0.0)
     for kernel, operator, ms in _kernels(model, inputs):
         module = _module(_origin(kernel, operator, graph))
         within = (layer for layer in layers if f"{module}.".startswith(f"{layer}."))
         spent[max(within, key=len, default="")] += ms
-    return dict(spent)
+    return {layer: ms for layer, ms in spent.items() if ms}
 
 
 def _kernels(model: OnnxModel, inputs: Tensor) -> Iterator[tuple[str, str, float]]:
@@ -47,7 +54,8 @@ def _kernels(model: OnnxModel, inputs: Tensor) -> Iterator[tuple[str, str, float
     times = defaultdict(list)
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
-            times[event["name"].removesuffix(_SUFFIX), event["args"]["op_name"]].append(event["dur"] / 1e3)
+            kernel = event["name"].removesuffix(_SUFFIX).removeprefix(_FUSED)
+            times[kernel, event["args"]["op_name"]].append(event["dur"] / 1e3)
     return ((name, operator, median(several)) for (name, operator), several in times.items())
 
 

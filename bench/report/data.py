@@ -22,6 +22,8 @@ from bench.tracking.view import run_address
 from bench.trial.record import EVAL, MODEL, RECORD, TrialFolder
 
 MOST_LISTED = 1000  # trained models; all of them are in points.csv
+MOST_PARTS = 10  # of a network, that a figure can tell apart
+ELSEWHERE = "elsewhere"  # in no layer with weights
 #: presets whose models are those of the publications, so that a figure may show both
 DRAWN = ("full", "paper")
 #: where ``bench ui`` shows the runs unless it is told another port
@@ -57,6 +59,7 @@ class ReportData:
         theory: share and score of the best possible points, cheapest first; empty where they are not known.
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
+        layers: what parts of the network take of the dense latency, likewise; empty where layers were not timed.
     """
 
     points: Points
@@ -85,6 +88,7 @@ class ReportData:
     published: pd.DataFrame
     published_drawn: pd.DataFrame
     breakdown: pd.DataFrame
+    layers: pd.DataFrame
 
     @property
     def metric(self) -> Metric:
@@ -162,6 +166,7 @@ def report_data(points: Points) -> ReportData:
         published=published,
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
+        layers=_layers(points, chosen),
     )
 
 
@@ -210,3 +215,30 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
     means = [pd.DataFrame(own, columns=names, dtype=float).mean() for own in rows]
     keys = pd.MultiIndex.from_frame(chosen[["method", "budget"]])
     return pd.DataFrame(means, columns=names).set_axis(keys).dropna(how="all")
+
+
+def _layers(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
+    """What each part of the network takes, as shares of the dense model's latency: means over seeds."""
+    ratios = points.table.set_index("key")["latency_ratio"].dropna()
+    spent = {key: TrialFolder.of(points.folder, str(key)).layer_latency_ms() for key in ratios.index}
+    parts = _coarse(list(dict.fromkeys(layer for own in spent.values() for layer in own)))
+    means = []
+    for trials in chosen["trials"]:
+        shares = pd.DataFrame(columns=list(dict.fromkeys(parts.values())), dtype=float)
+        for key in (trial["key"] for trial in trials if spent.get(trial["key"])):
+            whole = sum(spent[key].values()) / ratios[key]
+            shares.loc[key] = 0.0
+            for layer, ms in spent[key].items():
+                shares.loc[key, parts[layer]] += ms / whole
+        means.append(shares.mean())
+    return pd.DataFrame(means).set_axis(pd.MultiIndex.from_frame(chosen[["method", "budget"]])).dropna(how="all")
+
+
+def _coarse(layers: list[str]) -> dict[str, str]:
+    """The part of the network that each layer belongs to: as many names of modules deep as give few enough parts."""
+    parts: dict[str, str] = {}
+    for depth in range(max((layer.count(".") for layer in layers), default=0) + 1, 0, -1):
+        parts = {layer: ".".join(layer.split(".")[:depth]) or ELSEWHERE for layer in layers}
+        if len(set(parts.values())) <= MOST_PARTS:
+            break
+    return parts

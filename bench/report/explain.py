@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from bench.errors import BenchError
-from bench.export.layers import layer_latency_ms
+from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import export_onnx
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
@@ -59,8 +59,8 @@ def explain(task: Task, picture: Path) -> None:
     if picture.suffix != ".svg" or not picture.parent.is_dir():
         raise BenchError(f"--picture {picture}: expected a name that ends in .svg, in a folder that exists")
     widths = Widths(dense_model(task), task.example_input(), input_axis=task.input_width_axis)
-    layers = {name.rpartition(".")[0] for name in widths.weight_macs}
-    latency = layer_latency_ms(export_onnx(widths.model, task.example_input()), task.example_input(), layers)
+    file = export_onnx(widths.model, task.example_input())
+    latency = layer_latency_ms(file, task.example_input(), weighty_layers(widths.model))
     rows, console = explained(widths, latency), terminal()
     groups = Table("group", "size", "made by", "read by", title="width groups", title_justify="left", box=None)
     for group in widths.groups:

@@ -1,4 +1,4 @@
-"""The figures of a report: fronts on one cost each, attainment, speed-up, and the parts of the score."""
+"""The figures of a report: fronts on one cost each, attainment, and the parts of the score; all of them together."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from bench.report.drawing import (
 )
 from bench.report.pointing import linked, mark
 from bench.report.quality import CONTROL
+from bench.report.speed_figures import layers_figure, prediction_figure, speedup_figure
 from bench.results.selection import COST, SPARED
-from bench.widths import IN_WORDS
 
 _PANELS = 3  # in a row
 BEYOND = 2.5  # times the upper quartile of the scores: not drawn to scale
@@ -82,7 +82,8 @@ def draw_figures(data: ReportData) -> dict[str, str]:
     axes = [BUDGETED[data.points.cost], *(axis for cost, axis in AXES.items() if cost != data.points.cost)]
     drawn = {axis.column: front_figure(data, axis) for axis in axes}
     others = {"attribution": attribution_figure, "attainment": attainment_figure}
-    others |= {"speedup": speedup_figure, "prediction": prediction_figure, "breakdown": breakdown_figure}
+    others |= {"speedup": speedup_figure, "layers": layers_figure, "prediction": prediction_figure}
+    others |= {"breakdown": breakdown_figure}
     drawn |= {name: draw(data) for name, draw in others.items()}
     return {name: linked(svg, data) for name, svg in drawn.items() if svg is not None}
 
@@ -273,56 +274,6 @@ def attribution_figure(data: ReportData) -> str | None:
         sns.despine(ax=ax)
         legend(figure, handles)
         return to_svg(figure, "attribution", "what the gap between in-training and post-hoc is due to")
-
-
-def speedup_figure(data: ReportData) -> str | None:
-    """Real against theoretical speed-up, with the diagonal on which they are equal; None if nothing was timed."""
-    if (table := data.speedup).empty:
-        return None
-    with style():
-        figure = blank_figure(6.6, 4.6 + 0.11 * table["method"].nunique())
-        ax: Axes = figure.add_subplot()
-        ax.set(xscale="log", yscale="log")
-        handles = []
-        for _, rows, look in looks_of(data.chosen, table):
-            ax.plot(rows["theoretical"], rows["latency_ratio"], **look.points, markersize=6)
-            mark(ax, rows, "theoretical", "latency_ratio")
-            handles.append(look.key(joined=False))
-        ends = table[["theoretical", "latency_ratio"]].to_numpy()
-        low, high = min(1.0, float(ends.min())) * 0.9, float(ends.max()) * 1.1
-        handles += ax.plot((low, high), (low, high), color=INK, linewidth=1, alpha=0.6, label="as fast as promised")
-        for axis in (ax.xaxis, ax.yaxis):
-            ticks(axis, LogLocator(base=10, subs=(1, 2, 5)), written("g", "x "))
-        ax.set_xlabel("theoretical speed-up: dense MACs over non-zero MACs")
-        ax.set_ylabel("real speed-up: dense latency over latency")
-        sns.despine(ax=ax)
-        legend(figure, handles)
-        return to_svg(figure, "speedup", "real against theoretical speed-up")
-
-
-def prediction_figure(data: ReportData) -> str | None:
-    """Measured against predicted costs of models, with the diagonal; None where costs are counted, not predicted."""
-    told = {made: pairs for made, pairs in data.index.get("predicted", {}).items() if pairs}
-    if not told:
-        return None
-    with style():
-        figure = blank_figure(5.6, 4.9)
-        ax: Axes = figure.add_subplot()
-        ax.set(xscale="log", yscale="log")
-        handles = [
-            ax.plot(*zip(*pairs, strict=True), "o", color=colour, markersize=4.5, alpha=0.7, label=made)[0]
-            for (made, pairs), colour in zip(told.items(), sns.color_palette("colorblind", len(told)), strict=True)
-        ]
-        ends = [value for pairs in told.values() for pair in pairs for value in pair]
-        low, high = min(ends) * 0.9, max(ends) * 1.1
-        handles += ax.plot((low, high), (low, high), color=INK, linewidth=1, alpha=0.6, label="as predicted")
-        for axis in (ax.xaxis, ax.yaxis):
-            ticks(axis, LogLocator(base=10, subs=(1, 2, 5)), percent)
-        cost = IN_WORDS[data.points.cost]
-        ax.set(xlabel=f"predicted {cost}, share of the dense model's", ylabel=f"measured {cost}")
-        sns.despine(ax=ax)
-        legend(figure, handles)
-        return to_svg(figure, "prediction", f"measured against predicted {cost}")
 
 
 def breakdown_figure(data: ReportData) -> str | None:

@@ -67,7 +67,8 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
     """
     breakdown = explained(data, "breakdown", *pictured(drawn, "breakdown", "parts"), page_only=True)
     parts = [_head(data), *verdict_sections(data, drawn), _budgets(data), *_scores(data), *_fronts(data, drawn)]
-    parts += [_points(data), _speedup(data, drawn), _prediction(data, drawn)]
+    layers = explained(data, "layers", *pictured(drawn, "layers", "parts"), page_only=True)
+    parts += [_points(data), _speedup(data, drawn), layers, _prediction(data, drawn)]
     parts += [_training(data), *_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
     parts += [Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)]
     return [part for part in parts if part.pieces]

@@ -8,6 +8,7 @@ import torch
 
 from bench.errors import BenchError, said
 from bench.export.latency import BRIEF, CALM, Call, Loaded, Reference, compare_times, eager_call, measure_latency
+from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.export.runtimes import DEFAULT
 from bench.plugins.own_model import dense_model
@@ -62,6 +63,7 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
     torch.set_num_threads(1)
     task = setting.build_task()
     dense = DenseLatency(task, setting.runtime, setting.threads)
+    layers = weighty_layers(dense_model(task))
     best: dict[TrialFolder, dict[str, float]] = {}
     failed: dict[str, str] = {}
     waiting = folders
@@ -71,6 +73,9 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
             try:
                 again = folder in best  # for the sake of the headline
                 measured = {**best.get(folder, {}), **(headline if again else latencies)(task, folder, dense)}
+                if setting.runtime == DEFAULT and not again:
+                    spent = layer_latency_ms(OnnxModel(folder.model_path.read_bytes()), task.example_input(), layers)
+                    folder.write_layer_latency_ms(spent)
             except Exception as error:  # of this model; the others are timed all the same
                 if folder not in best:
                     failed[folder.path.name] = said(error)

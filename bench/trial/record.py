@@ -137,6 +137,7 @@ OUTPUTS = "outputs.safetensors"
 EVAL = "eval.json"
 EVAL_ITEMS = "eval_items.npz"
 LATENCY = "latency.json"
+LAYERS = "layers.json"
 TRACKED = "tracked.json"
 TRACEBACK = "traceback.txt"
 
@@ -146,6 +147,7 @@ _Content = TypeVar("_Content")
 _RECORD_SHAPE = TypeAdapter(TrialRecord)
 _SCORES_SHAPE = TypeAdapter(Scores)
 _NOTE_SHAPE = TypeAdapter(dict[str, str])
+_LAYERS_SHAPE = TypeAdapter(dict[str, list[tuple[str, Number]]])
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,14 @@ class TrialFolder:
 
     def write_latencies(self, latencies: dict[str, float]) -> None:
         write_json(self.path / LATENCY, latencies)
+
+    def layer_latency_ms(self) -> Scores:
+        """Time in the kernels of each layer, of no layer under ""; empty where they have not been timed."""
+        return dict((_read(self.path / LAYERS, _LAYERS_SHAPE) or {}).get("layers", []))
+
+    def write_layer_latency_ms(self, spent: dict[str, float]) -> None:
+        """Pairs, as their order is that of the network."""
+        write_json(self.path / LAYERS, {"layers": list(spent.items())})
 
     def mlflow_note(self) -> dict[str, str]:
         """Which MLflow run the trial has, where, and what that run says; empty if it has not been logged."""

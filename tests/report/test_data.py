@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import write_report
+from bench.trial.record import TrialFolder
 from tests.report.cases import ODD, read
 from tests.written import Written
 
@@ -63,6 +64,23 @@ def test_failed_trials_that_are_not_listed_have_links(written: Written, monkeypa
     failed = written.add("feature_noise", 0.5, 40.0, None, chosen=False, trial=100, status="failed", reason="lost")
     page = (write_report(written.save()).points.folder / "report.html").read_text()
     assert f'href="trials/{failed.name}/"' in page and "lost" in page
+
+
+def test_layers_share_the_latency_and_are_means_over_seeds(written: Written) -> None:
+    for seed, spent in enumerate(({"stem": 1.0, "body.0": 2.0, "": 1.0}, {"stem": 2.0, "body.0": 2.0})):
+        files = written.add("feature_noise", 0.25, 9.0, 9.0, seed=seed)
+        TrialFolder(files).write_layer_latency_ms(spent)
+    data = read(written.save())
+    (row,) = data.layers.to_dict("records")  # latency_ratio of these trials: .5
+    assert row == pytest.approx({"stem": 0.1875, "body.0": 0.25, "elsewhere": 0.0625})
+    assert list(data.layers.index) == [("feature_noise", 0.25)] and list(data.layers) == ["stem", "body.0", "elsewhere"]
+
+
+def test_many_layers_become_the_parts_that_they_lie_in(written: Written) -> None:
+    files = written.add("feature_noise", 0.25, 9.0, 9.0)
+    spent = {f"body.{block}.{layer}": 1.0 for block in range(4) for layer in range(4)}
+    TrialFolder(files).write_layer_latency_ms({"stem": 1.0, **spent})
+    assert list(read(written.save()).layers) == ["stem", *(f"body.{block}" for block in range(4))]
 
 
 def test_parts_of_the_score_are_means_over_seeds(built: Path) -> None:

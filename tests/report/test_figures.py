@@ -7,6 +7,8 @@ from pathlib import Path
 from bench.report import write_report
 from bench.report.drawing import blank_figure, camp_colours, style, to_svg
 from bench.report.figures import attainment_figure, breakdown_figure, draw_figures
+from bench.report.speed_figures import layers_figure
+from bench.trial.record import TrialFolder
 from tests.report.cases import read
 from tests.written import Written
 
@@ -72,6 +74,16 @@ def test_few_points_with_many_parts_have_room(written: Written) -> None:
         trial = written.add(name, budget, 9.0, 9.0, **more)  # type: ignore[arg-type]
         (trial / "eval.json").write_text(json.dumps(scores))
     assert ">A17<" in str(breakdown_figure(read(written.save())))
+
+
+def test_parts_of_the_network_have_a_bar_for_each_point(written: Written) -> None:
+    assert "layers" not in draw_figures(read(written.save()))
+    for budget in (0.5, 0.25):
+        files = written.add("feature_noise", budget, 9.0, 9.0)
+        TrialFolder(files).write_layer_latency_ms({"stem": 1.0, "body": 2.0})
+    svg = str(layers_figure(read(written.save())))
+    assert all(f">{text}<" in svg for text in ("stem", "body", "feature_noise  50 %", "feature_noise  25 %"))
+    assert "Where the time goes" in (write_report(written.folder).points.folder / "report.html").read_text()
 
 
 def test_what_a_figure_shows_is_escaped_for_those_who_cannot_see_it() -> None:

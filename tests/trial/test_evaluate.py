@@ -154,6 +154,9 @@ def test_what_was_disturbed_is_timed_again_and_the_calmer_timing_stays(
     monkeypatch.setattr("bench.trial.evaluate.latencies", scripted_whole)
     monkeypatch.setattr("bench.trial.evaluate.headline", scripted)  # again for the sake of the headline alone
     setting = Setting("synthetic", "smoke", cache=str(tmp_path / "cache"))
-    assert time_models(setting, [TrialFolder(tmp_path)], lambda fraction, note: None) == {}
+    folder, task = TrialFolder(tmp_path), setting.build_task()
+    folder.model_path.write_bytes(export_onnx(task.build_model(), task.example_input()).data)
+    assert time_models(setting, [folder], lambda fraction, note: None) == {}
+    assert folder.layer_latency_ms()
     assert json.loads((tmp_path / "latency.json").read_text()) == rows[kept] | {"latency_eager_ms": 0}
     assert not list(left)
