@@ -26,7 +26,7 @@ from bench import (
     folder_digest,
 )
 from tasks.faces.album import Album, Pictures, Source, write_albums
-from tasks.faces.arcface import Centres, arcface, with_unseen
+from tasks.faces.arcface import arcface, with_unseen
 from tasks.faces.embedded import LARGEST, SMALLEST, Embedded
 from tasks.faces.folders import Folder
 from tasks.faces.pairs import Pairs
@@ -114,8 +114,9 @@ class Faces(Task):
         return self.adopt(ResNet(LAYOUTS[self.model], self.width, self.pixels, self.size, self.stem_stride))
 
     def adopt(self, model: nn.Module) -> nn.Module:
-        """A network with the centres that the loss reads, under the name ``centres``."""
-        model.centres = Centres(len(self._source.people("train")), self.size)
+        """A network with the centres that the loss reads, (people, size), as its parameter ``centres``."""
+        centres = torch.empty(len(self._source.people("train")), self.size)
+        model.centres = nn.Parameter(nn.init.xavier_normal_(centres))
         return model
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
@@ -145,7 +146,7 @@ class Faces(Task):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """ArcFace; people of dev and eval have no centre of their own, so theirs is their mean direction."""
         embeddings = model(batch.inputs)
-        centres, people = with_unseen(model.get_parameter("centres.weight"), embeddings, batch.targets)
+        centres, people = with_unseen(model.get_parameter("centres"), embeddings, batch.targets)
         return arcface(embeddings, centres, people, self.scale, self.margin)
 
     def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:

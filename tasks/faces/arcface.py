@@ -3,25 +3,8 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-
-
-class Centres(nn.Module):
-    """The direction in which each person of the train split lies; training reads it, the network does not.
-
-    Args:
-        people: of the train split.
-        size: of the embedding.
-    """
-
-    def __init__(self, people: int, size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(people, size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.xavier_normal_(self.weight)
 
 
 def arcface(embeddings: Tensor, centres: Tensor, people: Tensor, scale: float, margin: float) -> Tensor:

@@ -51,6 +51,9 @@ SHAPE: dict[str, tuple[float, float]] = {
     "lopsided": (0.0, 0.06),
 }
 
+#: lowest and highest value of each parameter of a mark
+MARK = {"mark_x": (-0.75, 0.75), "mark_y": (-0.85, 0.6), "mark_size": (0.06, 0.30), "mark_dark": (-0.35, 0.6)}
+
 #: lowest and highest value of each parameter of a situation
 SITUATION: dict[str, tuple[float, float]] = {
     "yaw": (-0.15, 0.15),  # sines of angles
@@ -59,24 +62,24 @@ SITUATION: dict[str, tuple[float, float]] = {
     "size": (0.936, 0.984),
     "right": (-0.024, 0.024),
     "up": (-0.024, 0.024),
-    "light_x": (-0.6, 0.6),
-    "light_y": (-0.2, 0.7),
-    "ambient": (0.38, 0.6),
+    "light_x": (-0.5, 0.5),
+    "light_y": (-0.15, 0.65),
+    "ambient": (0.4, 0.6),
     "smile": (-0.5, 1.2),
     "mouth_open": (0.0, 1.0),
-    "eyes_closed": (0.0, 0.7),
+    "eyes_closed": (0.0, 0.5),
     "brows_up": (-0.03, 0.06),
     "gaze": (-0.5, 0.5),
     "hair_shade": (0.03, 0.6),
     "hair_warmth": (0.5, 1.0),
     "hair_down": (-0.08, 0.08),
     "stubble": (-0.6, 0.35),  # below 0: shaved
-    "hidden": (-2.0, 1.0),  # strength of an object before the face; below 0: none
+    "hidden": (-3.0, 1.0),  # strength of an object before the face; below 0: none
     "hidden_x": (-0.9, 0.9),
     "hidden_y": (-0.9, 0.9),
     "hidden_size": (0.15, 0.4),
-    "glasses": (-2.0, 1.0),  # below 0: none
-    "exposure": (0.75, 1.25),
+    "glasses": (-3.0, 1.0),  # below 0: none
+    "exposure": (0.8, 1.2),
     "warmth": (-0.18, 0.18),
     "tint": (-0.10, 0.10),
     "contrast": (-0.06, 0.36),
@@ -87,15 +90,11 @@ SITUATION: dict[str, tuple[float, float]] = {
 
 def draw_person(rng: np.random.Generator) -> dict[str, Values]:
     """A person: every parameter of ``SHAPE``, (1, 1), and place, size and strength of the marks, (1, MARKS)."""
-    person = {
-        name: np.full((1, 1), middle + half * rng.uniform(-1, 1), np.float32) for name, (middle, half) in SHAPE.items()
-    }
-    for name, low, high in (
-        ("mark_x", -0.75, 0.75),
-        ("mark_y", -0.85, 0.6),
-        ("mark_size", 0.06, 0.30),
-        ("mark_dark", -0.35, 0.6),
-    ):
+    drawn = [
+        middle + half * own for (middle, half), own in zip(SHAPE.values(), rng.uniform(-1, 1, len(SHAPE)), strict=True)
+    ]
+    person = {name: np.full((1, 1), value, np.float32) for name, value in zip(SHAPE, drawn, strict=True)}
+    for name, (low, high) in MARK.items():
         person[name] = rng.uniform(low, high, (1, MARKS)).astype(np.float32)
     return person
 
