@@ -62,8 +62,8 @@ SITUATION: dict[str, tuple[float, float]] = {
     "size": (0.936, 0.984),
     "right": (-0.024, 0.024),
     "up": (-0.024, 0.024),
-    "light_x": (-0.5, 0.5),
-    "light_y": (-0.15, 0.65),
+    "light_x": (-0.42, 0.42),
+    "light_y": (-0.1, 0.6),
     "ambient": (0.4, 0.6),
     "smile": (-0.5, 1.2),
     "mouth_open": (0.0, 1.0),
@@ -74,17 +74,17 @@ SITUATION: dict[str, tuple[float, float]] = {
     "hair_warmth": (0.5, 1.0),
     "hair_down": (-0.08, 0.08),
     "stubble": (-0.6, 0.35),  # below 0: shaved
-    "hidden": (-3.0, 1.0),  # strength of an object before the face; below 0: none
+    "hidden": (-5.0, 1.0),  # strength of an object before the face; below 0: none
     "hidden_x": (-0.9, 0.9),
     "hidden_y": (-0.9, 0.9),
-    "hidden_size": (0.15, 0.4),
-    "glasses": (-3.0, 1.0),  # below 0: none
+    "hidden_size": (0.15, 0.3),
+    "glasses": (-5.0, 1.0),  # below 0: none
     "exposure": (0.8, 1.2),
     "warmth": (-0.18, 0.18),
     "tint": (-0.10, 0.10),
     "contrast": (-0.06, 0.36),
-    "blur": (0.16, 0.64),
-    "noise": (0.01, 0.025),
+    "blur": (0.1, 0.4),
+    "noise": (0.008, 0.02),
 }
 
 
