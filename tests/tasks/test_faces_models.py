@@ -21,7 +21,7 @@ from tasks.faces.resnet import LAYOUTS
 from tests.models import randomise_norms
 from tests.widths.test_widths import close, inputs, random_choice
 
-SMALL = {"width": 4, "size": 6, "pixels": 20, "people": (9, 4, 4), "pictures": (2, 2, 2)}
+SMALL = {"width": 4, "size": 6, "pixels": 16, "people": (9, 4, 4), "pictures": (2, 2, 2)}
 
 
 def macs_of(task: Faces) -> int:
@@ -55,7 +55,7 @@ def test_costs_are_exact_and_removal_is_gating_and_the_file_computes_it(model: s
         assert small.get_parameter("centres").shape == (9, 6)  # people, and no widths
     file = export_onnx(small, task.example_input())
     torch.testing.assert_close(Predictor(file)(x), gated, rtol=1e-4, atol=1e-4 * float(gated.abs().max()))
-    costs = file_costs(file, (1, 3, 20, 20))
+    costs = file_costs(file, (1, 3, 16, 16))
     assert costs.macs == count_macs(small, task.example_input()) == widths.macs({n: len(k) for n, k in kept.items()})
 
 
@@ -66,7 +66,7 @@ def test_no_file_has_the_centres() -> None:
         task = Faces(**{**SMALL, "people": (people, 4, 4)})  # type: ignore[arg-type]
         torch.manual_seed(0)
         file = export_onnx(task.build_model().eval(), task.example_input())
-        sizes[people] = file_costs(file, (1, 3, 20, 20)).params, len(file.data)
+        sizes[people] = file_costs(file, (1, 3, 16, 16)).params, len(file.data)
         assert not any("centres" in own.name for own in onnx.load_from_string(file.data).graph.initializer)
     assert sizes[9] == sizes[500]
 
@@ -105,7 +105,7 @@ def test_the_loss_falls_with_the_angle_all_the_way() -> None:
 
 
 def test_lengths_do_not_matter_and_everything_gets_a_gradient() -> None:
-    task, x = Faces(**SMALL), torch.randn(4, 3, 20, 20)  # type: ignore[arg-type]
+    task, x = Faces(**SMALL), torch.randn(4, 3, 16, 16)  # type: ignore[arg-type]
     torch.manual_seed(0)
     model, people = task.build_model(), torch.tensor([0, 1, 8, 8])
     task.loss(model, Batch(x, people)).backward()
@@ -133,12 +133,12 @@ def test_a_model_of_ones_own_gets_the_centres(tmp_path: Path) -> None:
     source.write_text(
         "from torch import nn\n"
         "def build():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 5, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(80, 6))\n"
+        "    return nn.Sequential(nn.Conv2d(3, 5, 5, 5, 1), nn.ReLU(), nn.Flatten(), nn.Linear(45, 6))\n"
     )
     task = Faces(**{**SMALL, "model": f"{source}:build"})  # type: ignore[arg-type]
     check_own_model(task)
     model = dense_model(task)
     assert model.get_parameter("centres").shape == (9, 6)
     small = Widths(copy.deepcopy(model), task.example_input()).keep({"0": torch.tensor([0, 3])})
-    task.loss(small, next(iter([Batch(torch.randn(2, 3, 20, 20), torch.tensor([0, 1]))]))).backward()  # type: ignore[no-untyped-call]
+    task.loss(small, Batch(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))).backward()  # type: ignore[no-untyped-call]
     assert small.get_parameter("centres").grad is not None

@@ -29,7 +29,7 @@ def test_one_worker_renders_the_same_faces_as_two(task: Faces, tmp_path: Path) -
 
 
 def test_batches_have_pictures_of_whom_they_say(task: Faces) -> None:
-    """Mirrored or not, training pictures are of their person; people of dev and eval have numbers behind those of train."""
+    """Mirrored or not, training pictures are of their person; others have numbers behind those of train."""
     batch, album = next(task.batches("train", 0)), task._album("train")
     whole = album.pictures.astype(np.float32) / 127.5 - 1
     for picture, who in zip(batch.inputs.numpy(), batch.targets.tolist(), strict=True):
