@@ -136,7 +136,7 @@ class Folder:
     def _sets(self) -> list[list[tuple[Path, Path]]]:
         """The sets of ``pairs.txt``: a line with number and size, then of each as many same as different pairs."""
         assert self._pairs_file is not None
-        first, *lines = self._pairs_file.read_text(encoding="utf-8").splitlines() or [""]
+        first, *lines = self._pairs_file.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
         numbers = [int(own) if own.isdigit() else 0 for own in first.split()]
         sets, size = numbers if len(numbers) == 2 else (0, 0)
         if sets < 4 or not size or len(lines) < 2 * sets * size:

@@ -113,6 +113,7 @@ def half_a_picture(root: Path) -> None:
         (lambda root: write_people(root, {"Alone": 1}, "x.jpg"), r"Alone/x.jpg is the only picture of 'Alone'"),
         (lambda root: write_pairs(root / "pairs.txt", PEOPLE[:3], 3, 1), "pairs.txt begins with '3"),
         (lambda root: (root / "pairs.txt").write_text(""), "pairs.txt begins with ''"),
+        (lambda root: (root / "pairs.txt").write_bytes(b"\xff\xfe"), "pairs.txt begins with"),
         (
             lambda root: write_pairs(root / "pairs.txt", [*PEOPLE[:11], "X"], 4, 3),
             "line 22: 'X.* names no two pictures",
