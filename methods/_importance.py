@@ -99,7 +99,10 @@ def _items(model: nn.Module, part: Part, size: int, criterion: str) -> Iterator[
     if parameter is None or "weight" not in part.parameter:
         return
     layer = model.get_submodule(part.layer)
-    if not isinstance(layer, WHOLE):  # a recurrent or attention layer, whose weights are those of linear ones
+    if not isinstance(layer, WHOLE):
+        if parameter.dim() < 2:  # slopes of a PReLU: Torch-Pruning has no importance of them
+            return
+        # of a recurrent or attention layer, whose weights are those of linear ones
         layer = nn.Linear(1, 1, bias=False)
         layer.weight = parameter
     prune = _pruned_by(layer, part.axis, criterion)

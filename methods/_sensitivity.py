@@ -15,11 +15,18 @@ CLOSE = 0.96  # of the budget, that is spent in any case
 
 
 class Executed(nn.Module):
-    """A file as a module that ONNX Runtime executes."""
+    """A file as a module that ONNX Runtime executes; what a loss reads of the model beside its outputs is there, too.
 
-    def __init__(self, model: OnnxModel) -> None:
+    Args:
+        file: of the model.
+        model: whose own parameters, not those of its layers, this has.
+    """
+
+    def __init__(self, file: OnnxModel, model: nn.Module) -> None:
         super().__init__()
-        self._session = model.session()
+        self._session = file.session()
+        for name, parameter in model.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.from_numpy(self._session.run(None, {"input": inputs.contiguous().numpy()})[0])
@@ -29,17 +36,20 @@ class Executed(nn.Module):
 Added = Mapping[tuple[Operand, int], float]
 
 
-def added_losses(operands: Operands, widths: Sequence[int], loss: Callable[[nn.Module], float]) -> Added:
+def added_losses(
+    operands: Operands, widths: Sequence[int], model: nn.Module, loss: Callable[[nn.Module], float]
+) -> Added:
     """What each operand alone adds to the loss of the model; never less than with more bits, nor less than nothing.
 
     Args:
         operands: of the model.
         widths: numbers of bits, falling.
+        model: as it was exported.
         loss: of a model.
     """
-    whole, found = loss(Executed(operands.file({}))), dict[tuple[Operand, int], float]()
+    whole, found = loss(Executed(operands.file({}), model)), dict[tuple[Operand, int], float]()
     for operand in (each for both in operands.of.values() for each in both):
-        alone = [loss(Executed(operands.file({operand: bits}))) - whole for bits in widths]
+        alone = [loss(Executed(operands.file({operand: bits}), model)) - whole for bits in widths]
         rising = accumulate(alone, max, initial=0.0)
         next(rising)
         found |= {(operand, bits): own for bits, own in zip(widths, rising, strict=True)}

@@ -56,7 +56,9 @@ class MixedPrecision(Method):
             )
         operands = Operands(exported, macs, islice(trainer.batches(), self.calibration_batches))
         batches = [*islice(trainer.batches(), self.sensitivity_batches)]
-        added = added_losses(operands, widths, lambda own: fmean(float(trainer.loss(own, batch)) for batch in batches))
+        added = added_losses(
+            operands, widths, model, lambda own: fmean(float(trainer.loss(own, batch)) for batch in batches)
+        )
         chosen = choices.least_added(operands, added, self.budget * dense)
         trainer.note(SIMULATED)
         trainer.log(**{f"share_in_{bits}_bits": fmean(own == bits for own in chosen.values()) for bits in widths})

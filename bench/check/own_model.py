@@ -1,5 +1,7 @@
 """Holds a model that the user brought to the shapes of the task."""
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor, nn
 
@@ -54,5 +56,7 @@ def check_own_model(task: Task) -> None:
 
 def _output_shape(reference: nn.Module, inputs: Tensor) -> tuple[int | None, ...]:
     """The shape of the outputs; None for what follows the length of the input, which models may round otherwise."""
-    shape, longer = (reference(x).shape for x in (inputs, torch.cat([inputs, inputs], -1)))
+    shape = longer = reference(inputs).shape
+    with suppress(RuntimeError):  # of a model of inputs of one size alone
+        longer = reference(torch.cat([inputs, inputs], -1)).shape
     return tuple(size if size == other else None for size, other in zip(shape, longer, strict=True))

@@ -36,7 +36,7 @@ def dense_model(task: Task) -> nn.Module:
         BenchError: there is no such model, or it is no ``nn.Module``.
     """
     name = own_model(task)
-    return _built(name) if name else task.build_model()
+    return task.adopt(_built(name)) if name else task.build_model()
 
 
 def with_own_models(task: Task) -> Task:

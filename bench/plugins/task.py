@@ -184,6 +184,10 @@ class Task(ABC):
     def build_model(self) -> nn.Module:
         """The dense model, freshly initialised from torch's global random state."""
 
+    def adopt(self, model: nn.Module) -> nn.Module:
+        """A user's own model as this task trains it: a loss with parameters of its own adds them here."""
+        return model
+
     @abstractmethod
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
         """Endless shuffled batches of ``train``; one ordered pass over ``dev`` or ``eval``."""

@@ -85,6 +85,8 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
     elif isinstance(module, FlexibleAttention):
         output = [own.weight for own in module.out_proj.modules() if isinstance(own, nn.Linear)]  # two of low rank
         module.embed_dim, module.num_heads = len(output[-1]), output[0].shape[1] // module.head_dim
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(module.weight)
     elif isinstance(module, nn.Embedding):
         module.embedding_dim = module.weight.shape[1]
 

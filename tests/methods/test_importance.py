@@ -142,6 +142,17 @@ def test_random_importances_are_drawn(network: nn.Module) -> None:
     assert len({float(scores[0]) for scores in drawn.values()}) == len(drawn)
 
 
+@pytest.mark.parametrize("criterion", ["magnitude", "taylor", "hessian", "bn_scale"])
+def test_slopes_of_an_activation_say_nothing(network: nn.Module, criterion: str) -> None:
+    """Torch-Pruning has no importance of a PReLU's weights, which belong to the channels like those of a norm."""
+    with_slopes = copy.deepcopy(network)
+    with_slopes.stem[2] = nn.PReLU(8, init=0.0)  # type: ignore[index,operator]
+    expected, found = ours(network, criterion), ours(with_slopes, criterion)
+    assert found.keys() == expected.keys()
+    for name, scores in expected.items():
+        torch.testing.assert_close(found[name], scores)
+
+
 def test_a_criterion_that_finds_nothing_to_look_at_declines() -> None:
     widths = Widths(mlp(6, 16), torch.zeros(1, 6))
     with pytest.raises(Declined, match="bn_scale"):

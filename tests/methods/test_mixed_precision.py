@@ -129,8 +129,23 @@ def test_fewer_bits_never_seem_to_help() -> None:
     exported = export_onnx(MODELS["convolutions"][0]().eval(), torch.zeros(1, 4, 30))
     operands = Operands(exported, node_macs(exported, (1, 4, 30)), batches(4))
     said = iter([1.0, *([0.5, 1.2, 1.1] * 4)])
-    added = added_losses(operands, [8, 4, 2], lambda model: next(said))
+    added = added_losses(operands, [8, 4, 2], nn.Module(), lambda model: next(said))
     assert [added[operand, bits] for operand, bits in added] == pytest.approx([0.0, 0.2, 0.2] * 4)
+
+
+def test_a_loss_may_read_what_the_file_has_not() -> None:
+    """Such as the class centres of a margin loss, which are parameters of the model that no output needs."""
+    model = MODELS["convolutions"][0]().eval()
+    model.centres = nn.Parameter(torch.zeros(3))
+    exported = export_onnx(model, torch.zeros(1, 4, 30))
+    read: list[nn.Parameter] = []
+
+    def loss(own: nn.Module) -> float:
+        read.append(own.get_parameter("centres"))
+        return 0.0
+
+    added_losses(Operands(exported, node_macs(exported, (1, 4, 30)), batches(4)), [8], model, loss)
+    assert read and all(own is model.centres for own in read)
 
 
 def test_the_most_sensitive_operand_gets_the_most_bits() -> None:

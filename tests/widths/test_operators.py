@@ -182,6 +182,8 @@ def test_graph_counter_and_file_know_the_same_operators(name: str) -> None:
     assert widths.macs({}) == count_macs(model, x) == file_costs(export_onnx(model, x), tuple(x.shape)).macs
     small = widths.keep({"0": torch.tensor([3, 1])})
     assert widths.macs({"0": 2}) == count_macs(small, x) == file_costs(export_onnx(small, x), tuple(x.shape)).macs
+    if isinstance(slopes := small[1], nn.PReLU):  # type: ignore[index]
+        assert slopes.num_parameters == len(slopes.weight)
 
 
 def test_words_may_come_in_instead_of_features() -> None:
