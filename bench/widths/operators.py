@@ -190,7 +190,7 @@ def _axis_of(view: WeightView, inner: int, outer: int) -> int:
 _MOVES = """
     permute transpose transpose_ t t_ expand squeeze squeeze_ unsqueeze unsqueeze_ slice select split split_with_sizes
     unsafe_split unbind cat flip roll repeat alias index_select index unfold reflection_pad1d reflection_pad2d
-    replication_pad1d replication_pad2d
+    reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_unshuffle
 """.split()
 _RESHAPES = "view _unsafe_view".split()
 _COPIES = "clone detach lift_fresh _to_copy as_strided_".split()  # the last one after pooling to one element
@@ -200,8 +200,9 @@ _FRESH = """
 """.split()
 #: neighbours in space or time are mixed, channel by channel
 _SPATIAL = """
-    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest1d upsample_nearest2d
-    upsample_bilinear2d upsample_linear1d constant_pad_nd
+    max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
+    adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d
+    upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d constant_pad_nd
 """.split()
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit cudnn_batch_norm".split()
 
@@ -308,6 +309,16 @@ def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None
         tracer.label(result, first.expand(result.shape))
 
 
+def pixel_shuffle(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
+    """Spreads blocks of channels over space, each of which is therefore one channel."""
+    labels, block = tracer.activation(args[0]), args[1] ** 2
+    pin_across_space(tracer, labels)
+    channels = per_channel(labels)
+    for joint in np.split(channels, len(channels) // block):
+        tracer.trace.atoms.join_all(joint.ravel())
+    tracer.label(out, along(channels[::block, 0], 1, out.shape))
+
+
 def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
     """Makes channels: the columns of the table."""
     view = tracer.of(args[0])
@@ -340,6 +351,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["pointwise", "copy_"], pointwise),
     "convolution": convolution,
     "native_layer_norm": layer_norm,
+    "pixel_shuffle": pixel_shuffle,
     "native_group_norm": group_norm,
     "embedding": embedding,
 }
