@@ -107,7 +107,7 @@ class Cremi:
         return z, y, x
 
     def _geometry(self, path: Path) -> tuple[Shape, Shape]:
-        """How many voxels of a file make one of ours, and where in its grey values its labels begin, along each axis."""
+        """How many voxels of a file make one of ours along each axis, and where its labels begin in its grey values."""
         with _opened(path) as (grey, clefts):
             resolution = _attribute(path, clefts, "resolution")
             offset = _attribute(path, clefts, "offset", (0.0, 0.0, 0.0))

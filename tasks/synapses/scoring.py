@@ -33,12 +33,12 @@ class VoxelScores(ItemScores):
     clefts: tuple[int, int, int] = (0, 0, 0)
 
 
-def levels_of(log_odds: Floats) -> NDArray[np.intp]:
+def levels_of(log_odds: Floats) -> NDArray[np.uint8]:
     """Levels 0 to 255 of log odds."""
-    return np.clip(np.rint((log_odds / FURTHEST + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1).astype(np.intp)
+    return np.clip(np.rint((log_odds / FURTHEST + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1).astype(np.uint8)
 
 
-def counted(volumes: Iterable[tuple[NDArray[np.intp], Bools]]) -> NDArray[np.int64]:
+def counted(volumes: Iterable[tuple[NDArray[np.uint8], Bools]]) -> NDArray[np.int64]:
     """How many voxels there are of each block, level and label, (blocks, 256, 2).
 
     Args:
@@ -47,7 +47,7 @@ def counted(volumes: Iterable[tuple[NDArray[np.intp], Bools]]) -> NDArray[np.int
     tables = []
     for levels, clefts in volumes:
         rows, columns = (np.arange(n) * max(1, round(n / BLOCK)) // n for n in levels.shape[1:])
-        blocks = rows[:, None] * (columns[-1] + 1) + columns
+        blocks = (rows[:, None] * (columns[-1] + 1) + columns).astype(np.int32)
         cells = (blocks * LEVELS + levels) * 2 + clefts
         tables.append(np.bincount(cells.ravel(), minlength=(blocks[-1, -1] + 1) * LEVELS * 2).reshape(-1, LEVELS, 2))
     return np.concatenate(tables)
@@ -81,11 +81,11 @@ def matched(said: Bools, clefts: Bools) -> tuple[int, int, int]:
     return int((maximum_bipartite_matching(touching) >= 0).sum()), int(large.sum()), labelled
 
 
-def breakdowns(items: VoxelScores) -> dict[str, float]:
-    """F1 of voxels and of clefts in percent at the threshold of these scores; 0 where there is nothing to find."""
+def breakdowns(items: VoxelScores, column: str) -> dict[str, float]:
+    """F1 of voxels and of clefts in percent at the threshold, under names that begin with ``column``."""
     counts = np.asarray(items.weights).reshape(-1, LEVELS, 2)
     found, detected, labelled = items.clefts
     return {
-        "f1_percent/voxels": float(f1_by_level(counts)[items.threshold]),
-        "f1_percent/clefts": 200 * found / max(detected + labelled, 1),
+        f"{column}/F1 of voxels": float(f1_by_level(counts)[items.threshold]),
+        f"{column}/F1 of clefts": 200 * found / max(detected + labelled, 1),
     }

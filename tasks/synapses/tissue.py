@@ -19,10 +19,10 @@ GENERATOR_VERSION = 1  # raise it whenever the same spec gives other volumes
 SECTION = 5.0  # thickness
 CELL = 42.0  # mean diameter of a neurite
 MEMBRANE = 1.1  # standard deviation of the darkness across it
-CLEFT = (-2.0, 4.5)  # from where in the cell before to where in the cell behind it is labelled, with its density
-STEEPEST = 1.4  # width of the darkness of a membrane that has a contact: those that lie in the section have none
+CLEFT = (-3.5, 5.0)  # labelled with the dark lines on both sides, from the cell before to the cell behind
+STEEPEST = 1.3  # width of the darkness of a membrane that has a contact: those that lie in the section have none
 FEWEST, TRIES = 400, 20  # voxels where the vesicles of a contact lie; draws until one has them
-PER_MEGAVOXEL = {"synapse": 50, "junction": 15, "cluster": 12, "silent": 8, "mitochondrion": 25, "stain": 15}
+PER_MEGAVOXEL = {"synapse": 50, "junction": 12, "cluster": 12, "silent": 8, "mitochondrion": 20, "stain": 12}
 
 
 class Cells(NamedTuple):
@@ -38,7 +38,7 @@ class Cells(NamedTuple):
 def make_volume(rng: np.random.Generator, shape: Shape) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Grey values and labels of clefts, both (D, H, W)."""
     cells = _cells(rng, shape)
-    dark = 0.9 * MEMBRANE / cells.width * np.exp(-0.5 * (cells.depth / cells.width) ** 2)
+    dark = 0.65 * MEMBRANE / cells.width * np.exp(-0.5 * (cells.depth / cells.width) ** 2)
     dark += rng.normal(0.1, 0.06, 1 + int(cells.own.max()))[cells.own]  # cytoplasm
     clefts = np.zeros(shape, bool)
     counts = {kind: rng.poisson(each * np.prod(shape) / 1e6) for kind, each in PER_MEGAVOXEL.items()}
@@ -108,7 +108,7 @@ def _draw_contact(rng: np.random.Generator, cells: Cells) -> Contact:
         centre, before = _draw_voxel(rng, cells, (cells.depth < 0.7) & (cells.width < STEEPEST))
         after = int(cells.other[tuple(np.argwhere((cells.places == centre).all(-1))[0])])
         sides = [(cells.own == own) & (cells.other == other) for own, other in ((before, after), (after, before))]
-        radius = rng.uniform(10, 18)
+        radius = rng.uniform(13, 20)
         disc = (sides[0] | sides[1]) & _within(cells, centre, radius)
         pool = (cells.own == before) & (cells.depth > 3) & (cells.depth < 15) & _within(cells, centre, radius + 5)
         if pool.sum() >= FEWEST and (disc & (cells.depth < CLEFT[1])).sum() >= FEWEST / 4:
@@ -119,14 +119,13 @@ def _draw_contact(rng: np.random.Generator, cells: Cells) -> Contact:
 def _add_contact(rng: np.random.Generator, cells: Cells, dark: Floats, clefts: NDArray[np.bool_], kind: str) -> None:
     """A synapse, a junction, or vesicles at a membrane that is like any other."""
     contact = _draw_contact(rng, cells)
-    blur = cells.width / MEMBRANE
-    strength = rng.uniform(1.1, 1.6) / blur * contact.disc
+    behind, strength = contact.behind, rng.uniform(0.9, 1.4) * contact.disc
     if kind == "synapse":
-        dark += strength * np.exp(-(((contact.behind - 2.8) / (2.0 * blur)) ** 2))
-        dark += 0.4 * strength * np.exp(-(((contact.behind + 1.5) / blur) ** 2))
-        clefts |= contact.disc & (contact.behind > CLEFT[0]) & (contact.behind < CLEFT[1])
+        dark *= 1 - 0.9 * contact.disc * np.exp(-((behind / 1.3) ** 2))
+        dark += strength * (np.exp(-(((behind - 4) / 2) ** 2)) + 0.7 * np.exp(-(((behind + 2.8) / 1.2) ** 2)))
+        clefts |= contact.disc & (behind > CLEFT[0]) & (behind < CLEFT[1])
     if kind == "junction":
-        dark += 0.7 * strength * np.exp(-(((cells.depth - 1.6) / (1.4 * blur)) ** 2))
+        dark += 0.6 * strength * np.exp(-((cells.depth / 3) ** 2))
     else:
         _add_vesicles(rng, dark, contact.pool)
 
@@ -145,7 +144,7 @@ def _add_vesicles(rng: np.random.Generator, dark: Floats, pool: NDArray[np.bool_
     columns = np.clip(x[:, None, None] + offsets[1].astype(int), 0, pool.shape[2] - 1)
     layer = np.zeros_like(dark)
     np.maximum.at(layer, (z[:, None, None], rows, columns), ring.astype(np.float32))
-    dark += layer
+    dark += layer + 0.15 * pool  # what lies between them is darker, too
 
 
 def _add_mitochondria(rng: np.random.Generator, cells: Cells, dark: Floats, count: int) -> None:
@@ -168,14 +167,14 @@ def _recorded(
     """Sections as a microscope gives them: shifted, some blurred or missing, of drifting contrast, with noise."""
     sections, shape = len(dark), dark.shape
     bright = 0.8 * np.exp(-dark) + 0.04 * _smooth(rng, shape, (1, 40, 40)) + 0.02 * _smooth(rng, shape, (0, 1.2, 1.2))
-    gain, level = (np.cumsum(rng.normal(0, 0.03, sections)) for _ in range(2))
-    shifts = np.rint(rng.normal(0, 0.7, (sections, 2))).astype(int)
+    gain, level = (np.cumsum(rng.normal(0, 0.02, sections)) for _ in range(2))
+    shifts = np.rint(rng.normal(0, 0.4, (sections, 2))).astype(int)
     missing = rng.random(sections) < 0.02
     for z in range(sections):
         bright[z], clefts[z] = (ndimage.shift(own[z], shifts[z], order=0, mode="nearest") for own in (bright, clefts))
-        if rng.random() < 0.1:
+        if rng.random() < 0.05:
             bright[z] = ndimage.gaussian_filter(bright[z], rng.uniform(0.8, 1.5))
         bright[z] = (bright[z] - 0.5) * np.exp(gain[z]) + 0.5 + level[z] - level.mean()
-    bright += rng.normal(0, 0.05, shape)
+    bright += rng.normal(0, 0.03, shape)
     bright[missing] = 0
     return np.clip(np.rint(255 * bright), 0, 255).astype(np.uint8), clefts
