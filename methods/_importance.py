@@ -99,6 +99,8 @@ def _items(model: nn.Module, part: Part, size: int, criterion: str) -> Iterator[
     if parameter is None or "weight" not in part.parameter:
         return
     layer = model.get_submodule(part.layer)
+    if not isinstance(layer, WHOLE) and parameter.dim() < 2:  # an instance or group norm, which it passes over, too
+        return
     if not isinstance(layer, WHOLE):  # a recurrent or attention layer, whose weights are those of linear ones
         layer = nn.Linear(1, 1, bias=False)
         layer.weight = parameter

@@ -44,32 +44,29 @@ class Synapses(Task):
         data: ``embedded`` (generated; says nothing about real tissue), or CREMI's HDF5 files: one, or a folder of them.
         model: ``unet`` (transposed convolutions, instance norm) or ``residual`` (resizing, group norm).
         size: how wide and how deep the model is.
-        crop: sections, rows and columns of a training crop.
-        tile: of what is scored at once, and what costs are quoted for.
+        crop: sections, rows and columns of what is trained on and scored at once, and what costs are quoted for.
         voxel_nm: thickness of a section, height and width of a pixel; files of finer voxels are binned to these.
         shape: of an embedded volume.
         volumes: of them in train, dev, eval.
         corpus_seed: of the embedded volumes.
     """
 
-    metric = Metric("average_precision", unit="percent", direction="maximize")
-    work_unit = "tile"
+    metric = Metric("pr_auc", unit="percent", direction="maximize")
+    work_unit = "crop"
     presets: ClassVar[dict[str, Plan]] = {"smoke": SMOKE, "quick": QUICK, "full": FULL, "paper": PAPER}
 
     data: str = EMBEDDED
     model: str = "unet"
     size: str = "small"
-    crop: Shape = (8, 32, 32)
-    tile: Shape = (8, 64, 64)
+    crop: Shape = (6, 48, 48)
     voxel_nm: tuple[float, float, float] = (40, 8, 8)
-    shape: Shape = (14, 112, 112)
+    shape: Shape = (11, 120, 120)
     volumes: tuple[int, int, int] = (24, 6, 16)
     corpus_seed: int = 0
 
     def check(self) -> None:
-        """Model, crops and tiles go together, and the volumes are large enough for them."""
-        for shape in (self.crop, self.tile):
-            check_model(self.model, self.size, shape)
+        """Crops suit the model, and the volumes are large enough for them."""
+        check_model(self.model, self.size, self.crop)
         self._source.check()
 
     def prepare(self, workers: int, progress: Progress) -> str:
@@ -89,11 +86,11 @@ class Synapses(Task):
         return MODELS[self.model](WIDTHS[self.size])
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
-        """Random crops for train, tiles in order for dev and eval: grey values from -1 to 1, targets 1 in clefts."""
+        """Random crops for train, overlapping tiles in order for dev and eval; grey values from -1 to 1, clefts are 1."""
         volumes = self._volumes(split)
         if split == "train":
             return training_batches(volumes, self.batch_size, self.crop, seed)
-        return scored_batches(volumes, self.tile)
+        return scored_batches(volumes, self.crop)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Binary cross-entropy and soft Dice (Milletari et al., arXiv 1606.04797) over the voxels of the batch."""
@@ -127,21 +124,19 @@ class Synapses(Task):
         return super().summary(items, split) | breakdowns(items, self.metric.column)
 
     def example_input(self) -> Tensor:
-        """One tile: (1, 1, D, H, W)."""
-        return torch.zeros(1, 1, *self.tile)
+        """One crop: (1, 1, D, H, W)."""
+        return torch.zeros(1, 1, *self.crop)
 
     def _counted(self, predict: Predict, split: Split) -> tuple[NDArray[np.int64], list[NDArray[np.uint8]]]:
         volumes = self._volumes(split)
-        levels = [levels_of(log_odds(predict, volume, self.tile)) for volume in volumes]
+        levels = [levels_of(log_odds(predict, volume, self.crop)) for volume in volumes]
         return counted(zip(levels, (volume.clefts for volume in volumes), strict=True)), levels
 
     @cached_property
     def _source(self) -> Tissue | Cremi:
-        deepest, highest, widest = (max(lengths) for lengths in zip(self.crop, self.tile, strict=True))
-        least = (deepest, highest, widest)
         if self.data == EMBEDDED:
-            return Tissue(self.corpus_seed, self.shape, self.volumes, least)
-        return Cremi(Path(self.data), self.voxel_nm, least)
+            return Tissue(self.corpus_seed, self.shape, self.volumes, self.crop)
+        return Cremi(Path(self.data), self.voxel_nm, self.crop)
 
     def _prepared(self, workers: int = 1, progress: Progress = lambda fraction, note: None) -> Path:
         return cached_folder(

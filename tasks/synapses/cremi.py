@@ -100,8 +100,8 @@ class Cremi:
         if any(count < least for count, least in zip(counts, self.crop, strict=True)):
             found, least = (" x ".join(map(str, own)) for own in (counts, self.crop))
             raise BenchError(
-                f"{path} has {found} voxels of {_nm(self.voxel_nm)} in {split}, where at least {least} are scored or "
-                "trained on at once: set crop and tile to fewer, or voxel_nm to smaller ones."
+                f"{path} has {found} voxels of {_nm(self.voxel_nm)} in {split}, fewer than the crop's {least}: "
+                "set crop to fewer, or voxel_nm to smaller ones."
             )
         z, y, x = (slice(a, a + n * f) for a, n, f in zip(starts, counts, factors, strict=True))
         return z, y, x

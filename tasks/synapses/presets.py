@@ -11,10 +11,10 @@ SMOKE = Plan(
     trials=2,
     left_out=ASKED_FOR,
     budgets=(0.5, 0.25),
-    fields={"size": "tiny", "crop": (4, 16, 16), "tile": (6, 32, 32), "shape": (6, 48, 48), "volumes": (4, 2, 3)},
+    fields={"size": "tiny", "crop": (4, 16, 16), "shape": (7, 40, 40), "volumes": (4, 2, 3)},
 )
 QUICK = quick_plan(
-    dense_steps=450, finetune_steps=150, batch_size=4, learning_rate=1.5e-2, seeds=3, budgets=(0.25, 0.0625)
+    dense_steps=675, finetune_steps=225, batch_size=4, learning_rate=1.5e-2, seeds=3, budgets=(0.25, 0.0625)
 )
 FULL = full_plan(dense_steps=1500, finetune_steps=500, batch_size=4, learning_rate=1.5e-2)
 #: crops of Lee et al. (arXiv 1706.00120), and their widths, at the voxels of CREMI
@@ -31,7 +31,6 @@ PAPER = Plan(
         "model": "residual",
         "size": "paper",
         "crop": (18, 160, 160),
-        "tile": (18, 160, 160),
         "voxel_nm": (40, 4, 4),
         "shape": (24, 320, 320),
         "volumes": (60, 10, 20),

@@ -96,7 +96,7 @@ class UNet(nn.Module):
 
 WIDTHS: dict[str, tuple[int, ...]] = {
     "tiny": (4, 8),
-    "small": (12, 24, 36),
+    "small": (8, 16, 24),
     "medium": (12, 24, 48),
     "paper": (28, 36, 48, 64, 80),
 }

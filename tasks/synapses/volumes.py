@@ -45,7 +45,7 @@ class Tissue:
         if len(self.counts) != len(SPLITS) or min(self.counts) < 1:
             raise BenchError(f"volumes is {self.counts}: expected how many in train, dev and eval")
         if any(own < least for own, least in zip(self.shape, self.least, strict=True)):
-            raise BenchError(f"shape is {self.shape}: expected at least {self.least}, crop and tile")
+            raise BenchError(f"shape is {self.shape}: expected at least the crop, {self.least}")
         if (voxels := int(np.prod(self.shape)) * sum(self.counts)) > MOST_VOXELS:
             raise BenchError(f"{sum(self.counts)} volumes have {voxels} voxels: expected at most {MOST_VOXELS}")
 

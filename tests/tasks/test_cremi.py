@@ -15,7 +15,7 @@ from tasks.synapses import Synapses  # noqa: E402
 from tasks.synapses.cremi import CLEFTS, GREY, NOTHING  # noqa: E402
 
 SHAPE = (40, 40, 36)
-FIELDS = {"size": "tiny", "crop": (4, 16, 16), "tile": (4, 16, 16)}
+FIELDS = {"size": "tiny", "crop": (4, 16, 16)}
 
 
 def write_sample(path: Path, offset: tuple[int, int, int] | None = None, nm: tuple[float, ...] = (40, 4, 4)) -> Path:

@@ -60,7 +60,7 @@ def test_models_are_cut_counted_and_exported_rightly(model: str, size: str) -> N
 def test_every_preset_is_right_for_every_model(preset: str, model: str) -> None:
     task = Synapses.at(preset, model=model)
     task.check()
-    assert task.example_input().shape == (1, 1, *task.tile)
+    assert task.example_input().shape == (1, 1, *task.crop)
     assert task.build_model()(torch.zeros(1, 1, 2, 32, 32)).shape == (1, 1, 2, 32, 32)
 
 
@@ -71,7 +71,9 @@ def test_volumes_do_not_depend_on_the_workers(tmp_path: Path) -> None:
         tissue.write(tmp_path / str(workers), workers, lambda done: None)
     one, three = (load(tmp_path / str(workers), "train") for workers in (1, 3))
     assert len(one) == 2
-    assert all(np.array_equal(a.grey, b.grey) and np.array_equal(a.clefts, b.clefts) for a, b in zip(one, three))
+    assert all(
+        np.array_equal(a.grey, b.grey) and np.array_equal(a.clefts, b.clefts) for a, b in zip(one, three, strict=True)
+    )
     assert not np.array_equal(one[0].grey, one[1].grey)
 
 
@@ -144,8 +146,8 @@ def test_the_threshold_is_chosen_on_dev(task: Synapses, monkeypatch: pytest.Monk
     counts = np.asarray(dev.weights).reshape(-1, LEVELS, 2)
     assert dev.threshold == evaluated.threshold == f1_by_level(counts).argmax()
     scores = task.evaluate(predict, "eval")
-    assert list(scores) == [f"average_precision_percent{part}" for part in ("", "/F1 of voxels", "/F1 of clefts")]
-    assert scores["average_precision_percent"] == pytest.approx(evaluated.headline)
+    assert list(scores) == [f"pr_auc_percent{part}" for part in ("", "/F1 of voxels", "/F1 of clefts")]
+    assert scores["pr_auc_percent"] == pytest.approx(evaluated.headline)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_the_threshold_is_chosen_on_dev(task: Synapses, monkeypatch: pytest.Monk
         ({"model": "vnet"}, "synapses has no model 'vnet'; there are: unet, residual"),
         ({"size": "huge"}, "synapses has no size 'huge' .*: tiny, small, medium, paper"),
         ({"crop": (8, 30, 32)}, "8 x 30 x 32 voxels cannot be halved 3 times: rows and columns must be multiples of 8"),
-        ({"shape": (4, 112, 112)}, r"shape is \(4, 112, 112\): expected at least \(8, 64, 64\), crop and tile"),
+        ({"shape": (4, 112, 112)}, r"shape is \(4, 112, 112\): expected at least the crop, \(6, 48, 48\)"),
         ({"volumes": (1, 0, 1)}, r"volumes is \(1, 0, 1\): expected how many in train, dev and eval"),
         ({"volumes": (9**9, 1, 1)}, "expected at most 1000000000"),
         ({"data": "/nowhere"}, "/nowhere does not exist: expected a file of CREMI's"),
