@@ -181,9 +181,7 @@ def _axis_of(view: WeightView, inner: int, outer: int) -> int:
     if len(view.labels) != 2:
         raise BenchError(f"the width graph knows products with matrices, {view.name!r} has {len(view.labels)} axes")
     along_inner, along_outer = view.varying(inner), view.varying(outer)
-    if along_inner:
-        return along_inner[0]
-    return 1 - along_outer[0] if along_outer else 1
+    return along_inner[0] if along_inner else 1 - along_outer[0] if along_outer else 1
 
 
 #: operators that only move elements: the labels are moved by the same operator
@@ -272,9 +270,7 @@ def group_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     labels, groups = tracer.activation(args[0]), args[6]
     pin_across_space(tracer, labels)
     channels = per_channel(labels)
-    if (
-        groups == 1 or args[1] is None
-    ):  # what is left would have other statistics; nothing says how many groups are left
+    if groups == 1 or args[1] is None:  # other statistics of what is left; nothing says how many groups are left
         pin(tracer, labels)
     for group in np.split(channels, groups):
         tracer.trace.atoms.join_all(group.ravel())
@@ -311,12 +307,11 @@ def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None
 
 def pixel_shuffle(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
     """Spreads blocks of channels over space, each of which is therefore one channel."""
-    labels, block = tracer.activation(args[0]), args[1] ** 2
-    pin_across_space(tracer, labels)
-    channels = per_channel(labels)
-    for joint in np.split(channels, len(channels) // block):
-        tracer.trace.atoms.join_all(joint.ravel())
-    tracer.label(out, along(channels[::block, 0], 1, out.shape))
+    pin_across_space(tracer, labels := tracer.activation(args[0]))
+    blocks = per_channel(labels).reshape(out.shape[1], -1)
+    for block in blocks:
+        tracer.trace.atoms.join_all(block)
+    tracer.label(out, along(blocks[:, 0], 1, out.shape))
 
 
 def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
@@ -329,10 +324,8 @@ def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) ->
 
 def _moved(func: Any, labels: Any, args: Any, kwargs: Any) -> Any:
     name = func._overloadpacket.__name__
-    if name in _COPIES:
-        return labels
-    if name == "cat":
-        return concatenated(labels, *args, **kwargs)
+    if name in _COPIES or name == "cat":
+        return labels if name in _COPIES else concatenated(labels, *args, **kwargs)
     return labels.reshape(args[0]) if name in _RESHAPES else func(labels, *args, **kwargs)
 
 

@@ -86,7 +86,7 @@ class Synapses(Task):
         return MODELS[self.model](WIDTHS[self.size])
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
-        """Random crops for train, overlapping tiles in order for dev and eval; grey values from -1 to 1, clefts are 1."""
+        """Random crops for train, overlapping tiles in order for dev and eval; greys lie in -1 to 1, clefts are 1."""
         volumes = self._volumes(split)
         if split == "train":
             return training_batches(volumes, self.batch_size, self.crop, seed)
