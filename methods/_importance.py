@@ -100,7 +100,7 @@ def _items(model: nn.Module, part: Part, size: int, criterion: str) -> Iterator[
         return
     layer = model.get_submodule(part.layer)
     if not isinstance(layer, WHOLE):
-        if parameter.dim() < 2:  # slopes of a PReLU: Torch-Pruning has no importance of them
+        if parameter.dim() < 2:  # of an instance or group norm, slopes of a PReLU: Torch-Pruning passes over them, too
             return
         # of a recurrent or attention layer, whose weights are those of linear ones
         layer = nn.Linear(1, 1, bias=False)

@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
-from torch.nn.functional import pad, unfold
+from torch.nn.functional import pad
 
 from bench import Batch, OnnxModel
 
@@ -147,9 +147,9 @@ def output_axis(node: Any) -> int:
 
 
 def _is_known(node: Any, stored: dict[str, Any]) -> bool:
-    """Whether a node is a linear layer or a convolution over one or two axes, with a weight from the file."""
+    """Whether a node is a linear layer or a convolution over one to three axes, with a weight from the file."""
     dims = len(getattr(stored.get(node.input[1]) if len(node.input) > 1 else None, "dims", ()))
-    return (node.op_type in ("MatMul", "Gemm") and dims == 2) or (node.op_type == "Conv" and dims in (3, 4))
+    return (node.op_type in ("MatMul", "Gemm") and dims == 2) or (node.op_type == "Conv" and dims in (3, 4, 5))
 
 
 def hessians(model: OnnxModel, nodes: Sequence[Any], batches: Iterable[Batch]) -> dict[str, Array]:
@@ -185,11 +185,13 @@ def _read_rows(node: Any, shape: Sequence[int], read: Tensor) -> Iterator[Tensor
         yield read.reshape(1, -1, read.shape[-1])
         return
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    flat = read.dim() == 3  # over one axis: the other one has length 1
-    ones, pads = [1] * (len(shape) - 2), given.get("pads", [0] * (2 * len(shape) - 4))
-    sizes = [shape[2:], given.get("dilations", ones), given.get("strides", ones)]
-    kernel, dilation, stride = (tuple([1, *each] if flat else each) for each in sizes)
-    ends = [*pads, 0, 0] if flat else [pads[1], pads[3], pads[0], pads[2]]  # the last axis first
-    for example in read.unsqueeze(2) if flat else read:
-        patches = unfold(pad(example[None], ends), kernel, dilation, stride=stride)
-        yield patches.reshape(given.get("group", 1), -1, patches.shape[-1]).mT
+    axes = range(len(shape) - 2)
+    ones, pads = [1] * len(axes), given.get("pads", [0] * (2 * len(axes)))
+    strides, dilations = given.get("strides", ones), given.get("dilations", ones)
+    ends = [pads[place] for axis in reversed(axes) for place in (axis, axis + len(axes))]  # the last axis first
+    for example in pad(read, ends):
+        patches = example  # (channels, *positions, *taps) in the end
+        for axis, size, stride, dilation in zip(axes, shape[2:], strides, dilations, strict=True):
+            patches = patches.unfold(axis + 1, (size - 1) * dilation + 1, stride)[..., ::dilation]
+        taps_first = patches.movedim([*range(1, 1 + len(axes))], [*range(-len(axes), 0)]).flatten(-len(axes))
+        yield taps_first.reshape(given.get("group", 1), -1, taps_first.shape[-1]).mT

@@ -51,7 +51,7 @@ _FREE = set(
     Shape Constant ConstantOfShape Cast Identity Where Equal Less Greater Range Size Tile QuantizeLinear
     DequantizeLinear Dropout Floor Ceil Round And Or Xor ScatterND ScatterElements GatherElements GatherND Trilu Mod
     GreaterOrEqual LessOrEqual CumSum ArgMax ArgMin TopK Sin Cos Sum Mean ReduceL1 IsNaN IsInf NonZero
-    DynamicQuantizeLinear Resize
+    DynamicQuantizeLinear Resize GroupNormalization DepthToSpace SpaceToDepth
     """.split()
 )
 

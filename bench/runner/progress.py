@@ -148,7 +148,8 @@ class Screen:
         elif objectives is None:
             self.console.print(Text(f"does not apply  {label}: {record.reason}", "dim"))
         else:
-            name, unit = self.metric.name.upper(), "%" if self.metric.unit == "percent" else self.metric.unit
+            unit = "%" if self.metric.unit == "percent" else self.metric.unit
+            name = self.metric.name.replace("_", " ").upper()
             cost = f"{IN_WORDS[record.cost or 'macs']} {objectives[1]:.3f}"
             done = f"dev {name} {objectives[0]:5.1f} {unit}  {cost}  {record.cpu_s:4.0f} s"
             note = f"  {record.reason}" if record.status == "missed" else ""

@@ -30,12 +30,14 @@ _FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view}
 _FREE = set(
     """
     native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm native_layer_norm native_group_norm
-    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d constant_pad_nd cumsum sort topk
+    max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
+    adaptive_max_pool2d adaptive_max_pool3d constant_pad_nd cumsum sort topk pixel_shuffle pixel_unshuffle
     _softmax _safe_softmax _log_softmax glu cat stack copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding
     index index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros
     zeros_like ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones
-    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d bernoulli native_dropout upsample_nearest1d
-    upsample_nearest2d upsample_linear1d upsample_bilinear2d squeeze item _local_scalar_dense _prelu_kernel
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d bernoulli
+    native_dropout upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
+    upsample_trilinear3d upsample_bicubic2d squeeze item _local_scalar_dense _prelu_kernel
     fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask _thnn_fused_gru_cell
     _thnn_fused_lstm_cell
     """.split()

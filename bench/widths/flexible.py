@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 from torch.nn.utils.weight_norm import WeightNorm
@@ -200,6 +201,14 @@ class FlexibleAttention(nn.MultiheadAttention):
         return [done[place] for place in places]
 
 
+class FlexibleInstanceNorm(_InstanceNorm):
+    """``nn.InstanceNorm1d`` to ``3d`` without weights and statistics, of which any number of channels may come."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> (B, C, ...), each channel of each example with zero mean and unit variance."""
+        return functional.instance_norm(x, eps=self.eps)
+
+
 #: attribute of a layer -> the option that sets it
 _UNKNOWN = {"proj_size": "proj_size", "bias_k": "add_bias_kv", "add_zero_attn": "add_zero_attn"}
 _FLEXIBLE: dict[type[nn.Module], type[nn.Module]] = {
@@ -219,6 +228,8 @@ def make_flexible(model: nn.Module) -> None:
     """
     for name, module in list(model.named_modules()):
         _fold_weight_norm(module)
+        if isinstance(module, _InstanceNorm) and not (module.affine or module.track_running_stats):
+            module.__class__ = FlexibleInstanceNorm
         if type(module) not in _FLEXIBLE:
             continue
         for attribute, option in _UNKNOWN.items():

@@ -15,7 +15,7 @@ from bench.widths.labels import Labels
 from bench.widths.operators import HANDLERS
 from bench.widths.trace import INPUT, PINNED, Product, Trace, follow
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 #: channels that a LayerNorm needs to say anything
 LEAST_NORMALISED = 4
 

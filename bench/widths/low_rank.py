@@ -12,6 +12,7 @@ from bench.widths.flexible import PROJECTIONS, RECURRENT, FlexibleAttention, mak
 from bench.widths.history import remember
 
 _ATTENTION = (nn.MultiheadAttention, FlexibleAttention)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RECURRENT = (nn.GRU, nn.LSTM, nn.RNN, *RECURRENT)
 
 
@@ -85,7 +86,7 @@ def _products(layer: nn.Module) -> dict[str, str]:
     A kind derived from these may read its parameters in ways of its own, so it has none.
     """
     kind = type(layer)
-    if kind is nn.Linear or (isinstance(layer, (nn.Conv1d, nn.Conv2d)) and kind in {nn.Conv1d, nn.Conv2d}):
+    if kind is nn.Linear or (isinstance(layer, _CONVOLUTIONS) and kind in _CONVOLUTIONS):
         return {"": "weight"} if getattr(layer, "groups", 1) == 1 else {}
     if kind in _ATTENTION:
         inputs = {} if layer.in_proj_weight is None else {"in_proj": PROJECTIONS[0]}

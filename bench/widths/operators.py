@@ -181,16 +181,14 @@ def _axis_of(view: WeightView, inner: int, outer: int) -> int:
     if len(view.labels) != 2:
         raise BenchError(f"the width graph knows products with matrices, {view.name!r} has {len(view.labels)} axes")
     along_inner, along_outer = view.varying(inner), view.varying(outer)
-    if along_inner:
-        return along_inner[0]
-    return 1 - along_outer[0] if along_outer else 1
+    return along_inner[0] if along_inner else 1 - along_outer[0] if along_outer else 1
 
 
 #: operators that only move elements: the labels are moved by the same operator
 _MOVES = """
     permute transpose transpose_ t t_ expand squeeze squeeze_ unsqueeze unsqueeze_ slice select split split_with_sizes
     unsafe_split unbind cat flip roll repeat alias index_select index unfold reflection_pad1d reflection_pad2d
-    replication_pad1d replication_pad2d
+    reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_unshuffle
 """.split()
 _RESHAPES = "view _unsafe_view".split()
 _COPIES = "clone detach lift_fresh _to_copy as_strided_".split()  # the last one after pooling to one element
@@ -200,8 +198,9 @@ _FRESH = """
 """.split()
 #: neighbours in space or time are mixed, channel by channel
 _SPATIAL = """
-    max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest1d upsample_nearest2d
-    upsample_bilinear2d upsample_linear1d constant_pad_nd
+    max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
+    adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d
+    upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d constant_pad_nd
 """.split()
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit cudnn_batch_norm".split()
 
@@ -271,9 +270,7 @@ def group_norm(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> N
     labels, groups = tracer.activation(args[0]), args[6]
     pin_across_space(tracer, labels)
     channels = per_channel(labels)
-    if (
-        groups == 1 or args[1] is None
-    ):  # what is left would have other statistics; nothing says how many groups are left
+    if groups == 1 or args[1] is None:  # other statistics of what is left; nothing says how many groups are left
         pin(tracer, labels)
     for group in np.split(channels, groups):
         tracer.trace.atoms.join_all(group.ravel())
@@ -308,6 +305,15 @@ def spatial(tracer: Tracer, func: Any, out: Any, args: Any, kwargs: Any) -> None
         tracer.label(result, first.expand(result.shape))
 
 
+def pixel_shuffle(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
+    """Spreads blocks of channels over space, each of which is therefore one channel."""
+    pin_across_space(tracer, labels := tracer.activation(args[0]))
+    blocks = per_channel(labels).reshape(out.shape[1], -1)
+    for block in blocks:
+        tracer.trace.atoms.join_all(block)
+    tracer.label(out, along(blocks[:, 0], 1, out.shape))
+
+
 def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) -> None:
     """Makes channels: the columns of the table."""
     view = tracer.of(args[0])
@@ -318,10 +324,8 @@ def embedding(tracer: Tracer, func: Any, out: Tensor, args: Any, kwargs: Any) ->
 
 def _moved(func: Any, labels: Any, args: Any, kwargs: Any) -> Any:
     name = func._overloadpacket.__name__
-    if name in _COPIES:
-        return labels
-    if name == "cat":
-        return concatenated(labels, *args, **kwargs)
+    if name in _COPIES or name == "cat":
+        return labels if name in _COPIES else concatenated(labels, *args, **kwargs)
     return labels.reshape(args[0]) if name in _RESHAPES else func(labels, *args, **kwargs)
 
 
@@ -340,6 +344,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(["pointwise", "copy_"], pointwise),
     "convolution": convolution,
     "native_layer_norm": layer_norm,
+    "pixel_shuffle": pixel_shuffle,
     "native_group_norm": group_norm,
     "embedding": embedding,
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from bench.widths.flexible import RECURRENT, FlexibleAttention, Selection
 from bench.widths.groups import CONVOLUTIONS, Group
@@ -71,7 +72,7 @@ def _tell_sizes(module: nn.Module, outputs_per_group: int) -> None:
         else:
             module.groups = module.groups if module.groups == 1 else rows // outputs_per_group
             module.out_channels, module.in_channels = rows, columns * module.groups
-    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+    elif isinstance(module, _NormBase):
         if (kept := module.running_mean if module.weight is None else module.weight) is not None:
             module.num_features = len(kept)
     elif isinstance(module, nn.GroupNorm) and module.weight is not None:

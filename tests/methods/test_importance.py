@@ -1,7 +1,7 @@
 """Importances of the width graph's groups are those of Torch-Pruning's own graph, or what it says that they are."""
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from methods.group_norm import GroupNorm, _held_down
 from methods.importance_pruning import ImportancePruning
 from methods.torch_pruning import TorchPruning
 from tests.models import Points, mlp, randomise_norms
+from tests.widths.test_volumes import NETS, SHAPE
 
 WEIGHTS_ONLY = ("group_norm", "magnitude", "lamp", "bn_scale")
 
@@ -228,3 +229,12 @@ def test_channels_that_are_held_down_fade(form: str) -> None:
         assert widths.sizes and run.cost(small) <= 0.25
         faded.append(float(norms[0].sort().values[:16].mean()))
     assert faded[1] < 0.5 * faded[0]
+
+
+@pytest.mark.parametrize("name", ["transposed", "nearest"])
+def test_norms_of_single_examples_are_passed_over(name: str) -> None:
+    """Instance and group norms, which were once read as if they were linear layers."""
+    widths = Widths(NETS[name](), torch.zeros(SHAPE))
+    for criterion in ("group_norm", "magnitude", "lamp", "fpgm"):
+        scores = importances(criterion, widths, cast(Trainer, None), 1)
+        assert {n: len(own) for n, own in scores.items()} == widths.sizes

@@ -79,10 +79,13 @@ def convolution(name: str) -> tuple[nn.Module, torch.Tensor]:
     if name == "two axes":
         conv = nn.Conv2d(3, 5, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(1, 2))
         return conv, torch.randn(5, 3, 12, 11, generator=draw)
+    if name == "three axes":
+        volumes = nn.Conv3d(4, 6, (1, 3, 2), stride=(1, 2, 1), padding=(0, 2, 1), dilation=(1, 2, 1), groups=2)
+        return volumes, torch.randn(5, 4, 3, 9, 8, generator=draw)
     return nn.Linear(7, 4), torch.randn(5, 6, 7, generator=draw)
 
 
-@pytest.mark.parametrize("name", ["one axis", "two axes", "linear"])
+@pytest.mark.parametrize("name", ["one axis", "two axes", "three axes", "linear"])
 def test_second_moments_are_those_of_what_meets_the_weight(name: str) -> None:
     """The error by them is that of what the layer really computes with another weight."""
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ LAYERS = {
     "dilated": nn.Conv1d(4, 10, 3, stride=2, padding=2, dilation=2),
     "same": nn.Conv1d(6, 5, 4, padding="same", padding_mode="circular"),
     "images": nn.Conv2d(3, 8, (5, 3), (2, 1), (2, 1), bias=False),
+    "volumes": nn.Conv3d(3, 8, (1, 3, 3), (1, 2, 2), (0, 1, 1)),
 }
 
 
@@ -54,7 +55,7 @@ def test_it_is_the_best_approximation_of_its_rank(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_at_full_rank_a_layer_computes_what_it_did(name: str) -> None:
     layer = LAYERS[name].eval()
-    shape = {2: (4, 8, layer.weight.shape[1]), 3: (4, layer.weight.shape[1], 19), 4: (4, 3, 16, 11)}
+    shape = {2: (4, 8, layer.weight.shape[1]), 3: (4, layer.weight.shape[1], 19), 4: (4, 3, 16, 11), 5: (4, 3, 2, 9, 8)}
     x = torch.randn(shape[layer.weight.dim()])
     pair = factorized(nn.Sequential(layer), {"0": min(layer.weight.flatten(1).shape)})
     torch.testing.assert_close(pair(x), layer(x), atol=1e-5, rtol=1e-5)

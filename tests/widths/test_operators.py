@@ -168,6 +168,15 @@ BETWEEN: dict[str, tuple[nn.Module, int]] = {
     "nearest": (nn.Upsample(scale_factor=2), 2),
     "linear": (nn.Upsample(scale_factor=2, mode="linear"), 1),
     "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear"), 2),
+    "nearest in volumes": (nn.Upsample(scale_factor=(1, 2, 2)), 3),
+    "trilinear": (nn.Upsample(scale_factor=2, mode="trilinear"), 3),
+    "replicated in volumes": (nn.ReplicationPad3d(1), 3),
+    "largest in volumes": (nn.MaxPool3d((1, 2, 2)), 3),
+    "mean in volumes": (nn.AvgPool3d(2), 3),
+    "mean of a volume": (nn.AdaptiveAvgPool3d(1), 3),
+    "largest of a volume": (nn.AdaptiveMaxPool3d(1), 3),
+    "group norm of volumes": (nn.GroupNorm(5, 5), 3),
+    "instance norm": (nn.InstanceNorm2d(5), 2),
     "bilinear to the corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), 2),
 }
 
@@ -175,7 +184,7 @@ BETWEEN: dict[str, tuple[nn.Module, int]] = {
 @pytest.mark.parametrize("name", BETWEEN)
 def test_graph_counter_and_file_know_the_same_operators(name: str) -> None:
     between, space = BETWEEN[name]
-    kind = nn.Conv1d if space == 1 else nn.Conv2d
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[space - 1]
     model, x = nn.Sequential(kind(2, 5, 3), between, kind(5, 3, 1)), torch.randn(1, 2, *[8] * space)
     widths = Widths(model, x)
     assert widths.sizes == {"0": 5}

@@ -1,0 +1,38 @@
+"""The training effort of each preset, and the size of what is trained on."""
+
+from bench import Plan
+from tasks._presets import ASKED_FOR, full_plan, quick_plan
+
+SMOKE = Plan(
+    dense_steps=20,
+    finetune_steps=10,
+    batch_size=4,
+    learning_rate=1e-2,
+    trials=2,
+    left_out=ASKED_FOR,
+    budgets=(0.5, 0.25),
+    fields={"size": "tiny", "crop": (4, 16, 16), "shape": (7, 40, 40), "volumes": (4, 2, 3)},
+)
+QUICK = quick_plan(
+    dense_steps=675, finetune_steps=225, batch_size=4, learning_rate=1.5e-2, seeds=3, budgets=(0.25, 0.0625)
+)
+FULL = full_plan(dense_steps=1500, finetune_steps=500, batch_size=4, learning_rate=1.5e-2)
+#: crops of Lee et al. (arXiv 1706.00120), and their widths, at the voxels of CREMI
+PAPER = Plan(
+    dense_steps=150_000,
+    finetune_steps=50_000,
+    batch_size=2,
+    learning_rate=1e-3,
+    trials=8,
+    seeds=3,
+    left_out=ASKED_FOR,
+    budgets=(0.5, 0.25, 0.125, 0.0625),
+    fields={
+        "model": "residual",
+        "size": "paper",
+        "crop": (18, 160, 160),
+        "voxel_nm": (40, 4, 4),
+        "shape": (24, 320, 320),
+        "volumes": (60, 10, 20),
+    },
+)
