@@ -5,6 +5,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def quantized(
     ranges = ranges or Ranges()
     if ranges.reduced:
         note("weights have 7 bits: without VNNI, this processor's sums of 8-bit products would overflow")
-    prepared = _converted(model, quant_pre_process)
+    # a table of positions is as long as the features it is added to, which no symbol says
+    prepared = _converted(model, partial(quant_pre_process, auto_merge=True))
     graph = onnx.load_from_string(prepared.data).graph
     operators = {node.op_type for node in graph.node}
     # transposed convolutions have no integer kernel

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +35,7 @@ from tasks.asr.decoding import DECODERS, Recognised, decoder_of, recognised
 from tasks.asr.embedded import GENERATOR_VERSION, CorpusSpec, write_corpus
 from tasks.asr.features import FeatureSplit, Settings, prepare_features
 from tasks.asr.librispeech import librispeech_root, read_librispeech
-from tasks.asr.models import LONGEST, MODELS, REDUCTION
+from tasks.asr.models import REDUCTION, Conformer, Transformer
 from tasks.asr.presets import PRESETS
 from tasks.asr.speech_commands import is_speech_commands, read_strings
 from tasks.asr.utterance import Reader, digest_of
@@ -43,6 +44,8 @@ from tasks.asr.vocabulary import BLANK, LETTERS, PHONES, Vocabulary
 EMBEDDED = "embedded"
 FRAMES_PER_SECOND = 100
 LARGEST = 10_000  # of widths
+LONGEST_S = 100
+MODELS = ("transformer", "conformer")
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class Asr(Task):
                 raise BenchError(f"asr: {name} is {value}, expected 1 to {LARGEST}")
         if self.width % self.heads or self.width % 2:
             raise BenchError(f"asr: width is {self.width}, expected an even multiple of heads, which is {self.heads}")
-        if not 1 <= self.seconds <= (most := LONGEST * REDUCTION / FRAMES_PER_SECOND):
-            raise BenchError(f"asr: recordings of {self.seconds:g} s, expected 1 to {most:g} s")
+        if not 1 <= self.seconds <= LONGEST_S:
+            raise BenchError(f"asr: recordings of {self.seconds:g} s, expected 1 to {LONGEST_S} s")
         check_ranges(self.snr_ranges_db)
         decoder_of(self.decoder, self._vocabulary)
         self._spec  # noqa: B018  (it refuses what cannot be generated)
@@ -138,7 +141,11 @@ class Asr(Task):
 
     def build_model(self) -> nn.Module:
         """Either model, from (B, bands, T) features to (B, classes, ceil(T / 4)) logits."""
-        return MODELS[self.model](self.bands, self._vocabulary.classes, self.width, self.layers, self.heads)
+        sizes = {"width": self.width, "layers": self.layers, "heads": self.heads}
+        if self.model == "conformer":
+            return Conformer(self.bands, self._vocabulary.classes, **sizes)
+        positions = ceil(self.seconds * FRAMES_PER_SECOND / REDUCTION)
+        return Transformer(self.bands, self._vocabulary.classes, positions=positions, **sizes)
 
     def batches(self, split: Split, seed: int) -> Iterator[Batch]:
         """Whole recordings, shuffled for train, in order for dev and eval.

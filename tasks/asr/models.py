@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torchaudio.models.conformer import ConformerLayer
 
-LONGEST = 2000  # subsampled frames that have a position, 80 s
 KERNEL = 15  # subsampled frames that a Conformer's convolution sees
 REDUCTION = 4  # frames in, one out
 
@@ -41,13 +40,14 @@ class Positions(nn.Module):
 
     Args:
         width: features of a frame, an even number.
+        positions: how many there are at most.
     """
 
     table: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, positions: int) -> None:
         super().__init__()
-        angles = torch.arange(LONGEST)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(1e4) / width))
+        angles = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(1e4) / width))
         table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
         self.register_buffer("table", table, persistent=False)
 
@@ -65,12 +65,13 @@ class Transformer(nn.Module):
         width: features of a frame, a multiple of ``heads``.
         layers: how many.
         heads: of each attention.
+        positions: how many subsampled frames there are at most.
     """
 
-    def __init__(self, bands: int, classes: int, width: int, layers: int, heads: int) -> None:
+    def __init__(self, bands: int, classes: int, *, width: int, layers: int, heads: int, positions: int) -> None:
         super().__init__()
         self.subsampling = Subsampling(bands, width)
-        self.positions = Positions(width)
+        self.positions = Positions(width, positions)
         self.layers = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
@@ -99,7 +100,7 @@ class Conformer(nn.Module):
         heads: of each attention.
     """
 
-    def __init__(self, bands: int, classes: int, width: int, layers: int, heads: int) -> None:
+    def __init__(self, bands: int, classes: int, *, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.subsampling = Subsampling(bands, width)
         self.layers = nn.ModuleList(ConformerLayer(width, 4 * width, heads, KERNEL) for _ in range(layers))
@@ -111,7 +112,3 @@ class Conformer(nn.Module):
         for layer in self.layers:
             y = layer(y, None)
         return self.head(y).permute(1, 2, 0)  # type: ignore[no-any-return]
-
-
-#: by name
-MODELS = {"transformer": Transformer, "conformer": Conformer}
