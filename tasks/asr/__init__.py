@@ -117,9 +117,7 @@ class Asr(Task):
         for position, split in enumerate(SPLITS):
             start = 0.8 + position / 15
             features = self._prepared(
-                split,
-                workers,
-                lambda fraction, start=start: progress(start + fraction / 15, "computing features"),
+                split, workers, lambda fraction, start=start: progress(start + fraction / 15, "computing features")
             )
             digests[split] = features.digest
         return content_key(digests)

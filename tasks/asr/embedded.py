@@ -98,7 +98,7 @@ def write_corpus(folder: Path, spec: CorpusSpec, workers: int, progress: Callabl
         chapter.mkdir(parents=True)
         write_transcripts(chapter, words)
     progress(0.0)
-    for done, _ in enumerate(in_processes(partial(_write_one, folder, spec), jobs, workers), start=1):
+    for done, _ in enumerate(in_processes(partial(write_one, folder, spec), jobs, workers), start=1):
         progress(done / len(jobs))
 
 
@@ -132,7 +132,8 @@ def _speaker(spec: CorpusSpec, split: int, number: int) -> Speaker:
     return draw_speaker(spec.stream(split, number, Stage.SPEAKER))
 
 
-def _write_one(folder: Path, spec: CorpusSpec, job: tuple[int, int]) -> None:
+def write_one(folder: Path, spec: CorpusSpec, job: tuple[int, int]) -> None:
+    """Write the audio of one utterance: ``job`` is the number of its split, and its own."""
     split, index = job
     chapter, speaker = spec.chapter(folder, split, index), _speaker(spec, split, index % spec.speakers[split])
     segments = draw_words(spec, split, index)[1]
