@@ -56,6 +56,19 @@ class Positions(nn.Module):
         return x + self.table[: x.shape[1]]
 
 
+class Head(nn.Linear):
+    """A linear layer whose first class, the blank, is likely to begin with: nine frames of ten have no unit.
+
+    Otherwise the gradients of the first steps, which do no more than find that out, are so large that Adam's second
+    moments keep its steps small for the whole of a short training.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(width, classes)
+        nn.init.zeros_(self.bias)
+        nn.init.constant_(self.bias[:1], math.log(9 * (classes - 1)))
+
+
 class Transformer(nn.Module):
     """Layers of self-attention, each normalised first; position is added once.
 
@@ -79,7 +92,7 @@ class Transformer(nn.Module):
             )
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes)
+        self.head = Head(width, classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, bands, T) -> logits (B, classes, ceil(T / 4))."""
@@ -104,7 +117,7 @@ class Conformer(nn.Module):
         super().__init__()
         self.subsampling = Subsampling(bands, width)
         self.layers = nn.ModuleList(ConformerLayer(width, 4 * width, heads, KERNEL) for _ in range(layers))
-        self.head = nn.Linear(width, classes)
+        self.head = Head(width, classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, bands, T) -> logits (B, classes, ceil(T / 4))."""
