@@ -114,13 +114,15 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, predict: Predict, co
         raise AuditError(f"the exported file does not compute what the trained model did: {difference:.2g} apart")
     if not (folder.path / WEIGHTS).exists():
         return AuditRecord(passed=True, rebuilt=False, difference=difference)
-    stored = sum(tensor.numel() for tensor in load_file(folder.path / WEIGHTS).values())
+    module = rebuilt_model(task, folder.path)  # its buffers that are not stored are those of the task's own model
+    tensors = load_file(folder.path / WEIGHTS).values() if module is None else (*module.parameters(), *module.buffers())
+    stored = sum(tensor.numel() for tensor in tensors)
     if costs.params > stored:
         raise AuditError(
             f"the exported file holds {costs.params:,} weights, the model's parameters and buffers are {stored:,}: "
             f"{costs.params - stored:,} are hidden"
         )
-    if (module := rebuilt_model(task, folder.path)) is not None:
+    if module is not None:
         with torch.no_grad():
             difference = max(difference, largest_difference(trained, module(inputs)))
         if difference > TOLERANCE:

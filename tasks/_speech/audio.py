@@ -28,6 +28,15 @@ def read_recording(path: Path, listed_in: str) -> Sound:
         raise BenchError(f"{error}: unpack it again, or remove its line from {listed_in}.") from error
 
 
+def seconds_of(path: Path, listed_in: str) -> float:
+    """How long a sound file is, from its header; errors as of :func:`read_recording`."""
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError):
+        return len(read_recording(path, listed_in).samples) / SAMPLE_RATE  # which says what is wrong
+    return float(info.frames / info.samplerate)
+
+
 def write_audio(path: Path, samples: Signal) -> None:
     """Write samples in [-1, 1) at 16 kHz with 16 bits."""
     levels = np.clip(np.round(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)

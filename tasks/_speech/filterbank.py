@@ -1,4 +1,4 @@
-"""Log energies of the bands of a filterbank, every few milliseconds."""
+"""Log energies of the bands of a filterbank, every few milliseconds, and how they are normalised."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks._speech import Signal
+from tasks._speech import SAMPLE_RATE, Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Half = NDArray[np.float16]
+
+MEL_FFT_SIZE = 512
+NORMALISED_BY = 400  # recordings
+
+
+def mel_weights(bands: int) -> "Tensor":
+    """Mel bands as weights of the power spectrum: (257, bands)."""
+    from torchaudio.functional import melscale_fbanks
+
+    return melscale_fbanks(MEL_FFT_SIZE // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE)  # type: ignore[no-any-return]
 
 
 def log_energies(bank: "Tensor", window: int, hop: int, floor: float) -> Callable[[Signal], Half]:
@@ -54,3 +64,23 @@ def widened(features: Half) -> NDArray[np.float32]:
     import torch
 
     return torch.from_numpy(np.array(features)).float().numpy()  # a copy, since stored ones are read-only
+
+
+class Normaliser:
+    """Zero mean and unit variance for each band, over (at most 400 recordings of) the train split.
+
+    Args:
+        frames: of the train split, (recordings, T, bands).
+    """
+
+    def __init__(self, frames: Half) -> None:
+        sample = widened(frames[:: -(-len(frames) // NORMALISED_BY)])
+        self.mean = sample.mean((0, 1))
+        self.scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
+
+    def __call__(self, frames: Half) -> "Tensor":
+        """(B, T, bands) as stored -> (B, bands, T) as models get it."""
+        import torch
+
+        normal = (widened(frames) - self.mean) * self.scale
+        return torch.from_numpy(np.ascontiguousarray(normal.transpose(0, 2, 1)))

@@ -84,12 +84,12 @@ class Pauses:
 
 def draw_segments(rng: np.random.Generator, frames: int, rate: float, pauses: Pauses) -> list[Segment]:
     """Words and pauses that fill at least ``frames`` frames; a ``rate`` above 1 speaks faster."""
-    segments = [_draw_pause(rng, (0.05, 0.25))]
+    segments = [draw_pause(rng, (0.05, 0.25))]
     filled = segments[0].frames
     while filled < frames:
-        word = [_draw_segment(rng, name, rate) for _ in range(rng.integers(1, 4)) for name in _syllable(rng)]
+        word = [draw_segment(rng, name, rate) for _ in range(rng.integers(1, 4)) for name in _syllable(rng)]
         if rng.random() < pauses.probability:
-            word.append(_draw_pause(rng, pauses.seconds))
+            word.append(draw_pause(rng, pauses.seconds))
         segments += word
         filled += sum(segment.frames for segment in word)
     return segments
@@ -117,10 +117,12 @@ def _pick(rng: np.random.Generator, names: list[str]) -> str:
     return names[int(rng.integers(len(names)))]
 
 
-def _draw_segment(rng: np.random.Generator, name: str, rate: float) -> Segment:
+def draw_segment(rng: np.random.Generator, name: str, rate: float) -> Segment:
+    """A phone, as long as it happens to be; a ``rate`` above 1 speaks faster."""
     milliseconds = PHONES[name].duration_ms / rate * np.exp(rng.normal(0, 0.22))
     return Segment(name, max(4, int(milliseconds / 5)))
 
 
-def _draw_pause(rng: np.random.Generator, seconds: tuple[float, float]) -> Segment:
+def draw_pause(rng: np.random.Generator, seconds: tuple[float, float]) -> Segment:
+    """Silence of a length in a range."""
     return Segment(None, int(rng.uniform(*seconds) * SAMPLE_RATE / FRAME))

@@ -8,7 +8,7 @@ from scipy import signal
 
 from tasks._speech import FRAME, SAMPLE_RATE, Bools, Signal
 from tasks._speech.articulation import articulate
-from tasks._speech.phones import Pauses, draw_segments
+from tasks._speech.phones import Pauses, Segment, draw_segments
 from tasks._speech.source import excite
 from tasks._speech.speaker import Speaker
 from tasks._speech.tract import hiss, shape
@@ -28,7 +28,11 @@ class Speech:
 def synthesise(rng: np.random.Generator, speaker: Speaker, seconds: float, pauses: Pauses | None = None) -> Speech:
     """Random words by ``speaker`` that last ``seconds``, rounded down to whole 5 ms frames."""
     frames = int(seconds * SAMPLE_RATE / FRAME)
-    segments = draw_segments(rng, frames, speaker.rate, pauses or Pauses())
+    return speak(rng, speaker, draw_segments(rng, frames, speaker.rate, pauses or Pauses()), frames)
+
+
+def speak(rng: np.random.Generator, speaker: Speaker, segments: list[Segment], frames: int) -> Speech:
+    """These phones and pauses by ``speaker``, cut off after ``frames`` frames of 5 ms."""
     tracks = articulate(rng, speaker, segments, frames)
     voice, noise = excite(rng, tracks, speaker)
     samples = shape(voice, tracks, speaker) + 2.2 * hiss(noise, tracks)

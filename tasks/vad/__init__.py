@@ -27,7 +27,9 @@ from bench import (
     content_key,
     soft_divergence,
 )
-from tasks.vad.batches import Normaliser, scored_batches, training_batches
+from tasks._speech.filterbank import Normaliser
+from tasks._speech.snr import check_ranges, range_names
+from tasks.vad.batches import scored_batches, training_batches
 from tasks.vad.embedded import GENERATOR_VERSION, write_corpus
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, SPEECH, CorpusSpec
 from tasks.vad.features import FeatureSplit, prepare_features
@@ -35,9 +37,9 @@ from tasks.vad.manifest import LABELS, Listed
 from tasks.vad.mixing import MixSpec, check_lengths
 from tasks.vad.models import MODELS, check_model
 from tasks.vad.presets import FULL, PAPER, QUICK, SMOKE
-from tasks.vad.scoring import error_rates, range_names, speech_logits, trimmed
+from tasks.vad.scoring import error_rates, speech_logits, trimmed
 from tasks.vad.shipping import sound_scoring_of
-from tasks.vad.sources import EMBEDDED, Folders, check_ranges, corpus_of
+from tasks.vad.sources import EMBEDDED, Folders, corpus_of
 
 FRAMES_PER_SECOND = 100
 
@@ -228,4 +230,4 @@ class Vad(Task):
 
     @cached_property
     def _normaliser(self) -> Normaliser:
-        return Normaliser(self._features("train"))
+        return Normaliser(self._features("train").frames)

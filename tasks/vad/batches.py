@@ -5,31 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bench import Batch
-from tasks._speech.filterbank import widened
+from tasks._speech.filterbank import Normaliser
 from tasks.vad.features import FeatureSplit
 
 Floats = NDArray[np.float32]
 
 SCORED_AT_ONCE = 3_200  # frames: attention takes memory for the square of a mixture's, and caches are small
-NORMALISED_BY = 400  # mixtures
-
-
-class Normaliser:
-    """Zero mean and unit variance for each band, over (at most 400 mixtures of) the train split."""
-
-    def __init__(self, train: FeatureSplit) -> None:
-        step = -(-len(train) // NORMALISED_BY)
-        sample = widened(train.frames[::step])
-        self.mean = sample.mean((0, 1))
-        self.scale = 1 / (sample.std((0, 1)) + np.float32(1e-3))
-
-    def __call__(self, frames: NDArray[np.float16]) -> Tensor:
-        """(B, T, bands) as stored -> (B, bands, T) as models get it."""
-        normal = (widened(frames) - self.mean) * self.scale
-        return torch.from_numpy(np.ascontiguousarray(normal.transpose(0, 2, 1)))
 
 
 def training_batches(

@@ -3,25 +3,21 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import BenchError, Progress, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
-from tasks._speech.filterbank import Half, log_energies
+from tasks._speech.filterbank import Half, log_energies, mel_weights
 from tasks._speech.workers import in_threads
 from tasks.vad.mixing import MixSpec, Sources, mix
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FEATURES_VERSION = 2  # raise it whenever the same sources and settings give other values
 FRAMES, LABELS, RANGES = "frames.npy", "labels.npy", "snr_ranges.npy"
 WINDOW = 400  # samples (25 ms)
 HOP = 160  # samples (10 ms)
-FFT_SIZE = 512
 FLOOR = 1e-8  # added to the power before the logarithm
 
 
@@ -74,16 +70,9 @@ def prepare_features(
     return FeatureSplit(cached_folder(cache, f"vad-{spec.split}", made_from, build))
 
 
-def band_weights(bands: int) -> "Tensor":
-    """Mel bands as weights of the power spectrum: (257, bands)."""
-    from torchaudio.functional import melscale_fbanks
-
-    return melscale_fbanks(FFT_SIZE // 2 + 1, 0.0, SAMPLE_RATE / 2, bands, SAMPLE_RATE)  # type: ignore[no-any-return]
-
-
 def filterbank(bands: int) -> Callable[[Signal], Half]:
     """A function from samples at 16 kHz, (samples,), to features, (samples // 160, bands)."""
-    return log_energies(band_weights(bands), WINDOW, HOP, FLOOR)
+    return log_energies(mel_weights(bands), WINDOW, HOP, FLOOR)
 
 
 def _write(folder: Path, sources: Sources, spec: MixSpec, bands: int, *, workers: int, progress: Progress) -> None:

@@ -18,14 +18,6 @@ def trimmed(labels: Tensor, frames: int) -> Tensor:
     return labels[:, start : start + frames]
 
 
-def range_names(ranges_db: tuple[tuple[float, float], ...]) -> list[str]:
-    """``<5 dB``, ``5-15 dB``, ``>=15 dB``: the outer ranges are named by their inner edge."""
-    names = [f"{low:g}-{high:g} dB" for low, high in ranges_db]
-    if len(names) > 1:
-        names[0], names[-1] = f"<{ranges_db[0][1]:g} dB", f">={ranges_db[-1][0]:g} dB"
-    return names
-
-
 def error_rates(items: ItemScores, ranges: NDArray[np.int64], names: list[str], column: str) -> dict[str, float]:
     """Equal error rates in percent over the frames of each range that has both classes.
 

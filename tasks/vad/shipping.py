@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from bench import SoundScoring
 from tasks._speech import SAMPLE_RATE
+from tasks._speech.filterbank import Normaliser, mel_weights
 from tasks._speech.scoring import LogEnergies
-from tasks.vad.batches import Normaliser
-from tasks.vad.features import FLOOR, HOP, WINDOW, band_weights
+from tasks.vad.features import FLOOR, HOP, WINDOW
 from tasks.vad.scoring import speech_logits
 
 SHORTEST = 16 * HOP  # samples: the chunk that latency is quoted for
@@ -21,7 +21,7 @@ class MixtureFeatures(nn.Module):
 
     def __init__(self, bands: int, normalise: Normaliser) -> None:
         super().__init__()
-        self.energies = LogEnergies(band_weights(bands), WINDOW, HOP, FLOOR)
+        self.energies = LogEnergies(mel_weights(bands), WINDOW, HOP, FLOOR)
         self.register_buffer("mean", torch.from_numpy(normalise.mean))
         self.register_buffer("scale", torch.from_numpy(normalise.scale))
 

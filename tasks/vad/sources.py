@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from math import inf, isfinite
 from pathlib import Path
 
 from bench import SPLITS, BenchError, Progress, Recording
@@ -96,18 +95,3 @@ def corpus_of(data: str, noise: str, alignment: str) -> Folders | Listed | None:
             "or list your own speech and noise in a manifest.csv there."
         )
     return Folders(Path(data), Path(noise), Path(alignment) if alignment else None)
-
-
-def check_ranges(ranges_db: object) -> None:
-    """Ranges of the signal-to-noise ratio: some, each from low to high, the next one not below the one before."""
-    if not isinstance(ranges_db, tuple) or not ranges_db:
-        raise BenchError(f"snr_ranges_db is {ranges_db!r}: expected ranges in dB, such as ((-5, 5), (5, 15)).")
-    previous = -inf
-    for entry in ranges_db:
-        well_formed = isinstance(entry, tuple) and len(entry) == 2 and all(isinstance(x, int | float) for x in entry)
-        if not well_formed or not (previous <= entry[0] < entry[1] and isfinite(entry[0]) and isfinite(entry[1])):
-            raise BenchError(
-                f"snr_ranges_db has {entry!r}: expected ranges from low to high in dB, in ascending order, "
-                "such as ((-5, 5), (5, 15))."
-            )
-        previous = entry[1]

@@ -45,6 +45,22 @@ class ConvLstm(nn.Module):
         return self.head(self.rnn(self.conv(x).relu().transpose(1, 2))[0])
 
 
+class Positioned(nn.Module):
+    """A table of positions, cut to the length of what it is added to: (B, 4, T) -> (B, T', 3)."""
+
+    table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 8, 3, stride=2)
+        self.register_buffer("table", torch.randn(50, 8), persistent=False)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).transpose(1, 2)
+        return self.head((y + self.table[: y.shape[1]]).relu())
+
+
 def batches(features: int, count: int = 4) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(1)
     for _ in range(count):
@@ -73,6 +89,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "lstm": (ConvLstm, 4),
     "block": (AttentionBlock, 12),
     "encoder": (lambda: Encoder(2), 12),
+    "positioned": (Positioned, 4),
 }
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
 from onnx import version_converter
 from torch import nn
 
@@ -15,11 +14,11 @@ from bench import OnnxModel, SoundScoring, cached_folder
 from bench.export.model import Predictor, export_onnx
 from bench.ship.scorer import difference, scorer_of
 from tasks._speech import Signal
+from tasks._speech.filterbank import Normaliser
 from tasks.antispoof import features as antispoof_features
 from tasks.antispoof import shipping as antispoof
 from tasks.antispoof.batches import scored_batches
 from tasks.vad import shipping as vad
-from tasks.vad.batches import Normaliser
 from tasks.vad.features import filterbank
 from tasks.vad.models import MODELS
 from tasks.vad.scoring import speech_logits
@@ -34,20 +33,10 @@ def sound(samples: int) -> Signal:
     return np.round(8000 * rng.standard_normal(samples) * rng.uniform(0.01, 1, samples)) / 2**15
 
 
-class Mixtures:
-    """A split of vad, (mixtures, T, bands)."""
-
-    def __init__(self, frames: NDArray[np.float16]) -> None:
-        self.frames = frames
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-
 @pytest.fixture(scope="module")
 def normalise() -> Normaliser:
     frames = np.random.default_rng(0).normal(-8, 3, (4, 50, BANDS)).astype(np.float16)
-    return Normaliser(Mixtures(frames))  # type: ignore[arg-type]
+    return Normaliser(frames)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
+from tasks._speech.snr import check_ranges
 from tasks.vad.esc50 import AUDIO, FOLDS, TABLE, VOCAL, esc50_root, read_clips
-from tasks.vad.sources import Folders, check_ranges
+from tasks.vad.sources import Folders
 from tasks.vad.vctk import SPLITS, audio_path, check_alignment, read_utterances, speakers_of, vctk_root
 from tests.tasks.vad_folders import CATEGORIES, write_esc50, write_vctk
 

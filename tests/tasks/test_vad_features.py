@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench import BenchError
-from tasks.vad.batches import Normaliser, scored_batches, training_batches
+from tasks._speech.filterbank import Normaliser
+from tasks.vad.batches import scored_batches, training_batches
 from tasks.vad.features import HOP, FeatureSplit, filterbank, prepare_features
 from tasks.vad.mixing import MixSpec, mix
 from tasks.vad.sources import Folders
@@ -96,14 +97,14 @@ def test_bands_are_mel_bands(hertz: float) -> None:
 
 
 def test_training_set_is_normalised(features: FeatureSplit) -> None:
-    normal = Normaliser(features)(features.frames)
+    normal = Normaliser(features.frames)(features.frames)
     assert normal.shape == (9, 40, 200)
     torch.testing.assert_close(normal.mean((0, 2)), torch.zeros(40), atol=1e-3, rtol=0)
     torch.testing.assert_close(normal.std((0, 2)), torch.ones(40), atol=1e-2, rtol=0)
 
 
 def test_crops_keep_inputs_and_targets_together(features: FeatureSplit) -> None:
-    normalise = Normaliser(features)
+    normalise = Normaliser(features.frames)
     whole, labels = normalise(features.frames), torch.from_numpy(features.labels).float()
     places = set()
     for batch in islice(training_batches(features, normalise, 4, 60, seed=0), 6):
@@ -120,7 +121,7 @@ def test_crops_keep_inputs_and_targets_together(features: FeatureSplit) -> None:
 
 
 def test_scored_batches_are_whole_and_in_order(features: FeatureSplit, monkeypatch: pytest.MonkeyPatch) -> None:
-    normalise = Normaliser(features)
+    normalise = Normaliser(features.frames)
     monkeypatch.setattr("tasks.vad.batches.SCORED_AT_ONCE", 900)
     batches = list(scored_batches(features, normalise))
     assert [len(batch.inputs) for batch in batches] == [4, 4, 1]

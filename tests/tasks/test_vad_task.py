@@ -10,9 +10,10 @@ from torch import Tensor
 from bench import Batch, BenchError, ItemScores, Split
 from bench.check import check_task
 from bench.trial.trainer import Trainer
+from tasks._speech.snr import range_names
 from tasks.vad import Vad
 from tasks.vad.models import MODELS
-from tasks.vad.scoring import error_rates, range_names
+from tasks.vad.scoring import error_rates
 from tests.tasks.vad_folders import write_esc50, write_vctk
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from bench.errors import BenchError
 from bench.export.model import RECIPE, WEIGHTS, kept_sizes, rebuilt_model
@@ -17,6 +18,7 @@ from bench.trial.record import MODEL, TRAINED, TrialFolder, TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from bench.trial.verify import OWN_STRUCTURE, audit, changed_model
 from bench.widths.cost import count_macs
+from tasks.synthetic import Synthetic
 
 
 @pytest.fixture
@@ -167,6 +169,29 @@ def test_a_file_with_more_weights_than_were_saved_fails_the_audit(spec: TrialSpe
     save_file({name: tensor}, trained.path / WEIGHTS)
     edit(trained, WEIGHTS, lambda content: content)
     assert "are hidden" in audited(spec, trained).reason
+
+
+class Shifted(nn.Module):
+    """A buffer that is computed again wherever the module is built: (B, features) -> (B, features)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(features, 16), nn.Linear(16, features)
+        self.register_buffer("table", torch.linspace(0, 1, 16), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second((self.first(x) + self.table).relu())
+
+
+def test_a_buffer_that_is_not_stored_is_not_hidden(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Synthetic, "build_model", lambda task: Shifted(task.example_input().shape[1]))
+    folder = TrialFolder(tmp_path / "own")
+    train(spec, folder, report=quiet)
+    record = audited(spec, folder)
+    assert (record.status, record.reason) == ("complete", "")
+    assert record.audit is not None and record.audit.rebuilt and "table" not in load_file(folder.path / WEIGHTS)
 
 
 def test_a_file_that_nobody_asked_for_fails_the_audit(spec: TrialSpec, trained: TrialFolder) -> None:
