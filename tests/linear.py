@@ -54,7 +54,7 @@ class SideBySide(nn.Module):
 class Allocation(Task):
     """Three sources, each with its own features at the same price, under one budget."""
 
-    metric: ClassVar = Metric("mse", unit="percent", direction="minimize")
+    metric: ClassVar = Metric("mse", unit="percent", direction="minimize", guess=100.0)
     presets: ClassVar = {
         "quick": Plan(dense_steps=1500, finetune_steps=500, batch_size=64, learning_rate=1e-2, weight_decay=0.0)
     }

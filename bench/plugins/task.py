@@ -30,11 +30,16 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Metric:
-    """The headline metric: its name, its unit, and whether low or high is good."""
+    """The headline metric: its name, its unit, and whether low or high is good.
+
+    Attributes:
+        guess: what a model scores that has learned nothing, where the unit is percent: there hypervolume ends.
+    """
 
     name: str
     unit: str
     direction: Direction
+    guess: float = 50.0
 
     @property
     def column(self) -> str:

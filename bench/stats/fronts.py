@@ -51,19 +51,10 @@ class Reference:
 
 
 def reference_for(metric: Metric) -> Reference | None:
-    """The box of a metric in percent: from perfect to a score of 50 %; None where the unit has no natural end.
-
-    An equal error rate of 50 % is a guess; a rate of correct answers is counted down from 100 % to 50 %. A squared
-    error in percent of the power of the targets (``mse``) ends at 100 %: that is what a constant answer has. The area
-    under a precision-recall curve (``pr_auc``) ends at 0 %, near which a guess lies where targets are rare.
-    """
+    """The box of a metric in percent: from perfect to its guess; None where the unit has no natural end."""
     if metric.unit != "percent":
         return None
-    if metric.name == "mse":
-        return Reference(worst=100.0)
-    if metric.name == "pr_auc":
-        return Reference(best=100.0, worst=0.0)
-    return Reference() if metric.direction == "minimize" else Reference(best=100.0, worst=50.0)
+    return Reference(best=0.0 if metric.direction == "minimize" else 100.0, worst=metric.guess)
 
 
 def best_possible_front(task: Task, delivered: Iterable[float]) -> list[tuple[float, float]]:

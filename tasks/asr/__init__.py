@@ -69,7 +69,7 @@ class Asr(Task):
         words: fewest and most words of an utterance of the embedded corpus or of a string of Speech Commands.
     """
 
-    metric = Metric("wer", unit="percent", direction="minimize")
+    metric = Metric("wer", unit="percent", direction="minimize", guess=100.0)  # of no words
     work_unit = "second of audio"
     input_width_axis = 1
     presets: ClassVar[dict[str, Plan]] = PRESETS

@@ -51,7 +51,7 @@ class Synapses(Task):
         corpus_seed: of the embedded volumes.
     """
 
-    metric = Metric("pr_auc", unit="percent", direction="maximize")
+    metric = Metric("pr_auc", unit="percent", direction="maximize", guess=0.0)  # targets are rare
     work_unit = "crop"
     presets: ClassVar[dict[str, Plan]] = {"smoke": SMOKE, "quick": QUICK, "full": FULL, "paper": PAPER}
 

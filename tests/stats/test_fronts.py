@@ -67,14 +67,14 @@ def test_the_box_follows_the_direction_of_the_metric() -> None:
     right = reference_for(Metric("accuracy", "percent", "maximize"))
     assert right is not None
     assert hypervolume([0.25], [90.0], right) == hypervolume([0.25], [10.0], Reference())
-    rare = reference_for(Metric("pr_auc", "percent", "maximize"))
+    rare = reference_for(Metric("pr_auc", "percent", "maximize", guess=0.0))
     assert rare is not None
     assert hypervolume([1 / 32], [40.0], rare) == pytest.approx(0.4)  # a guess is near 0 %, not at 50 %
     assert reference_for(Metric("si_sdr", "db", "maximize")) is None
 
 
 def test_the_box_of_a_squared_error_ends_at_a_constant_answer() -> None:
-    box = reference_for(Metric("mse", "percent", "minimize"))
+    box = reference_for(Metric("mse", "percent", "minimize", guess=100.0))
     assert box is not None
     assert hypervolume([1 / 32], [50.0], box) == pytest.approx(0.5) and hypervolume([1 / 32], [100.0], box) == 0
 
