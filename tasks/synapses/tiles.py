@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import Batch, Predict
-from tasks.synapses.volumes import Shape, Volume
+from tasks.synapses.tissue import Shape
+from tasks.synapses.volumes import Volume
 
 AT_ONCE = 4  # tiles
 Slices = tuple[slice, slice, slice]
@@ -46,7 +48,7 @@ def training_batches(volumes: Sequence[Volume], batch_size: int, crop: Shape, se
         yield Batch(inputs_of(grey), torch.from_numpy(clefts.astype(np.float32)).unsqueeze(1))
 
 
-def _turned(rng: np.random.Generator, *crops: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+def _turned(rng: np.random.Generator, *crops: NDArray[Any]) -> list[NDArray[Any]]:
     """Mirrored along any axis; rows and columns exchanged if they are as many."""
     axes = [axis for axis in range(3) if rng.random() < 0.5]
     turned = [np.flip(crop, axes) for crop in crops]
