@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As many channels as ``outputs``."""
         y = self.enter(x)
-        return (y + self.outer(self.inner(y))).relu()
+        return (y + self.outer(self.inner(y))).relu()  # type: ignore[no-any-return]
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
