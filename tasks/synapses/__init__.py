@@ -29,8 +29,9 @@ from tasks.synapses.cremi import Cremi
 from tasks.synapses.presets import FULL, PAPER, QUICK, SMOKE
 from tasks.synapses.scoring import VoxelScores, breakdowns, counted, f1_by_level, items_of, levels_of, matched
 from tasks.synapses.tiles import log_odds, scored_batches, training_batches
+from tasks.synapses.tissue import Shape
 from tasks.synapses.unet import MODELS, WIDTHS, check_model
-from tasks.synapses.volumes import Shape, Tissue, Volume, load
+from tasks.synapses.volumes import Tissue, Volume, load
 
 EMBEDDED = "embedded"
 WEIGHT = 2.0  # of a voxel of a cleft in the cross-entropy: crops have some 2 % of them
@@ -100,7 +101,7 @@ class Synapses(Task):
         balanced = functional.binary_cross_entropy_with_logits(
             outputs, batch.targets, pos_weight=outputs.new_tensor(WEIGHT)
         )
-        return balanced + 0.5 * (1 - overlap)
+        return balanced + 0.5 * (1 - overlap)  # type: ignore[no-any-return]
 
     def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         """Divergence of the softened answers of all voxels."""
@@ -116,7 +117,7 @@ class Synapses(Task):
         threshold = int(f1_by_level(counts if split == "dev" else self._counted(predict, "dev")[0]).argmax())
         pairs = zip(levels, self._volumes(split), strict=True)
         found = np.sum([matched(own >= threshold, volume.clefts) for own, volume in pairs], axis=0)
-        return items_of(counts, threshold, tuple(map(int, found)))
+        return items_of(counts, threshold, (int(found[0]), int(found[1]), int(found[2])))
 
     def summary(self, items: ItemScores, split: Split) -> dict[str, float]:
         """Average precision; F1 of voxels and of clefts."""

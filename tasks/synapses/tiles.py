@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import Batch, Predict
-from tasks.synapses.volumes import Shape, Volume
+from tasks.synapses.tissue import Shape
+from tasks.synapses.volumes import Volume
 
 AT_ONCE = 4  # tiles
 Slices = tuple[slice, slice, slice]
@@ -34,22 +36,22 @@ def training_batches(volumes: Sequence[Volume], batch_size: int, crop: Shape, se
         crops = []
         for place in range(batch_size):
             number = int(rng.choice(len(volumes), p=shares / shares.sum()))
-            latest = np.array(volumes[number].clefts.shape) - crop
+            latest = np.array(volumes[number].clefts.shape) - np.array(crop)
             start = rng.integers(latest + 1)
             if place % 2 and rich:
                 number = rich[int(rng.integers(len(rich)))]
-                latest = np.array(volumes[number].clefts.shape) - crop
-                start = np.clip(rng.choice(targets[number]) - rng.integers(crop), 0, latest)
+                latest = np.array(volumes[number].clefts.shape) - np.array(crop)
+                start = np.clip(rng.choice(targets[number]) - rng.integers(np.array(crop)), 0, latest)
             at = _from(start, crop)
             crops.append(_turned(rng, volumes[number].grey[at], volumes[number].clefts[at]))
         grey, clefts = (np.stack(each) for each in zip(*crops, strict=True))
         yield Batch(inputs_of(grey), torch.from_numpy(clefts.astype(np.float32)).unsqueeze(1))
 
 
-def _turned(rng: np.random.Generator, *crops: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+def _turned(rng: np.random.Generator, *crops: NDArray[Any]) -> list[NDArray[Any]]:
     """Mirrored along any axis; rows and columns exchanged if they are as many."""
     axes = [axis for axis in range(3) if rng.random() < 0.5]
-    turned = [np.flip(crop, axes) for crop in crops]
+    turned = [np.flip(crop, tuple(axes)) for crop in crops]
     square = crops[0].shape[1] == crops[0].shape[2]
     return [np.swapaxes(crop, 1, 2) for crop in turned] if square and rng.random() < 0.5 else turned
 

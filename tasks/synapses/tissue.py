@@ -74,7 +74,7 @@ def _cells(rng: np.random.Generator, shape: Shape) -> Cells:
     count = int(np.prod(extent + 2 * margin) / CELL**3)
     seeds = rng.uniform(-margin, extent + margin, (count, 3))
     squeezed = [p - 0.5 * (p * along).sum(-1, keepdims=True) * along for p in (warped, seeds)]
-    distances, nearest = KDTree(squeezed[1]).query(squeezed[0], k=2)
+    distances, nearest = map(np.asarray, KDTree(squeezed[1]).query(squeezed[0], k=2))
     own, other = nearest[..., 0], nearest[..., 1]
     across = squeezed[1][other] - squeezed[1][own]
     apart = np.sqrt(np.square(across).sum(-1))

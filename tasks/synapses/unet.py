@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As many channels as ``outputs``."""
         y = self.enter(x)
-        return (y + self.outer(self.inner(y))).relu()
+        return (y + self.outer(self.inner(y))).relu()  # type: ignore[no-any-return]
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
@@ -106,15 +106,15 @@ MODELS: dict[str, Callable[[tuple[int, ...]], nn.Module]] = {
 }
 
 
-def check_model(model: str, size: str, tile: tuple[int, int, int]) -> None:
+def check_model(model: str, size: str, crop: tuple[int, int, int]) -> None:
     """There is such a model, it comes in this size, and tiles can be pooled as often as it does."""
     if model not in MODELS:
         raise BenchError(f"synapses has no model {model!r}; there are: {', '.join(MODELS)}")
     if size not in WIDTHS:
         raise BenchError(f"synapses has no size {size!r} of its models; there are: {', '.join(WIDTHS)}")
     divisor = 2 ** len(WIDTHS[size])
-    if any(length % divisor for length in tile[1:]):
+    if any(length % divisor for length in crop[1:]):
         raise BenchError(
-            f"synapses: {' x '.join(map(str, tile))} voxels cannot be halved {len(WIDTHS[size])} times: rows and "
+            f"synapses: {' x '.join(map(str, crop))} voxels cannot be halved {len(WIDTHS[size])} times: rows and "
             f"columns must be multiples of {divisor}"
         )
