@@ -18,7 +18,7 @@ from tasks._speech.audio import write_audio
 from tasks._speech.channel import Line, record, transmit
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import synthesise
-from tasks._speech.workers import in_processes
+from tasks._workers import in_processes
 from tasks.antispoof.asvspoof import BONAFIDE, Utterance, audio_path, write_protocol
 from tasks.antispoof.attacks import KNOWN, UNSEEN
 

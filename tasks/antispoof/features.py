@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench import BenchError, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies, widened
-from tasks._speech.workers import in_threads
+from tasks._workers import in_threads
 from tasks.antispoof.asvspoof import Utterance, read_audio
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tasks._speech.channel import record
 from tasks._speech.phones import Segment, draw_pause, draw_segment
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import speak
-from tasks._speech.workers import in_processes
+from tasks._workers import in_processes
 from tasks.asr.librispeech import FOLDERS, write_transcripts
 from tasks.asr.vocabulary import COMMANDS, DIGITS, LEXICON
 

@@ -15,7 +15,7 @@ from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.audio import read_recording
 from tasks._speech.channel import coloured_noise, unit_level
 from tasks._speech.filterbank import Half, log_energies, mel_weights
-from tasks._speech.workers import in_threads
+from tasks._workers import in_threads
 from tasks.asr.utterance import Reader, Utterance, no_longer_than
 from tasks.asr.vocabulary import Vocabulary
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import SPLITS, Split
-from tasks._speech.workers import in_threads
+from tasks._workers import in_threads
 
 Pictures = NDArray[np.uint8]
 Indices = NDArray[np.int64]

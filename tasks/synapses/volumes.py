@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import SPLITS, BenchError, Split
-from tasks._speech.workers import in_threads
+from tasks._workers import in_threads
 from tasks.synapses.tissue import GENERATOR_VERSION, Shape, make_volume
 
 MOST_VOXELS = 10**9

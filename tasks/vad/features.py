@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench import BenchError, Progress, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.filterbank import Half, log_energies, mel_weights
-from tasks._speech.workers import in_threads
+from tasks._workers import in_threads
 from tasks.vad.mixing import MixSpec, Sources, mix
 
 FEATURES_VERSION = 2  # raise it whenever the same sources and settings give other values

@@ -97,7 +97,7 @@ def test_ctrl_c_while_data_is_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_processes_that_make_data_leave_ctrl_c_to_the_supervisor() -> None:
-    script = "from tasks._speech.workers import in_processes; from tests.jobs import is_deaf_to_interrupts\n"
+    script = "from tasks._workers import in_processes; from tests.jobs import is_deaf_to_interrupts\n"
     script += "list(in_processes(is_deaf_to_interrupts, [1, 2], 2))"
     subprocess.run([sys.executable, "-c", script], check=True)
 

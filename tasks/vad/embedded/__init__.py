@@ -15,7 +15,7 @@ from tasks._speech.channel import record
 from tasks._speech.phones import Pauses
 from tasks._speech.speaker import Speaker, draw_speaker
 from tasks._speech.synthesis import synthesise
-from tasks._speech.workers import in_processes
+from tasks._workers import in_processes
 from tasks.vad.activity import write_intervals
 from tasks.vad.embedded.noise import BABBLE, NoiseJob, clip_of, noise_jobs, write_noise
 from tasks.vad.embedded.spec import ALIGNMENT, NOISE, CorpusSpec, Stage, utterance_of
