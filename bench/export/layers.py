@@ -15,6 +15,7 @@ from bench.export.model import OnnxModel
 
 CALLS = 100
 _SUFFIX = "_kernel_time"
+_SELECTED = "model."  # attribute of a ``Selection``, in which everything else lies
 _FUSED = "fused "  # with an activation: a linear layer, such as "fused /9/Gemm"
 
 
@@ -33,12 +34,13 @@ def layer_latency_ms(model: OnnxModel, inputs: Tensor, layers: Collection[str]) 
     Args:
         model: with the names that ``export_onnx`` gives its nodes.
         inputs: one unit of work.
-        layers: names of modules; a kernel belongs to the innermost one that it lies in.
+        layers: names of modules; a kernel belongs to the innermost one that it lies in. In a model that reads some
+            entries of its input only, they are those of the model inside.
     """
     graph = OnnxGraph(model, tuple(inputs.shape))
     spent = dict.fromkeys((*layers, ""), 0.0)
     for kernel, operator, ms in _kernels(model, inputs):
-        module = _module(_origin(kernel, operator, graph))
+        module = _module(_origin(kernel, operator, graph)).removeprefix(_SELECTED)
         within = (layer for layer in layers if f"{module}.".startswith(f"{layer}."))
         spent[max(within, key=len, default="")] += ms
     return {layer: ms for layer, ms in spent.items() if ms}

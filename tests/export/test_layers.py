@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Batch
+from bench import Batch, Widths
 from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import export_onnx
 from methods._integer import quantized
@@ -47,6 +47,14 @@ def test_every_layer_has_its_kernels(model: nn.Module, inputs: Tensor) -> None:
     spent = layer_latency_ms(export_onnx(model, inputs), inputs, layers)
     assert layers and [layer for layer in spent if layer] == layers
     assert min(spent.values()) > 0
+
+
+def test_a_model_that_reads_some_bands_only_has_the_layers_of_the_dense_one() -> None:
+    network, example = Antispoof().build_model(), Antispoof().example_input()
+    widths = Widths(network, example, input_axis=Antispoof.input_width_axis)
+    small = widths.keep({name: torch.arange(size // 2) for name, size in widths.sizes.items()})
+    spent = layer_latency_ms(export_onnx(small, example), example, layers := weighty_layers(network))
+    assert spent.keys() - {""} == {*layers}
 
 
 def test_integer_kernels_find_their_layers_too() -> None:
