@@ -80,7 +80,7 @@ def test_volumes_do_not_depend_on_the_workers(tmp_path: Path) -> None:
 def test_darkness_alone_is_far_from_finding_clefts() -> None:
     """What a threshold on the grey values reaches, as they are or smoothed, after sections are made equally bright.
 
-    The dense model of ``quick`` has more than 85 % on eval.
+    The dense model of ``quick`` has 85 % on eval, where darkness has 45 %; here a few volumes have more clefts.
     """
     made = [make_volume(np.random.default_rng([9, number]), (10, 96, 96)) for number in range(4)]
     labels = np.concatenate([clefts.ravel() for _, clefts in made])
