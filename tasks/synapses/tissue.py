@@ -15,14 +15,14 @@ from scipy.spatial import KDTree
 Floats = NDArray[np.float32]
 Shape = tuple[int, int, int]
 
-GENERATOR_VERSION = 1  # raise it whenever the same spec gives other volumes
+GENERATOR_VERSION = 2  # raise it whenever the same spec gives other volumes
 SECTION = 5.0  # thickness
 CELL = 42.0  # mean diameter of a neurite
 MEMBRANE = 1.1  # standard deviation of the darkness across it
-CLEFT = (-4.0, 6.5)  # labelled with the dark lines on both sides, from the cell before to the cell behind
+CLEFT = (-4.0, 6.0)  # labelled with the dark lines on both sides, from the cell before to the cell behind
 STEEPEST = 1.2  # width of the darkness of a membrane that has a contact: those that lie in the section have none
 FEWEST, TRIES = 400, 20  # voxels where the vesicles of a contact lie; draws until one has them
-PER_MEGAVOXEL = {"synapse": 50, "junction": 8, "cluster": 12, "silent": 8, "mitochondrion": 20, "stain": 12}
+PER_MEGAVOXEL = {"synapse": 50, "junction": 4, "cluster": 12, "silent": 8, "mitochondrion": 20, "stain": 12}
 
 
 class Cells(NamedTuple):
@@ -122,7 +122,7 @@ def _add_contact(rng: np.random.Generator, cells: Cells, dark: Floats, clefts: N
     behind, strength = contact.behind, rng.uniform(1.1, 1.5) * contact.disc
     if kind == "synapse":
         dark *= 1 - 0.9 * contact.disc * np.exp(-((behind / 1.3) ** 2))
-        dark += strength * (np.exp(-(((behind - 4) / 2) ** 2)) + 0.7 * np.exp(-(((behind + 2.8) / 1.2) ** 2)))
+        dark += strength * (np.exp(-(((behind - 4) / 2.2) ** 4)) + 0.7 * np.exp(-(((behind + 2.8) / 1.4) ** 4)))
         clefts |= contact.disc & (behind > CLEFT[0]) & (behind < CLEFT[1])
     if kind == "junction":
         dark += 0.5 * strength * np.exp(-((cells.depth / 3) ** 2))

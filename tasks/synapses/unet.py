@@ -1,7 +1,7 @@
 """3-D U-Nets for sections that are thicker than their pixels: pooled within sections only.
 
-After Çiçek et al. (arXiv 1606.06650), with the anisotropic kernels and the residual blocks of Lee et al. (arXiv
-1706.00120), which the synapse detector of Budgeted Broadcast (arXiv 2510.01263) is one of.
+After Çiçek et al. (arXiv 1606.06650), with anisotropic kernels, and residual blocks in one of them, as Lee et al. have
+(arXiv 1706.00120). Budgeted Broadcast (arXiv 2510.01263) prunes 3-D U-Nets for synapses, of which these are no copies.
 """
 
 from collections.abc import Callable

