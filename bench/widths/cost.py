@@ -33,7 +33,7 @@ _FREE = set(
     max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
     adaptive_max_pool2d adaptive_max_pool3d constant_pad_nd cumsum sort topk pixel_shuffle pixel_unshuffle
     _softmax _safe_softmax _log_softmax glu cat stack copy _to_copy _unsafe_view unsafe_split unsafe_chunk embedding
-    index index_select index_put gather masked_fill tril triu repeat flip roll fill zero empty empty_like zeros
+    index index_select index_put gather masked_fill bincount tril triu repeat flip roll fill zero empty empty_like zeros
     zeros_like ones ones_like full full_like arange scalar_tensor new_zeros new_empty new_full new_ones
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d bernoulli
     native_dropout upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d

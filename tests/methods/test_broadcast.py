@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Trainer, Widths
+from bench import Trainer, Widths, count_macs
 from methods._broadcast import Broadcast, Rule
 from methods.budgeted_broadcast import BudgetedBroadcast
 from methods.budgeted_broadcast_units import BudgetedBroadcastUnits
@@ -181,6 +181,14 @@ def test_observers_change_nothing() -> None:
         before = model(x)
         with widths.gate(broadcast.observers()):
             assert torch.equal(model(x), before)
+
+
+def test_training_with_observers_in_attention_has_a_known_cost() -> None:
+    """They lie in parametrizations there, which run when the model is counted; they count on-rates, free of MACs."""
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    widths, x = Widths(model, torch.zeros(1, 5, 8)), torch.randn(1, 5, 8)
+    with widths.gate(Broadcast(widths).observers()):
+        assert count_macs(model, x) == widths.macs({})
 
 
 def test_on_rates_of_calibration_data_are_their_mean() -> None:
