@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.plugins.metrics import average_precision, equal_error_rate
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
     from bench.plugins.sounds import Sound, SoundScoring, read_sound
-    from bench.plugins.task import SPLITS, Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task
+    from bench.plugins.task import SPLITS, Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task, per_split
     from bench.storage.cache import cached_folder, content_key, folder_digest
     from bench.storage.provenance import multiplies_integers
     from bench.trial.trainer import Trainer
@@ -40,7 +40,7 @@ _NAMES = {
     "bench.plugins.metrics": "average_precision equal_error_rate",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
     "bench.plugins.sounds": "Sound SoundScoring read_sound",
-    "bench.plugins.task": "SPLITS Batch ItemScores Metric Plan Predict Progress Split Task",
+    "bench.plugins.task": "SPLITS Batch ItemScores Metric Plan Predict Progress Split Task per_split",
     "bench.storage.cache": "cached_folder content_key folder_digest",
     "bench.storage.provenance": "multiplies_integers",
     "bench.trial.trainer": "Trainer",

@@ -13,6 +13,12 @@ ASKED_FOR = (
     *("slimmable", "nested_subspaces", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
 )
 
+#: Does it run? A task adds what makes its data and its model tiny.
+smoke_plan = partial(Plan, dense_steps=20, finetune_steps=10, trials=2, left_out=ASKED_FOR)
+
+#: At published sizes, for hours on a GPU.
+paper_plan = partial(Plan, learning_rate=1e-3, trials=16, seeds=3, left_out=ASKED_FOR)
+
 #: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:
 #: two in-training methods, one criterion that cuts late and early (which is better depends on the task), the controls.
 quick_plan = partial(

@@ -40,10 +40,13 @@ def layer_latency_ms(model: OnnxModel, inputs: Tensor, layers: Collection[str]) 
     graph = OnnxGraph(model, tuple(inputs.shape))
     spent = dict.fromkeys((*layers, ""), 0.0)
     for kernel, operator, ms in _kernels(model, inputs):
-        module = _module(_origin(kernel, operator, graph)).removeprefix(_SELECTED)
-        within = (layer for layer in layers if f"{module}.".startswith(f"{layer}."))
-        spent[max(within, key=len, default="")] += ms
+        module = _module(_origin(kernel, operator, graph))
+        spent[_layer_of(module, layers) or _layer_of(module.removeprefix(_SELECTED), layers)] += ms
     return {layer: ms for layer, ms in spent.items() if ms}
+
+
+def _layer_of(module: str, layers: Collection[str]) -> str:
+    return max((layer for layer in layers if f"{module}.".startswith(f"{layer}.")), key=len, default="")
 
 
 def _kernels(model: OnnxModel, inputs: Tensor) -> Iterator[tuple[str, str, float]]:

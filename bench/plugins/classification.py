@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.plugins.task import Batch, ItemScores, Metric, Predict, Split, Task
+from bench.plugins.task import Batch, ItemScores, Metric, Predict, Split, Task, per_split
 
 TEMPERATURE = 2.0
 SCORED_AT_ONCE = 256
@@ -71,8 +71,6 @@ class Classification(Task):
         """One example: (1, ...)."""
         return torch.zeros_like(self._kept("train")[0][:1])
 
+    @per_split
     def _kept(self, split: Split) -> tuple[Tensor, Tensor]:
-        known: dict[Split, tuple[Tensor, Tensor]] = self.__dict__.setdefault("_examples", {})
-        if split not in known:
-            known[split] = self.examples(split)
-        return known[split]
+        return self.examples(split)

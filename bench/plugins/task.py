@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Direction = Literal["minimize", "maximize"]
 Predict = Callable[["Tensor"], "Tensor"]
 Progress = Callable[[float, str], None]
+_Task = TypeVar("_Task", bound="Task")
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,20 @@ class ItemScores:
         if self.labels is None:
             return float(np.average(np.asarray(self.scores, dtype=np.float64), weights=self.weights))
         return CURVES[self.curve](self.scores, self.labels, self.weights)
+
+
+def per_split(make: Callable[[_Task, Split], _Made]) -> Callable[[_Task, Split], _Made]:
+    """Decorate a method of a task that reads what a split is made of: it does so once, and the task keeps it."""
+
+    @wraps(make)
+    def kept(task: _Task, split: Split) -> _Made:
+        known = vars(task).setdefault(f"{make.__name__} by split", {})
+        if split not in known:
+            known[split] = make(task, split)
+        made: _Made = known[split]
+        return made
+
+    return kept
 
 
 @dataclass(frozen=True)

@@ -63,26 +63,23 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
     torch.set_num_threads(1)
     task = setting.build_task()
     dense = DenseLatency(task, setting.runtime, setting.threads)
-    layers = weighty_layers(dense_model(task))
     best: dict[TrialFolder, dict[str, float]] = {}
     failed: dict[str, str] = {}
     waiting = folders
-    for _ in range(PASSES):
+    for number in range(PASSES):
         for position, folder in enumerate(waiting):
             report(position / len(waiting), "")
             try:
-                again = folder in best  # for the sake of the headline
-                measured = {**best.get(folder, {}), **(headline if again else latencies)(task, folder, dense)}
-                if setting.runtime == DEFAULT and not again:
-                    spent = layer_latency_ms(OnnxModel(folder.model_path.read_bytes()), task.example_input(), layers)
-                    folder.write_layer_latency_ms(spent)
+                measured = {**best.get(folder, {}), **(headline if number else latencies)(task, folder, dense)}
+                if folder not in best or dense.disturbed(measured) < dense.disturbed(best[folder]):
+                    best[folder] = measured
+                    folder.write_latencies(measured)
+                if number == 0 and setting.runtime == DEFAULT:
+                    file = OnnxModel(folder.model_path.read_bytes())
+                    folder.write_layer_latency_ms(layer_latency_ms(file, task.example_input(), dense.layers))
             except Exception as error:  # of this model; the others are timed all the same
-                if folder not in best:
+                if number == 0:
                     failed[folder.path.name] = said(error)
-                continue
-            if folder not in best or dense.disturbed(measured) < dense.disturbed(best[folder]):
-                best[folder] = measured
-                folder.write_latencies(measured)
         waiting = [folder for folder, measured in best.items() if dense.disturbed(measured) > (1.0, DOUBTED)]
     return failed
 
@@ -94,6 +91,7 @@ class DenseLatency:
         self.load = partial(Loaded, runtime=runtime, threads=threads)
         example = task.example_input()
         model = dense_model(task).eval()
+        self.layers = weighty_layers(model)
         file = self.load(export_onnx(model, example))
         self.headline = file.reference(example)
         self.further = {name: file.reference(inputs) for name, inputs in task.timed_inputs().items()}
@@ -107,10 +105,11 @@ class DenseLatency:
 def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
     """Latencies of one trial's model (ms, and ratios to the dense model's), by the names of columns of ``points.csv``.
 
-    The ``headline``; more briefly, the file at the other ``timed_inputs`` of the task; then the PyTorch module, where
-    there is one, against the dense module.
+    Those of ``headline``; more briefly, of the file at the other ``timed_inputs`` of the task; then of the PyTorch
+    module, where there is one, against the dense module.
     """
-    measured, file = headline(task, folder, dense), dense.load(OnnxModel(folder.model_path.read_bytes()))
+    file = _loaded(folder, dense)
+    measured = _headline(task, file, dense)
     for name, inputs in task.timed_inputs().items():
         measured |= _brief(f"latency_{name}", file.calls(inputs), dense.further[name], task.duration_s(inputs))
     if (module := rebuilt_model(task, folder.path)) is not None:
@@ -119,9 +118,17 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
 
 
 def headline(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
-    """Those of the ONNX file at the task's unit of work."""
+    """Those of the ONNX file at the task's unit of work alone."""
+    return _headline(task, _loaded(folder, dense), dense)
+
+
+def _loaded(folder: TrialFolder, dense: DenseLatency) -> Loaded:
+    return dense.load(OnnxModel(folder.model_path.read_bytes()))
+
+
+def _headline(task: Task, file: Loaded, dense: DenseLatency) -> dict[str, float]:
     example = task.example_input()
-    measured = measure_latency(dense.load(OnnxModel(folder.model_path.read_bytes())), dense.headline, example)
+    measured = measure_latency(file, dense.headline, example)
     return measured | _real_time("latency", measured["latency_ms"], task.duration_s(example))
 
 

@@ -6,6 +6,7 @@ around, and an integer file has other kernels altogether.
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -103,13 +104,13 @@ def _new_measure(setting: Setting, task: Task) -> "Share":
     example = task.example_input()
     dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
-        return Share(lambda file: len(file.data), dense)
+        return _CountedShare(lambda file: len(file.data), dense)
     if setting.cost == "memory":
-        return Share(lambda file: peak_memory_bytes(file, tuple(example.shape)), dense)
+        return _CountedShare(lambda file: peak_memory_bytes(file, tuple(example.shape)), dense)
     return _LatencyShare(dense, example, setting)
 
 
-class Share:
+class Share(ABC):
     """Tells the cost of a file as a share of the dense model's.
 
     Attributes:
@@ -118,14 +119,19 @@ class Share:
 
     dense_ms: float | None = None
 
+    def settle(self) -> None:  # noqa: B027  (what is counted is certain)
+        """Wait until the cost of the dense model is certain."""
+
+    @abstractmethod
+    def __call__(self, file: OnnxModel) -> float:
+        """The share."""
+
+
+class _CountedShare(Share):
     def __init__(self, cost_of: Callable[[OnnxModel], float], dense: OnnxModel) -> None:
         self._cost_of, self._dense_cost = cost_of, cost_of(dense)
 
-    def settle(self) -> None:
-        """Wait until the cost of the dense model is certain."""
-
     def __call__(self, file: OnnxModel) -> float:
-        """The share."""
         return self._cost_of(file) / self._dense_cost
 
 

@@ -27,6 +27,7 @@ from bench import (
     cached_folder,
     content_key,
     equal_error_rate,
+    per_split,
     soft_divergence,
 )
 from tasks._speech import SAMPLE_RATE
@@ -228,11 +229,9 @@ class Antispoof(Task):
         )
         return partial(read_protocol, root)
 
+    @per_split
     def _features(self, split: Split) -> FeatureSplit:
-        known: dict[Split, FeatureSplit] = self.__dict__.setdefault("_splits", {})
-        if split not in known:
-            known[split] = prepare_features(self._corpus(), self.cache, self._identity, FeatureSettings(), split)
-        return known[split]
+        return prepare_features(self._corpus(), self.cache, self._identity, FeatureSettings(), split)
 
     @cached_property
     def _class_weights(self) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench import Batch
+from tasks._epochs import shuffled_epochs
 from tasks._speech.filterbank import widened
 from tasks.antispoof.features import FeatureSplit
 
@@ -26,17 +27,13 @@ def training_batches(
     Inputs (batch_size, bands, crop_frames), targets (batch_size,).
     """
     rng = np.random.default_rng(seed)
-    batch_size = min(batch_size, len(features))
-    while True:
-        order = rng.permutation(len(features))
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            chosen = order[start : start + batch_size]
-            crops = widened(np.stack([_crop(features.frames(int(i)), crop_frames, rng) for i in chosen]))
-            crops -= np.stack([features.mean(int(i)) for i in chosen])[:, None]
-            crops *= scale
-            band = rng.integers(crops.shape[2] - MASKED_BANDS)
-            crops[:, :, band : band + rng.integers(1, MASKED_BANDS + 1)] = 0
-            yield Batch(_bands_first(crops), torch.from_numpy(features.labels[chosen]))
+    for chosen in shuffled_epochs(rng, len(features), batch_size):
+        crops = widened(np.stack([_crop(features.frames(int(i)), crop_frames, rng) for i in chosen]))
+        crops -= np.stack([features.mean(int(i)) for i in chosen])[:, None]
+        crops *= scale
+        band = rng.integers(crops.shape[2] - MASKED_BANDS)
+        crops[:, :, band : band + rng.integers(1, MASKED_BANDS + 1)] = 0
+        yield Batch(_bands_first(crops), torch.from_numpy(features.labels[chosen]))
 
 
 def scored_batches(features: FeatureSplit, scale: Frames, frames: int) -> Iterator[Batch]:

@@ -26,6 +26,7 @@ from bench import (
     Task,
     cached_folder,
     content_key,
+    per_split,
     soft_divergence,
 )
 from tasks._speech.filterbank import Normaliser
@@ -237,11 +238,9 @@ class Asr(Task):
             progress=progress,
         )
 
+    @per_split
     def _features(self, split: Split) -> FeatureSplit:
-        known: dict[Split, FeatureSplit] = self.__dict__.setdefault("_splits", {})
-        if split not in known:
-            known[split] = self._prepared(split)
-        return known[split]
+        return self._prepared(split)
 
     @cached_property
     def _normaliser(self) -> Normaliser:

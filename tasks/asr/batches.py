@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from bench import Batch
+from tasks._epochs import shuffled_epochs
 from tasks._speech.filterbank import Normaliser
 from tasks.asr.features import FeatureSplit
 
@@ -15,12 +16,8 @@ SCORED_AT_ONCE = 6400  # frames: attention takes memory for the square of a reco
 def training_batches(features: FeatureSplit, normalise: Normaliser, batch_size: int, seed: int) -> Iterator[Batch]:
     """Endless epochs of shuffled recordings: inputs (B, bands, T), targets (B, longest) padded with -1."""
     rng = np.random.default_rng(seed)
-    batch_size = min(batch_size, len(features))
-    while True:
-        order = rng.permutation(len(features))
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            chosen = order[start : start + batch_size]
-            yield Batch(normalise(features.frames[chosen]), torch.from_numpy(features.targets[chosen]))
+    for chosen in shuffled_epochs(rng, len(features), batch_size):
+        yield Batch(normalise(features.frames[chosen]), torch.from_numpy(features.targets[chosen]))
 
 
 def scored_batches(features: FeatureSplit, normalise: Normaliser) -> Iterator[Batch]:

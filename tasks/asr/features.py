@@ -118,7 +118,8 @@ def prepare_features(
         np.save(folder / RANGES, np.arange(len(utterances)) % len(settings.snr_ranges_db))
         rows = [{"key": u.key, "speaker": u.speaker, "words": u.words} for u in utterances]
         (folder / UTTERANCES).write_text(json.dumps(rows), encoding="utf-8")
-        compute = partial(_compute, utterances, settings, SPLITS.index(split))
+        energies = log_energies(mel_weights(settings.bands), WINDOW, HOP, FLOOR)
+        compute = partial(_compute, energies, utterances, settings, SPLITS.index(split))
         shape = (len(utterances), settings.samples // HOP, settings.bands)
         frames = np.lib.format.open_memmap(folder / FRAMES, "w+", np.float16, shape)
         for index, result in enumerate(in_threads(compute, range(len(utterances)), workers)):
@@ -148,10 +149,11 @@ def in_noise(rng: np.random.Generator, speech: Signal, samples: int, snr_db: flo
     return unit_level(noise)
 
 
-def _compute(utterances: list[Utterance], settings: Settings, split: int, index: int) -> Half:
+def _compute(
+    energies: Callable[[Signal], Half], utterances: list[Utterance], settings: Settings, split: int, index: int
+) -> Half:
     rng = np.random.default_rng([settings.seed, split, index, NOISE_STREAM])
     snr_db = rng.uniform(*settings.snr_ranges_db[index % len(settings.snr_ranges_db)])
-    energies = log_energies(mel_weights(settings.bands), WINDOW, HOP, FLOOR)
     frames = energies(in_noise(rng, spoken(utterances[index]), settings.samples, snr_db))
     if not np.isfinite(frames).all():
         raise BenchError(f"Audio file {utterances[index].paths[0]} gives features that are not finite: remove it.")

@@ -1,16 +1,11 @@
 """How long, and on how much, speech recognition models train."""
 
-from bench import Plan
-from tasks._presets import ASKED_FOR, full_plan, quick_plan
+from tasks._presets import full_plan, paper_plan, quick_plan, smoke_plan
 
 PRESETS = {
-    "smoke": Plan(
-        dense_steps=20,
-        finetune_steps=10,
+    "smoke": smoke_plan(
         batch_size=8,
         learning_rate=6e-3,
-        trials=2,
-        left_out=ASKED_FOR,
         budgets=(0.5, 0.25),
         fields={
             "width": 16,
@@ -32,14 +27,10 @@ PRESETS = {
         also=("magnitude_pruning:dense_share=0.25",),
     ),
     "full": full_plan(dense_steps=900, finetune_steps=300, batch_size=32, learning_rate=6e-3),
-    "paper": Plan(
+    "paper": paper_plan(
         dense_steps=40_000,
         finetune_steps=15_000,
         batch_size=32,
-        learning_rate=1e-3,
-        trials=16,
-        seeds=3,
-        left_out=ASKED_FOR,
         fields={
             "width": 256,
             "layers": 12,

@@ -24,7 +24,9 @@ from bench import (
     Task,
     cached_folder,
     folder_digest,
+    per_split,
 )
+from tasks._epochs import shuffled_epochs
 from tasks.faces.album import Album, Pictures, Source, write_albums
 from tasks.faces.arcface import arcface, with_unseen
 from tasks.faces.embedded import LARGEST, SMALLEST, Embedded
@@ -134,14 +136,11 @@ class Faces(Task):
                 yield Batch(_tensor(album.pictures[own]), people[own])
             return
         rng, people = np.random.default_rng(seed), torch.from_numpy(album.people)
-        while True:
-            order = rng.permutation(len(people))
-            for start in range(0, max(1, len(order) - self.batch_size + 1), self.batch_size):
-                chosen = order[start : start + self.batch_size]
-                pictures = album.pictures[chosen]
-                mirrored = rng.random(len(chosen)) < 0.5
-                pictures[mirrored] = pictures[mirrored, :, :, ::-1]
-                yield Batch(_tensor(pictures), people[chosen])
+        for chosen in shuffled_epochs(rng, len(people), self.batch_size):
+            pictures = album.pictures[chosen]
+            mirrored = rng.random(len(chosen)) < 0.5
+            pictures[mirrored] = pictures[mirrored, :, :, ::-1]
+            yield Batch(_tensor(pictures), people[chosen])
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """ArcFace; people of dev and eval have no centre of their own, so theirs is their mean direction."""
@@ -189,22 +188,14 @@ class Faces(Task):
             lambda folder: write_albums(folder, self._source, self.pixels, workers, progress),
         )
 
+    @per_split
     def _album(self, split: Split) -> Album:
-        known: dict[Split, Album] = self.__dict__.setdefault("_albums", {})
-        if split not in known:
-            known[split] = Album.load(self._prepared(), split)
-        return known[split]
+        return Album.load(self._prepared(), split)
 
+    @per_split
     def _pairs(self, split: Split) -> Pairs:
-        known: dict[Split, Pairs] = self.__dict__.setdefault("_compared", {})
-        if split not in known:
-            album = self._album(split)
-            known[split] = (
-                Pairs.within_groups(album.people, self.group)
-                if album.listed is None
-                else Pairs.of(album.people, album.listed)
-            )
-        return known[split]
+        people, listed = self._album(split).people, self._album(split).listed
+        return Pairs.within_groups(people, self.group) if listed is None else Pairs.of(people, listed)
 
 
 def _tensor(pictures: Pictures) -> Tensor:

@@ -1,16 +1,11 @@
 """How long, and on how much, networks that tell faces apart train."""
 
-from bench import Plan
-from tasks._presets import ASKED_FOR, full_plan, quick_plan
+from tasks._presets import full_plan, paper_plan, quick_plan, smoke_plan
 
 PRESETS = {
-    "smoke": Plan(
-        dense_steps=20,
-        finetune_steps=10,
+    "smoke": smoke_plan(
         batch_size=16,
         learning_rate=1e-2,
-        trials=2,
-        left_out=ASKED_FOR,
         budgets=(0.25, 0.0625),
         fields={"pixels": 24, "people": (24, 12, 16), "pictures": (6, 3, 3), "group": 4, "size": 16},
     ),
@@ -20,15 +15,11 @@ PRESETS = {
     ),
     "full": full_plan(dense_steps=1500, finetune_steps=500, batch_size=64, learning_rate=1e-2),
     # the published networks: 64 channels, 112 x 112 pixels, embeddings of 512 numbers, scale 64, margin 0.5
-    "paper": Plan(
+    "paper": paper_plan(
         dense_steps=24_000,
         finetune_steps=8_000,
         batch_size=128,
-        learning_rate=1e-3,
         weight_decay=5e-4,
-        trials=16,
-        seeds=3,
-        left_out=ASKED_FOR,
         fields={
             "model": "resnet50",
             "width": 64,

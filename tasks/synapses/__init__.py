@@ -23,6 +23,7 @@ from bench import (
     Task,
     cached_folder,
     folder_digest,
+    per_split,
     soft_divergence,
 )
 from tasks.synapses.cremi import Cremi
@@ -147,8 +148,6 @@ class Synapses(Task):
             lambda folder: self._source.write(folder, workers, lambda done: progress(done, "preparing volumes")),
         )
 
+    @per_split
     def _volumes(self, split: Split) -> list[Volume]:
-        known: dict[Split, list[Volume]] = self.__dict__.setdefault("_splits", {})
-        if split not in known:
-            known[split] = load(self._prepared(), split)
-        return known[split]
+        return load(self._prepared(), split)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key
+from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key, per_split
 from tasks._presets import ASKED_FOR, full_plan, quick_plan
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
@@ -162,15 +162,13 @@ class Synthetic(Task):
     def _teachers(self) -> list[Teacher]:
         return [Teacher(branch, (self.problem_seed, 0, number)) for number, branch in enumerate(self._branches)]
 
+    @per_split
     def _scored_set(self, split: Split) -> list[Batch]:
-        known: dict[Split, list[Batch]] = self.__dict__.setdefault("_sets", {})
-        if split not in known:
-            seeds = ((self.problem_seed, _STREAMS[split], number) for number in range(len(self._branches)))
-            pairs = [teacher.exact(self.scored, seed) for teacher, seed in zip(self._teachers, seeds, strict=True)]
-            inputs, targets = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
-            parts = torch.split(inputs, _SCORED_AT_ONCE), torch.split(targets, _SCORED_AT_ONCE)
-            known[split] = [Batch(*part) for part in zip(*parts, strict=True)]
-        return known[split]
+        seeds = ((self.problem_seed, _STREAMS[split], number) for number in range(len(self._branches)))
+        pairs = [teacher.exact(self.scored, seed) for teacher, seed in zip(self._teachers, seeds, strict=True)]
+        inputs, targets = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
+        parts = torch.split(inputs, _SCORED_AT_ONCE), torch.split(targets, _SCORED_AT_ONCE)
+        return [Batch(*part) for part in zip(*parts, strict=True)]
 
     @cached_property
     def _front(self) -> list[Choice]:

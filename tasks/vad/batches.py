@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import Batch
+from tasks._epochs import shuffled_epochs
 from tasks._speech.filterbank import Normaliser
 from tasks.vad.features import FeatureSplit
 
@@ -20,19 +21,15 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Endless epochs of shuffled crops: inputs (batch_size, bands, crop_frames), targets (batch_size, crop_frames)."""
     rng = np.random.default_rng(seed)
-    batch_size = min(batch_size, len(features))
     latest = features.frames.shape[1] - crop_frames
-    while True:
-        order = rng.permutation(len(features))
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            chosen = order[start : start + batch_size]
-            spans = [
-                (int(i), slice(at, at + crop_frames))
-                for i, at in zip(chosen, rng.integers(latest + 1, size=batch_size), strict=True)
-            ]
-            crops = np.stack([features.frames[i, span] for i, span in spans])
-            labels = np.stack([features.labels[i, span] for i, span in spans])
-            yield Batch(normalise(crops), torch.from_numpy(labels.astype(np.float32)))
+    for chosen in shuffled_epochs(rng, len(features), batch_size):
+        spans = [
+            (int(i), slice(at, at + crop_frames))
+            for i, at in zip(chosen, rng.integers(latest + 1, size=len(chosen)), strict=True)
+        ]
+        crops = np.stack([features.frames[i, span] for i, span in spans])
+        labels = np.stack([features.labels[i, span] for i, span in spans])
+        yield Batch(normalise(crops), torch.from_numpy(labels.astype(np.float32)))
 
 
 def scored_batches(features: FeatureSplit, normalise: Normaliser) -> Iterator[Batch]:

@@ -1,17 +1,12 @@
 """The training effort of each preset, and the size of what is trained on."""
 
-from bench import Plan
-from tasks._presets import ASKED_FOR, full_plan, quick_plan
+from tasks._presets import full_plan, paper_plan, quick_plan, smoke_plan
 
 BUDGETS = (0.75, 0.5, 0.25, 0.125, 0.0625)
 
-SMOKE = Plan(
-    dense_steps=20,
-    finetune_steps=10,
+SMOKE = smoke_plan(
     batch_size=16,
     learning_rate=1e-2,
-    trials=2,
-    left_out=ASKED_FOR,
     budgets=(0.5, 0.25),
     fields={
         "size": "tiny",
@@ -25,14 +20,10 @@ SMOKE = Plan(
 )
 QUICK = quick_plan(dense_steps=150, finetune_steps=50, batch_size=32, learning_rate=1e-2)
 FULL = full_plan(dense_steps=300, finetune_steps=100, batch_size=32, learning_rate=1e-2)
-PAPER = Plan(
+PAPER = paper_plan(
     dense_steps=20_000,
     finetune_steps=7_500,
     batch_size=32,
-    learning_rate=1e-3,
-    trials=16,
-    seeds=3,
-    left_out=ASKED_FOR,
     budgets=BUDGETS,
     fields={
         "size": "paper",

@@ -57,6 +57,22 @@ def test_a_model_that_reads_some_bands_only_has_the_layers_of_the_dense_one() ->
     assert spent.keys() - {""} == {*layers}
 
 
+class Wrapper(nn.Module):
+    """Holds its network under the name that a model which reads some bands only holds it under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Linear(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def test_a_wrapper_of_ones_own_keeps_its_names() -> None:
+    file = export_onnx(Wrapper(), torch.zeros(1, 4))
+    assert layer_latency_ms(file, torch.zeros(1, 4), ["model.0"])["model.0"] > 0
+
+
 def test_integer_kernels_find_their_layers_too() -> None:
     network = Antispoof(model="resnet10").build_model()
     layers, example = weighty_layers(network), Antispoof().example_input()

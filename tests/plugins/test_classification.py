@@ -55,3 +55,19 @@ def test_the_score_is_the_share_of_wrong_examples_and_the_distance_one_of_classe
     batch = next(task.batches("dev", 0))
     logits = nn.Linear(2, 4)
     assert torch.equal(task.loss(logits, batch), functional.cross_entropy(logits(batch.inputs), batch.targets))
+
+
+def test_examples_are_made_once_for_each_split_of_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, Split]] = []
+    whole = Quadrants.examples
+
+    def counted(task: Quadrants, split: Split) -> tuple[Tensor, Tensor]:
+        made.append((id(task), split))
+        return whole(task, split)
+
+    monkeypatch.setattr(Quadrants, "examples", counted)
+    one, other = Quadrants.at("smoke"), Quadrants.at("smoke")
+    for task in (one, one, other):
+        for split in ("dev", "eval"):
+            assert sum(len(batch.targets) for batch in task.batches(split, 0)) == {"dev": 300, "eval": 20}[split]
+    assert made == [(id(one), "dev"), (id(one), "eval"), (id(other), "dev"), (id(other), "eval")]
