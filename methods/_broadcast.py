@@ -23,9 +23,9 @@ Rule = Literal["balance", "threshold", "activity", "shuffled", "magnitude"]
 
 MOMENTUM = 0.95  # of the moving average of the on-rates
 OBSERVED = 4  # every so many steps: looking at all activations costs a tenth of a step
-FEWEST = 4  # connections that every unit keeps for as long as the budget pays for them
+FEWEST = 1 / 16  # of its connections, at least one: what every unit keeps for as long as the budget pays for it
 SILENT, BUSY = 0.3, 0.9  # on-rates outside of which the released code for speech recognition prunes
-FAR = 1e6  # more than any entry
+BEYOND, FAR = 1e2, 1e9  # more than any entry, more than any rank times that
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Broadcast:
     def refresh(self, density: float) -> None:
         """New masks, by the rule; of the MACs that they act on, this share stays."""
         strengths = self.masks.strengths()
-        entries = {name: torch.full_like(own, -torch.inf) for name, own in strengths.items()}
+        entries = {n: torch.full_like(own, -torch.inf, dtype=torch.double) for n, own in strengths.items()}
         for side, group in itertools.product(self._sides, self._widths.groups):
             if rows := [_rows(strengths, part, group.size) for part in side[group.name]]:
                 granted = self._entries(torch.cat(rows, 1), self.on_rates[group.name])
@@ -125,10 +125,10 @@ class Broadcast:
 
     def _entries(self, strengths: Tensor, rate: Tensor) -> Tensor:
         """The offset from which on each connection of units is granted, (units, fan)."""
-        order = strengths.argsort(dim=1, descending=True, stable=True)
-        rank = order.argsort(1).to(strengths.dtype)
-        share = (rank + 0.5) / strengths.shape[1]
-        rate = rate.to(strengths).clamp(1e-3, 1 - 1e-3)
+        fan = strengths.shape[1]
+        rank = strengths.argsort(dim=1, descending=True, stable=True).argsort(1).double()
+        share = (rank + 0.5) / fan
+        rate = rate.to(rank).clamp(1e-3, 1 - 1e-3)
         lean = torch.log((1 - rate) / rate) / self.beta
         if self.rule == "shuffled":
             lean = lean[torch.randperm(len(lean))]
@@ -138,7 +138,10 @@ class Broadcast:
             lean = -1.0 * ((rate < SILENT) | (rate > BUSY))
         elif self.rule == "activity":
             share = share * 1e-6  # tells the connections of one unit apart
-        return torch.where(rank < FEWEST, share - FAR, share - lean[:, None])
+        # where the budget does not pay for all of the fewest: of all layers alike, the strongest ones of quiet units
+        place = lean.argsort(descending=True, stable=True).argsort() / len(lean)
+        first = BEYOND * rank - FAR + place[:, None]
+        return torch.where(rank < max(1.0, FEWEST * fan), first, share - lean[:, None])
 
     def fan_outs(self) -> dict[str, Tensor]:
         """The share of its outgoing connections that each unit has left, (size,), by group."""

@@ -132,7 +132,8 @@ def balance(task: Formula, model: nn.Module) -> float:
     batches = [batch for batch, _ in zip(task.batches("dev", 0), range(64), strict=False)]
     rates = torch.cat([model[:2](batch.inputs) > 0 for batch in batches]).float().mean(0).clamp(1e-3, 1 - 1e-3)
     fan_outs = model.get_parameter("2.weight").ne(0).float().sum(0)
-    return float(torch.corrcoef(torch.stack([torch.log((1 - rates) / rates), fan_outs]))[0, 1])
+    related = torch.corrcoef(torch.stack([torch.log((1 - rates) / rates), fan_outs]))[0, 1]
+    return float(related.nan_to_num())  # all fan-outs may be alike
 
 
 def error(task: Formula, model: nn.Module) -> float:
