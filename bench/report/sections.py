@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
 
 from bench.report.answer import answer, how_drawn, limits, rules
@@ -12,7 +11,6 @@ from bench.report.cells import (
     SIMULATED,
     TEXTS,
     Field,
-    Form,
     count,
     explained,
     extra,
@@ -28,12 +26,12 @@ from bench.report.cells import (
     score,
     short,
     signed,
-    tenths,
     title,
     whole,
     written,
 )
-from bench.report.costs import EFFORTS, LATENCIES, LEDGERS, TIMED, part_names
+from bench.report.cost_sections import cost_sections
+from bench.report.costs import part_names
 from bench.report.data import DRAWN, ReportData
 from bench.report.document import (
     Bullets,
@@ -67,9 +65,8 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
     """
     breakdown = explained(data, "breakdown", *pictured(drawn, "breakdown", "parts"), page_only=True)
     parts = [_head(data), *verdict_sections(data, drawn), _budgets(data), *_scores(data), *_fronts(data, drawn)]
-    layers = explained(data, "layers", *pictured(drawn, "layers", "parts"), page_only=True)
-    parts += [_points(data), _speedup(data, drawn), layers, _prediction(data, drawn)]
-    parts += [_training(data), *_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
+    parts += [_points(data), *cost_sections(data, drawn)]
+    parts += [*_covered(data), *_remarks(data), _troubles(data), breakdown, _published(data)]
     parts += [Section("How to read this", [Bullets(rules(data))], "reading"), _provenance(data)]
     return [part for part in parts if part.pieces]
 
@@ -205,40 +202,6 @@ def _below_points(data: ReportData) -> list[Piece]:
     clicks: Spans = ["A click on a heading sorts; “run” opens the trial in MLflow while "]
     clicks += [Span("make ui", look="code"), " is running."]
     return [Text(said + dense, "soft"), Text(clicks, "soft", page_only=True)]
-
-
-def _speedup(data: ReportData, drawn: Mapping[str, str]) -> Section:
-    times = {"executed": "MACs executed", "theoretical": "if zeros were free (theoretical)", **TIMED}
-    forms = {name: written(".2g" if name.endswith("real_time") else ".3f") for name in LATENCIES}
-    forms |= {"latency_spread": tenths}
-    fields: list[Field] = [METHOD[0], ("budget", "budget", percent)]
-    fields += [(head, name, written(".2f", "x ")) for name, head in times.items() if name in data.speedup]
-    fields.append(("realised", "realised", whole))
-    fields += [(head, name, forms[name]) for name, head in LATENCIES.items() if name in data.speedup]
-    figure, table = pictured(drawn, "speedup", "narrow"), listing(records(data.speedup), fields)
-    details = [Details(f"All timed points ({len(data.speedup)})", table)] if table else []
-    return explained(data, "speedup", *figure, *details, page_only=True)
-
-
-def _prediction(data: ReportData, drawn: Mapping[str, str]) -> Section:
-    rows = []
-    for made, pairs in data.index.get("predicted", {}).items():
-        errors = sorted(abs(predicted / measured - 1) for predicted, measured in pairs)
-        if errors:
-            ninth = errors[int(0.9 * (len(errors) - 1))]
-            rows.append({"made": made, "models": len(errors), "median": median(errors), "most": ninth})
-    fields: list[Field] = [("files", "made", None), ("models", "models", str), ("off by, median", "median", tenths)]
-    fields.append(("nine of ten within", "most", tenths))
-    figure = pictured(drawn, "prediction", "narrow")
-    return explained(data, "prediction", *figure, *listing(rows, fields), page_only=True)
-
-
-def _training(data: ReportData) -> Section:
-    forms: dict[str, Form] = {"steps": count, "macs": short, "cpu_s": written(",.1f")}
-    fields: list[Field] = [*METHOD, ("models", "models", str)]
-    for ledger, whom in LEDGERS.items():
-        fields += [(f"{whom}: {name}", f"{ledger}_{effort}", forms[effort]) for effort, (name, *_) in EFFORTS.items()]
-    return explained(data, "training", *listing(records(data.training), fields))
 
 
 def _covered(data: ReportData) -> list[Section]:

@@ -85,7 +85,8 @@ def chosen_points(points: Points) -> pd.DataFrame:
     of ``dev`` and of ``eval`` (in the unit of the metric); ``eval_std``, ``eval_min`` and ``eval_max`` over seeds;
     model and model_seed (key and seed of the one of its models that is best on dev; None if there is none); seeds,
     scored (how many have an eval score), failed and missed (how many); valid (none failed or missed its budget);
-    unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only).
+    unstructured (its zeros save MACs in theory only); simulated (its bits save bit operations in theory only);
+    size_ratio and memory_ratio (to the dense model; NaN without one).
     """
     numbers = ["dev", "eval", "params", "macs", COST, SPARED, "macs_ratio", "effective_macs_ratio", "bops_ratio"]
     numbers += ["size_bytes", "memory_bytes"]
@@ -105,6 +106,9 @@ def chosen_points(points: Points) -> pd.DataFrame:
     means["simulated"] = grouped["simulated"].any()
     means["valid"] = (means["failed"] == 0) & (means["missed"] == 0)
     means["unstructured"] = means["effective_macs_ratio"] < UNSTRUCTURED * means["macs_ratio"]
+    dense = means.query("method == 'dense'").mean(numeric_only=True)
+    for ratio, column in {"size_ratio": "size_bytes", "memory_ratio": "memory_bytes"}.items():
+        means[ratio] = means[column] / dense[column]
     order = ["control", "stage", "method", "budget"]
     found = means.reset_index().sort_values(order, ascending=[True, True, True, False], ignore_index=True)
     delivered = table[table["dev"].notna() & ~table["failed"]]

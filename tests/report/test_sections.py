@@ -16,7 +16,7 @@ from tests.report.test_costs import comparison
 from tests.report.test_quality import compared
 from tests.written import Written
 
-ANCHORS = "verdicts attribution handed budgets best undiminished excess fronts attainment points speedup training"
+ANCHORS = "verdicts attribution handed budgets best undiminished excess fronts attainment points axes speedup training"
 ANCHORS += " hypervolume chance controls notes declined troubles breakdown published reading provenance"
 LABEL = "published on ASVspoof 2019 LA: feature noise"
 
@@ -251,6 +251,18 @@ def test_every_section_has_its_anchor(tmp_path: Path) -> None:
     write_report(written.save())
     page = (written.folder / "report.html").read_text()
     assert re.findall(r'<h2 id="(\w+)">', page) == ANCHORS.split()
+
+
+def test_a_budget_of_one_cost_is_shown_on_the_others(written: Written) -> None:
+    sizes = {"size_bytes": 400, "memory_bytes": 80}
+    written.add("dense", None, 10.0, 11.0, control=True, **sizes)
+    written.add("noise", 0.25, 10.0, 12.0, size_bytes=100, memory_bytes=40)
+    written.add("broken", 0.5, 10.0, None, status="failed", **sizes)
+    write_report(written.save())
+    own = (written.folder / "report.md").read_text().partition("every axis")[2].partition("##")[0]
+    assert "budget of compute | compute (asked) | file size | peak memory | latency |" in own
+    assert "| noise | in-training | 25 % | 25.00 % | 25.00 % | 50.00 % | 50.00 % | 12.0 |" in own
+    assert "dense |" not in own and "broken" not in own
 
 
 def test_distillation_is_said_where_there_was_some(written: Written) -> None:
