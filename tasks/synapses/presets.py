@@ -9,7 +9,7 @@ SMOKE = smoke_plan(
     fields={"size": "tiny", "crop": (4, 16, 16), "shape": (7, 40, 40), "volumes": (4, 2, 3)},
 )
 QUICK = quick_plan(
-    dense_steps=900, finetune_steps=300, batch_size=4, learning_rate=3e-2, seeds=3, budgets=(0.25, 0.0625)
+    dense_steps=780, finetune_steps=260, batch_size=4, learning_rate=3e-2, seeds=3, budgets=(0.25, 0.0625)
 )
 FULL = full_plan(dense_steps=1500, finetune_steps=500, batch_size=4, learning_rate=1.5e-2)
 #: Widths of Lee et al. (arXiv 1706.00120) and crops of 18 sections of 160 by 160 pixels, as public implementations of
