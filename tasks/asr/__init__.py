@@ -118,7 +118,9 @@ class Asr(Task):
         for position, split in enumerate(SPLITS):
             start = 0.8 + position / 15
             features = self._prepared(
-                split, workers, lambda fraction, start=start: progress(start + fraction / 15, "computing features")
+                split,
+                workers,
+                lambda fraction, note, start=start: progress(start + fraction / 15, note),  # type: ignore[misc]
             )
             digests[split] = features.digest
         return content_key(digests)
@@ -226,7 +228,9 @@ class Asr(Task):
         )
         return partial(read_librispeech, root)
 
-    def _prepared(self, split: Split, workers: int = 1, progress: Any = lambda fraction: None) -> FeatureSplit:
+    def _prepared(
+        self, split: Split, workers: int = 1, progress: Progress = lambda fraction, note: None
+    ) -> FeatureSplit:
         return prepare_features(
             self._corpus(),
             self._vocabulary,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import SPLITS, BenchError, cached_folder, folder_digest
+from bench import SPLITS, BenchError, Progress, cached_folder, folder_digest
 from tasks._speech import SAMPLE_RATE, Signal
 from tasks._speech.audio import read_recording
 from tasks._speech.channel import coloured_noise, unit_level
@@ -86,7 +86,7 @@ def prepare_features(
     *,
     identity: Mapping[str, Any],
     workers: int = 1,
-    progress: Callable[[float], None] = lambda fraction: None,
+    progress: Progress = lambda fraction, note: None,
 ) -> FeatureSplit:
     """Features of a split, computed now unless they are in ``cache``.
 
@@ -98,7 +98,7 @@ def prepare_features(
         cache: folder of caches.
         identity: what names the corpus, JSON-serialisable.
         workers: threads; reading and transforms both leave Python's lock.
-        progress: called with the fraction done.
+        progress: called with the fraction done, and how many utterances are left out.
     """
     made_from = {
         "identity": dict(identity),
@@ -109,7 +109,12 @@ def prepare_features(
     }
 
     def build(folder: Path) -> None:
-        utterances = no_longer_than(read(split), settings.seconds)
+        listed = read(split)
+        utterances = no_longer_than(listed, settings.seconds)
+        note = "computing features"
+        if left_out := len(listed) - len(utterances):
+            said = f"utterances of {split} are left out, as they last more than {settings.seconds:g} s"
+            note += f"; {left_out} of {len(listed)} {said}"
         written = [vocabulary.written(u.words, f"{u.listed_in}, utterance {u.key}") for u in utterances]
         targets = np.full((len(written), max(map(len, written))), PADDING, np.int64)
         for row, classes in zip(targets, written, strict=True):
@@ -125,7 +130,7 @@ def prepare_features(
         for index, result in enumerate(in_threads(compute, range(len(utterances)), workers)):
             frames[index] = result
             if index % 8 == 7 or index + 1 == len(utterances):
-                progress((index + 1) / len(utterances))
+                progress((index + 1) / len(utterances), note)
         frames.flush()
 
     return FeatureSplit(cached_folder(cache, f"asr-{split}", made_from, build))

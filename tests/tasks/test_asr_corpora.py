@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import BenchError
+from bench import BenchError, Progress
 from bench.check.task import require_disjoint
 from tasks.asr import Asr
 from tasks.asr.embedded import CorpusSpec, draw_words
@@ -20,10 +20,10 @@ def quiet(fraction: float, note: str) -> None:
     pass
 
 
-def prepared(folder: Path, data: Path) -> Asr:
+def prepared(folder: Path, data: Path, progress: Progress = quiet) -> Asr:
     task = Asr.at("smoke", data=str(data), cache=folder / "cache", bands=8)
     task.check()
-    task.prepare(1, quiet)
+    task.prepare(1, progress)
     return task
 
 
@@ -111,7 +111,11 @@ def write_empty(root: Path) -> Path:
 def test_utterances_longer_than_a_recording_are_left_out(tmp_path: Path) -> None:
     data = write_librispeech(tmp_path / "data")
     write_sound(data / "dev-clean/101/7/101-7-0000.flac", 1.5)
-    assert next(prepared(tmp_path, data).batches("dev", 0)).inputs.shape == (1, 8, 120)
+    said: set[str] = set()
+    task = prepared(tmp_path, data, progress=lambda fraction, note: said.add(note))
+    assert next(task.batches("dev", 0)).inputs.shape == (1, 8, 120)
+    left_out = "1 of 2 utterances of dev are left out, as they last more than 1.2 s"
+    assert said == {"computing features", f"computing features; {left_out}"}
     write_sound(data / "dev-clean/101/7/101-7-0001.flac", 2.5)
     with pytest.raises(BenchError, match=r"1\.50 s and more, but recordings are of 1\.2 s: .* seconds=2\.5 takes all"):
         prepared(tmp_path, data)
