@@ -144,7 +144,7 @@ def test_simulated_bits_have_no_latency_anywhere(written: Written) -> None:
 
 def test_limits_name_what_is_missing(built: Path) -> None:
     said = " ".join(limits(read(built)))
-    assert "The embedded data is generated speech" in said
+    assert "The embedded data is generated" in said
     assert "Latency has not been measured for every chosen point" in said and "Not every chosen point" in said
 
 

@@ -55,7 +55,7 @@ def test_the_page_says_what_a_reader_needs(built: Path) -> None:
     page = (built / "report.html").read_text()
     assert answer(read(built)) in page
     for said in (
-        "The embedded data is generated speech",
+        "The embedded data is generated",
         "trained 2 times",
         "Latency has not been measured for every chosen point",
         "delivered 0.3001",

@@ -112,7 +112,7 @@ def test_a_folder_holds_what_was_audited_and_says_so(smoke: SmokeRun, exported: 
                 "| A07 |",
                 f"at most {100 * row['budget']:g} %",
             ),
-            *("The smoke preset only checks", "The embedded data is generated speech", "fewer seeds (1)"),
+            *("The smoke preset only checks", "The embedded data is generated", "fewer seeds (1)"),
             *("log odds of bona fide speech", "compression-bench ", "bench export antispoof --preset smoke"),
             *("arXiv 1712.05877",) * ("quantization" in method),
         ):
