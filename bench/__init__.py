@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.widths.flexible import make_flexible
     from bench.widths.groups import Part
     from bench.widths.low_rank import factorizable, factorized
+    from bench.widths.masks import Masks, rank_shares
     from bench.widths.widths import Widths
 
 _NAMES = {
@@ -48,6 +49,7 @@ _NAMES = {
     "bench.widths.flexible": "make_flexible",
     "bench.widths.groups": "Part",
     "bench.widths.low_rank": "factorizable factorized",
+    "bench.widths.masks": "Masks rank_shares",
     "bench.widths.widths": "Widths",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

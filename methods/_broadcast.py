@@ -16,8 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench import Batch, Method, Part, Widths, tune
-from methods._masks import Masks
+from bench import Batch, Masks, Method, Part, Widths, tune
 
 Rule = Literal["balance", "threshold", "activity", "shuffled", "magnitude"]
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bench import Method, Trainer, tune
-from methods._masks import Masks, rank_shares
+from bench import Masks, Method, Trainer, rank_shares, tune
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench import Declined, Method, Trainer, tune
-from methods._masks import Masks
+from bench import Declined, Masks, Method, Trainer, tune
 
 
 @dataclass(frozen=True)

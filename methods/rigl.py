@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench import Method, Trainer, tune
-from methods._masks import Masks, rank_shares
+from bench import Masks, Method, Trainer, rank_shares, tune
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench import Method, Trainer, tune
-from methods._masks import Masks, lamp, rank_shares
+from bench import Masks, Method, Trainer, rank_shares, tune
 from methods._rounds import rounds_of
 
 CRITERIA = ("global", "uniform", "lamp")
@@ -46,3 +45,10 @@ class UnstructuredPruning(Method):
         else:
             entry = rank_shares(strengths) if self.criterion == "uniform" else -lamp(strengths)
         return torch.where(alive, entry, torch.inf)
+
+
+def lamp(strengths: Tensor) -> Tensor:
+    """A squared weight as a share of those in its layer that are no smaller (Lee et al., arXiv 2010.07611, eq. 4)."""
+    squares, order = strengths.flatten().double().square().sort(stable=True)
+    rest = squares.flip(0).cumsum(0).flip(0).clamp(min=1e-300)
+    return torch.empty_like(squares).scatter(0, order, squares / rest).view_as(strengths)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from bench import Method, Trainer
-from methods._masks import Masks, lamp, rank_shares
+from bench.widths.masks import Masks, rank_shares
 from methods.gradual_pruning import GradualPruning
 from methods.nm_pruning import NmPruning
 from methods.rigl import Rigl
-from methods.unstructured_pruning import UnstructuredPruning
+from methods.unstructured_pruning import UnstructuredPruning, lamp
 from tests.models import Points
 
 TASK = Points(hidden=24, batch_size=16)

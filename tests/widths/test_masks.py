@@ -7,7 +7,7 @@ from torch import nn
 from bench import BudgetError, Widths, count_macs
 from bench.export.costs import file_costs
 from bench.export.model import export_onnx
-from methods._masks import Masks
+from bench.widths.masks import Masks
 from tests.models import Branches, mlp, randomise_norms
 
 

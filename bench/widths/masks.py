@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bench import BudgetError, Widths
+from bench.errors import BudgetError
+from bench.widths.widths import Widths
 
 
 class _Masked(nn.Module):
@@ -146,10 +147,3 @@ def rank_shares(strengths: Tensor) -> Tensor:
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order), device=order.device)
     return ((ranks + 0.5) / len(ranks)).view_as(strengths)
-
-
-def lamp(strengths: Tensor) -> Tensor:
-    """A squared weight as a share of those in its layer that are no smaller (Lee et al., arXiv 2010.07611, eq. 4)."""
-    squares, order = strengths.flatten().double().square().sort(stable=True)
-    rest = squares.flip(0).cumsum(0).flip(0).clamp(min=1e-300)
-    return torch.empty_like(squares).scatter(0, order, squares / rest).view_as(strengths)
