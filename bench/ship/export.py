@@ -20,6 +20,7 @@ from bench.ship import CARD, SCORER, SCRIPT, script
 from bench.ship.card import card_sections
 from bench.ship.pick import Choice
 from bench.ship.scorer import difference, scorer_of
+from bench.storage.cache import CACHE, borrowed
 from bench.storage.files import write_whole
 from bench.trial.record import MODEL, MODEL_FILES, TrialFolder
 from bench.trial.setting import ON_DISK
@@ -80,8 +81,8 @@ def sound_scoring_of(choice: Choice, fields: Mapping[str, Any]) -> SoundScoring 
     kind = load_task(index["task"])
     if kind.sound_scoring is Task.sound_scoring:
         return None
-    task = _task_of(choice, fields)
-    with blaming(f"task {index['task']}"):
+    with borrowed(choice.points.folder.parent.parent / CACHE) as cache, blaming(f"task {index['task']}"):
+        task = _task_of(choice, fields, cache)
         task.check()
         if (digest := task.prepare(1, lambda fraction, note: None)) != index["setting"].get("data"):
             raise BenchError(
@@ -91,9 +92,9 @@ def sound_scoring_of(choice: Choice, fields: Mapping[str, Any]) -> SoundScoring 
         return task.sound_scoring()
 
 
-def _task_of(choice: Choice, given: Mapping[str, Any]) -> Task:
+def _task_of(choice: Choice, given: Mapping[str, Any], cache: Path) -> Task:
     """The task with the fields that its index has as texts; the user says those that are folders."""
-    index, cache = choice.points.index, choice.points.folder.parent.parent / "cache"
+    index = choice.points.index
     kind = load_task(index["task"])
     usual = kind.at(index["preset"]).identity()
     fields, trained = dict(given), index["setting"]["fields"]

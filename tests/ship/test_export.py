@@ -186,6 +186,24 @@ def test_features_need_the_data_that_the_model_was_trained_on(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_export_leaves_no_trace_in_the_cache(smoke: SmokeRun, tmp_path: Path, kept: bool) -> None:
+    """The notes of a copied cache have other times than its files; features that were removed are made again."""
+    results = tmp_path / "results"
+    shutil.copytree(smoke.results, results)
+    if not kept:
+        shutil.rmtree(next((results / "cache").glob("antispoof-dev-*")))
+    run = SmokeRun(results, smoke.task, smoke.first)
+
+    def state() -> dict[Path, tuple[int, int]]:
+        found = {path: path.stat() for path in [results / "cache", *(results / "cache").rglob("*")]}
+        return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+    before = state()
+    home = write_export(choice_of(run, "feature_noise"), tmp_path / "home", {})
+    assert (home / "scorer.onnx").is_file() and state() == before
+
+
 def test_a_model_that_was_never_chosen_has_a_card_that_says_so(tmp_path: Path) -> None:
     written = Written(tmp_path / "antispoof" / "quick")
     files = written.add("feature_noise", 0.5, 10.0, None, chosen=False, latency=False, notes=["a | note"])
