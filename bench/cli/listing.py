@@ -21,9 +21,11 @@ SMALLER = {
 
 
 def show_plugins() -> None:
-    """Print all tasks and methods by name, methods by camp, with what they make smaller."""
-    methods, console = registry.summaries("methods"), terminal()
-    groups: dict[str, list[registry.Summary]] = {"tasks": registry.summaries("tasks")}
+    """Print all tasks and methods by name, methods by camp, with what they make smaller; then what cannot be used."""
+    tasks, methods, console = registry.summaries("tasks"), registry.summaries("methods"), terminal()
+    unusable = [plugin for plugin in (*tasks, *methods) if plugin.problem]
+    tasks, methods = ([plugin for plugin in kind if not plugin.problem] for kind in (tasks, methods))
+    groups: dict[str, list[registry.Summary]] = {"tasks": tasks}
     for camp, title in CAMPS.items():
         groups[title] = [method for method in methods if method.camp == camp]
     for title, plugins in groups.items():
@@ -34,6 +36,11 @@ def show_plugins() -> None:
             table.add_row(plugin.name, *smaller, plugin.title)
         if plugins:
             console.print(table, "")
+    if unusable:
+        table = Table("name", "reason", title="cannot be used", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for plugin in unusable:
+            table.add_row(plugin.name, plugin.problem)
+        console.print(table, "")
     console.print(
         "A smaller structure is faster in every runtime. Bits are faster where a runtime has integer kernels, ONNX "
         "Runtime on a CPU for convolutions, linear layers and LSTM. Zeros are not faster there.",

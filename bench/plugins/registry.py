@@ -7,6 +7,7 @@ import importlib
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,12 +31,13 @@ DECIDING = ("errors", "plugins", "widths", "export", "trial")
 
 @dataclass(frozen=True)
 class Summary:
-    """What ``bench list`` shows of a plugin, read from its source without importing it."""
+    """What ``bench list`` shows of a plugin. Ours are read from their source, without importing them."""
 
     name: str
     title: str
     camp: str = ""  # of a method: ``in-training``, ``post-hoc`` or ``control``; empty if its source does not say
     promises: str = ""  # of a method: what it makes smaller
+    problem: str = ""  # why it cannot be used, in one line
 
 
 def names(kind: Kind) -> list[str]:
@@ -44,12 +46,10 @@ def names(kind: Kind) -> list[str]:
 
 
 def summaries(kind: Kind) -> list[Summary]:
-    """The plugins of a kind, with the first line of each docstring."""
-    in_tree = files(kind)
-    return [
-        _summary(name, in_tree[name]) if name in in_tree else Summary(name, installed(kind)[name].value)
-        for name in names(kind)
-    ]
+    """The plugins of a kind, with the first line of each docstring; those of others are loaded, to find mistakes."""
+    ours, *theirs = map(_files_in, folders(kind))
+    others = {*installed(kind)}.union(*theirs)
+    return [_loaded_summary(kind, name) if name in others else _summary(name, ours[name]) for name in names(kind)]
 
 
 def folders(kind: Kind) -> list[Path]:
@@ -84,6 +84,18 @@ def _files_in(folder: Path) -> dict[str, Path]:
 def installed(kind: Kind) -> Mapping[str, EntryPoint]:
     """The plugins of installed packages, by name."""
     return {point.name: point for point in entry_points(group=f"bench.{kind}")}
+
+
+def _loaded_summary(kind: Kind, name: str) -> Summary:
+    path = files(kind).get(name)
+    try:
+        loaded: Any = load_method(name) if kind == "methods" else load_task(name)
+    except BenchError as error:
+        return Summary(name, _summary(name, path).title if path else "", problem=str(error))
+    title = _summary(name, path).title if path else (loaded.__doc__ or "").split("\n")[0]
+    if kind == "tasks":
+        return Summary(name, title)
+    return Summary(name, title, "control" if loaded.control else loaded.stage.replace("_", "-"), loaded.promises)
 
 
 def _summary(name: str, path: Path) -> Summary:
@@ -139,6 +151,8 @@ def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[st
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     known, in_tree = names(kind), name in files(kind)
+    if name in known and (name == "all" or not re.fullmatch(r"[\w-]+", name)):
+        raise BenchError(f"{kind}/{name}: expected a name of letters, digits, _ and -, and not 'all': rename it")
     if in_tree and name in installed(kind):
         raise BenchError(f"{files(kind)[name]} and an installed package both define {name!r}: rename one of them")
     if len(places := [own[name] for folder in folders(kind) if name in (own := _files_in(folder))]) > 1:
@@ -165,6 +179,8 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
 
 def _declared(kind: Kind, plugin: str, loaded: type[Any]) -> type[Any]:
     """The class, unless what it declares makes no sense."""
+    if any(isinstance(value, dataclasses.Field) for value in vars(loaded).values()):
+        raise BenchError(f"{plugin}: {loaded.__name__} lacks @dataclass(frozen=True) above it, so it has no settings")
     if problem := _method_problem(loaded) if kind == "methods" else _task_problem(loaded):
         raise BenchError(f"{plugin}: {loaded.__name__}: {problem}")
     return loaded

@@ -9,9 +9,10 @@ from operator import ne
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import bench
-from bench import BenchError, Metric, Plan
+from bench import BenchError, Metric, Plan, cli
 from bench.check import Probe
 from bench.plugins import registry
 from bench.plugins.method import MethodSpec
@@ -190,9 +191,9 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     odd = 'from bench import Method\n\nclass Odd(Method):\n    """Odd."""\n    stage = "post" + "_hoc"\n'
     (folder / "odd_method.py").write_text(odd)
     shown = {summary.name: summary for summary in registry.summaries("methods")}
-    assert shown["torn_method"].title == "cannot be read: invalid syntax (torn_method.py, line 1)"
-    assert shown["odd_method"].title == "Odd."
-    assert shown["dense"].camp == "control" and shown["torn_method"].camp == ""
+    assert "torn_method cannot be imported: SyntaxError: invalid syntax" in shown["torn_method"].problem
+    assert shown["odd_method"].title == "Odd." and "it lacks compress" in shown["odd_method"].problem
+    assert shown["dense"].camp == "control" and not shown["dense"].problem
     monkeypatch.undo()
     real = command.load_method_spec
 
@@ -207,6 +208,50 @@ def test_a_broken_file_stops_nobody_else(folder: Path, monkeypatch: pytest.Monke
     assert broken == {"quantization": "methods/quantization cannot be imported: SyntaxError"}
     with pytest.raises(BenchError, match="SyntaxError"):  # what was asked for is not left out
         command._loadable(("dense", "quantization"), Antispoof.presets["full"])
+
+
+LISTED = """
+from dataclasses import dataclass
+from bench import Method, tune
+@dataclass(frozen=True)
+class Listed(Method):
+    stage = "post" + "_hoc"
+    budget: float = tune(0.25, low=0.1, high=1.0)
+    def compress(self, model, trainer):
+        return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("listed_import", "import no_such_library", "No module named 'no_such_library'"),
+        ("listed_exit", "raise SystemExit(3)", "SystemExit: 3"),
+        ("listed_none", "", "expected one class that extends Method, found none"),
+        ("listed_two", LISTED + "class Other(Listed):\n    pass", "found Listed, Other"),
+        ("listed_default", LISTED.replace("0.25", "7"), "the default 7 lies outside 0.1 to 1.0"),
+        ("listed_stage", LISTED.replace("stage =", "staged ="), "stage is None, expected 'in_training' or 'post_hoc'"),
+        ("listed_plain", LISTED.replace("@dataclass(frozen=True)", ""), "lacks @dataclass(frozen=True) above it"),
+        ("listed+plus", LISTED, "expected a name of letters, digits, _ and -"),
+        ("all", LISTED, "and not 'all': rename it"),
+        ("dense", LISTED, "has the name of a method of this project: rename it"),
+    ],
+)
+def test_a_method_that_cannot_be_used_is_listed_with_the_reason(
+    folder: Path, name: str, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "load_method", registry.load_method.__wrapped__)
+    (folder / f"{name}.py").write_text(text)
+    (folder / "listed_fine.py").write_text(LISTED)
+    monkeypatch.setattr(registry, "installed", lambda kind: {"far": EntryPoint("far", "os:getcwd", f"bench.{kind}")})
+    monkeypatch.delitem(sys.modules, f"methods.{name}", raising=False)
+    done = CliRunner().invoke(cli.app, ["list"])
+    usable, _, broken = done.output.partition("cannot be used")
+    broken = " ".join(broken.split())
+    assert done.exit_code == 0 and "listed_fine" in usable and f"\n{name} " not in usable
+    assert reason in broken and "expected a Method class" in broken and "expected a Task class" in broken
+    fine = next(summary for summary in registry.summaries("methods") if summary.name == "listed_fine")
+    assert (fine.camp, fine.promises) == ("post-hoc", "structure")  # although its source does not spell it
 
 
 def test_a_preset_leaves_out_what_it_names_and_nothing_that_is_new() -> None:
