@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.plugins.classification import Classification, soft_divergence
     from bench.plugins.method import Chain, FrontMethod, Method, tune
     from bench.plugins.metrics import average_precision, equal_error_rate
+    from bench.plugins.plans import full_plan, paper_plan, quick_plan, smoke_plan
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
     from bench.plugins.sounds import Sound, SoundScoring, read_sound
     from bench.plugins.task import SPLITS, Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task, per_split
@@ -39,6 +40,7 @@ _NAMES = {
     "bench.plugins.classification": "Classification soft_divergence",
     "bench.plugins.method": "Chain FrontMethod Method tune",
     "bench.plugins.metrics": "average_precision equal_error_rate",
+    "bench.plugins.plans": "full_plan paper_plan quick_plan smoke_plan",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
     "bench.plugins.sounds": "Sound SoundScoring read_sound",
     "bench.plugins.task": "SPLITS Batch ItemScores Metric Plan Predict Progress Split Task per_split",

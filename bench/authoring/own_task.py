@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import BenchError, Classification, Plan, Split
-from tasks._presets import quick_plan
+from bench import BenchError, Classification, Plan, Split, quick_plan
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How long, and on how much, anti-spoofing models train."""
 
-from tasks._presets import full_plan, paper_plan, quick_plan, smoke_plan
+from bench import full_plan, paper_plan, quick_plan, smoke_plan
 
 PRESETS = {
     "smoke": smoke_plan(

@@ -11,8 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import Batch, BenchError, ItemScores, Metric, Plan, Predict, Progress, Split, Task, content_key, per_split
-from tasks._presets import ASKED_FOR, full_plan, quick_plan
+from bench import (
+    Batch,
+    BenchError,
+    ItemScores,
+    Metric,
+    Plan,
+    Predict,
+    Progress,
+    Split,
+    Task,
+    content_key,
+    full_plan,
+    per_split,
+    quick_plan,
+    smoke_plan,
+)
 from tasks.synthetic.problems import PROBLEMS, Branch, Choice, best_front
 from tasks.synthetic.teacher import Teacher
 
@@ -54,14 +68,12 @@ class Synthetic(Task):
 
     metric = Metric("mse", unit="percent", direction="minimize", guess=100.0)  # of a constant answer
     presets: ClassVar[dict[str, Plan]] = {
-        "smoke": Plan(
+        "smoke": smoke_plan(
             dense_steps=60,
             finetune_steps=30,
             batch_size=64,
             learning_rate=2e-2,
             weight_decay=0.0,
-            trials=2,
-            left_out=ASKED_FOR,
             budgets=(0.5, 0.125),
             fields={"scored": 1024},
         ),

@@ -1,6 +1,6 @@
 """The training effort of each preset, and the size of what is trained on."""
 
-from tasks._presets import full_plan, paper_plan, quick_plan, smoke_plan
+from bench import full_plan, paper_plan, quick_plan, smoke_plan
 
 BUDGETS = (0.75, 0.5, 0.25, 0.125, 0.0625)
 

@@ -32,6 +32,7 @@ def test_a_new_task_is_short_and_holds_to_the_contract() -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     (path,) = new_plugin("tasks", "new_digits", package=False)
     assert len(path.read_text().splitlines()) <= 80
+    assert "from tasks" not in path.read_text()  # it needs what `bench` exports, and nothing else of ours
     assert own_names("tasks") == ["new_digits"]
     after = float(check_task("new_digits")[-1].rpartition(" to ")[2])
     assert after < 5

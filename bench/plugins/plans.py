@@ -1,8 +1,8 @@
-"""What the presets of all tasks have in common."""
+"""What the presets of tasks have in common: which methods take part, how many seeds, which budgets."""
 
 from functools import partial
 
-from bench import Plan
+from bench.plugins.task import Plan
 
 #: Methods that take part if they are asked for: those that zero weights, for which no runtime here becomes faster, but
 #: for Budgeted Broadcast; weights alone in few bits, for a smaller file that is not faster; bits that are simulated;
