@@ -23,8 +23,6 @@ PRESETS = {
         batch_size=32,
         learning_rate=6e-3,
         seeds=3,
-        left_out=(*quick_plan.keywords["left_out"], "given_widths"),
-        also=("magnitude_pruning:dense_share=0.25",),
     ),
     "full": full_plan(dense_steps=900, finetune_steps=300, batch_size=32, learning_rate=6e-3),
     "paper": paper_plan(
