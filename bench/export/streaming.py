@@ -26,7 +26,7 @@ from bench.widths.trace import Layer, named_layers
 PROBE = (300, 2, 37, 16, 669)
 #: of the file, again and again until the input ends
 LENGTHS = (16, 1, 7, 40, 2)
-#: two outputs are the same, as a share of the largest one; at least 1
+#: two outputs are the same, as a share of the largest one
 SAME = 1e-4
 #: metadata of a file: the shape of each state before the first chunk, of zeros, by name; frames of the first chunk
 STATES, FIRST_CHUNK = "states", "first_chunk"
@@ -191,7 +191,7 @@ def _alike(parts: Sequence[Tensor], whole: Tensor) -> bool:
     if axis is None or not whole.is_floating_point():
         return axis is not None
     apart = (torch.cat(list(parts), axis) - whole).abs().max()
-    return bool(apart <= SAME * whole.abs().max().clamp(min=1))
+    return bool(apart <= SAME * whole.abs().max())
 
 
 def _changing(name: str, start: Tensor, end: Tensor) -> dict[int, str]:
