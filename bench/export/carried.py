@@ -57,6 +57,7 @@ class Carried(TorchFunctionMode):
         return result
 
     def refuse(self, why: str) -> BenchError:
+        """Of the layer at work."""
         return refused(self._layers[-1], why)
 
     def _history(self, what: str, start: Tensor, new: Tensor, *, axis: int, frames: int) -> Tensor:
@@ -136,12 +137,13 @@ class Carried(TorchFunctionMode):
     def _span(self, masks: Sequence[Tensor | None], keys: int) -> int:
         """How many frames a query sees, its own and those before, by the mask of the whole input."""
         pairs, padding = masks
-        if pairs is None or padding is not None:
+        if pairs is None:
             raise self.refuse("attends to frames to come; give it a mask (attn_mask) that shows the last ones alone")
         seen = ~pairs if pairs.dtype == torch.bool else pairs == 0
         span, frames = int(seen[-1].sum()), torch.arange(keys)
-        unlike = pairs.shape != (keys, keys) or not torch.equal(~seen, _hidden(frames, frames, span))
-        if unlike or not (pairs.dtype == torch.bool or bool(pairs[~seen].isneginf().all())):
+        banded = pairs.shape == (keys, keys) and torch.equal(~seen, _hidden(frames, frames, span))
+        hides = pairs.dtype == torch.bool or bool(pairs[~seen].isneginf().all())
+        if padding is not None or not banded or not hides:
             raise self.refuse("has a mask that does not show each frame itself and so many before it, and no others")
         if span == keys:
             raise self.refuse(f"attends to all of {keys} frames before, so its state would grow without end")

@@ -146,11 +146,12 @@ def _output_axis(model: nn.Module, frames: Tensor, carried: Carried) -> tuple[in
             raise
         except Exception as error:  # of somebody else's code
             raise carried.refuse(f"fails on {sum(PROBE)} frames or on a chunk of them ({said(error)})") from error
-    calls = [(layer, [x for _, x in own], output) for (layer, output), *own in zip(whole, *parts, strict=False)]
-    layer, own, output = calls[-1]  # the model itself
+    (layer, output), own = whole[-1], [part[-1][1] for part in parts]  # of the model itself
     if (axis := _axis(own, output)) is not None and _alike(own, output):
         return axis, output.shape[axis]
-    layer, own, output = next(call for call in calls if not _alike(*call[1:]))
+    if all(len(part) == len(whole) for part in parts):  # else other layers are called, and the model is to blame
+        calls = ((layer, [x for _, x in own], output) for (layer, output), *own in zip(whole, *parts, strict=True))
+        layer, own, output = next(call for call in calls if not _alike(*call[1:]))
     why = "mixes frames otherwise than by causal convolution, recurrence or attention to the last ones"
     if _axis(own, output) is None:
         why = "does not give a frame for every frame, as where time is summed up, cut or padded at the end"

@@ -13,6 +13,7 @@ from bench.export.model import OnnxModel, Predictor
 from bench.export.streaming import Stream, export_stream
 from bench.ship.export import write_export
 from bench.storage.files import file_digest
+from bench.trial.compress import train
 from bench.trial.evaluate import DenseLatency, latencies
 from bench.trial.record import TRAINED, TrialFolder
 from bench.trial.setting import Setting, TrialSpec
@@ -23,6 +24,7 @@ from tests.ship.conftest import choice_of
 
 STREAMED = ("dense", "magnitude_pruning", "low_rank")
 INTEGER = "magnitude_pruning+quantization"
+SEES_ALL = "from tasks.vad.transformer import Transformer\n\ndef build():\n    return Transformer(80, 24, 12)\n"
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
@@ -77,13 +79,26 @@ def test_what_is_timed_is_the_streaming_file_with_full_states(
     assert shapes["latency_chunk"] == [(1, 80, 16), *full] and len(full) == 5
 
 
+def test_a_model_of_ones_own_that_cannot_carry_state_says_so_in_a_note(
+    streamed_smoke: SmokeRun, tmp_path: Path
+) -> None:
+    (tmp_path / "sees_all.py").write_text(SEES_ALL)
+    fields = {"model": f"{tmp_path / 'sees_all.py'}:build"}
+    setting = Setting("vad", "smoke", fields, cache=str(streamed_smoke.results / "cache"))
+    folder = TrialFolder(tmp_path / "trial")
+    train(TrialSpec(setting, "dense", {}, seed=0), folder, lambda fraction, note: None)
+    record = folder.trained()
+    assert record is not None and not folder.stream_path.exists()
+    (said,) = record.notes or []
+    assert said.startswith("No stream.onnx: Conv1d 'position' cannot carry state from chunk to chunk: it is padded")
+
+
 @pytest.mark.parametrize("model", ["transformer", "own"])
 def test_a_dense_model_that_carries_nothing_is_timed_on_a_chunk_alone(
     streamed_smoke: SmokeRun, tmp_path: Path, model: str
 ) -> None:
     if model == "own":
-        build = "from tasks.vad.transformer import Transformer\n\ndef build():\n    return Transformer(80, 24, 12)\n"
-        (tmp_path / "sees_all.py").write_text(build)
+        (tmp_path / "sees_all.py").write_text(SEES_ALL)
         model = f"{tmp_path / 'sees_all.py'}:build"
     dense = DenseLatency(Vad.at("smoke", model=model, cache=streamed_smoke.results / "cache"))
     assert not dense.streamed

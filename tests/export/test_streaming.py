@@ -106,6 +106,13 @@ class Around(nn.Module):
         return self.call(self.layer, x)
 
 
+class Sometimes(Around):
+    """Calls its layer once more where there are many frames: what layers give cannot be told apart call by call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.layer(x) if x.shape[2] > 400 else x)
+
+
 def plain(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)  # type: ignore[no-any-return]
 
@@ -180,6 +187,7 @@ REFUSED = {
     "MultiheadAttention 'layer' .* it attends to all of 1024 frames before": attending(lambda age: age < 0),
     "MultiheadAttention 'layer' .* it has a mask that does not show": attending(lambda age: age == 0),
     "MultiheadAttention 'layer' .* it has a mask that does not show each": attending(lambda age: -age.abs().float()),
+    "Sometimes .* it mixes frames": Sometimes(nn.Identity(), lambda layer, x: layer(x) - x.mean(2, keepdim=True)),
     "InstanceNorm1d 'layer' .* it mixes frames": Around(nn.InstanceNorm1d(4), plain),
     "Conv2d 'layer' .* it mixes frames": Around(
         nn.Conv2d(1, 1, 3, padding=1), lambda layer, x: layer(x[:, None]).flatten(1, 2)
