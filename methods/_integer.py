@@ -168,6 +168,8 @@ def _static(  # noqa: PLR0917
     """These nodes (all, if none are named) but for some between fixed ranges; some tensors on grids of their own."""
     graph = onnx.load_from_string(model.data).graph
     missing = {*grids} - {name for node in graph.node for name in (*node.input, *node.output)}
+    # others are not calibrated either: where attention is masked, scores are infinite
+    kinds = None if nodes is None else sorted({node.op_type for node in graph.node if node.name in nodes})
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -181,6 +183,7 @@ def _static(  # noqa: PLR0917
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=nodes,
+            op_types_to_quantize=kinds,
             nodes_to_exclude=left_out,
             extra_options={"TensorQuantOverrides": {name: g for name, g in grids.items() if name not in missing}},
         ),

@@ -78,14 +78,15 @@ class SmokeRun:
         return self.results / self.task / "smoke"
 
 
-def _shared(factory: pytest.TempPathFactory, task: str, methods: str) -> SmokeRun:
+def _shared(factory: pytest.TempPathFactory, task: str, methods: str, *more: str) -> SmokeRun:
     """`bench run TASK --preset smoke`, once for all processes that run tests."""
     own = factory.getbasetemp()
     results = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / f"{task}-smoke"
     said = results / "said.txt"
     with FileLock(results.with_suffix(".lock")):
         if not said.exists():
-            run = bench("run", task, "--preset", "smoke", "--methods", methods, "--jobs", "2", "--results", results)
+            chosen = ("--preset", "smoke", "--methods", methods, *more)
+            run = bench("run", task, *chosen, "--jobs", "2", "--results", results)
             assert run.code == 0, run.output
             said.write_text(run.output)
     return SmokeRun(results, task, Finished(0, said.read_text()))
@@ -101,3 +102,10 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
 def synthetic_smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """The smallest comparison there is: seconds."""
     return _shared(tmp_path_factory, "synthetic", "uniform_width")
+
+
+@pytest.fixture(scope="session")
+def streamed_smoke(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """A comparison of models that run chunk by chunk, and of one in integers, which does not."""
+    methods = "dense,magnitude_pruning,low_rank,magnitude_pruning+quantization"
+    return _shared(tmp_path_factory, "vad", methods, "--model", "causal", "--budgets", "0.5", "--trials", "1")

@@ -193,14 +193,14 @@ class Loaded:
         self._sessions = [runtimes.load(runtime, model.data, threads) for _ in range(COPIES)]
         self.clock: Clock = time.thread_time if threads == 1 else time.perf_counter
 
-    def calls(self, inputs: Tensor) -> list[Call]:
+    def calls(self, *inputs: Tensor) -> list[Call]:
         """What calls each of the copies on these inputs, in the thread that calls."""
-        array = np.ascontiguousarray(inputs.numpy())
-        return [partial(session, array) for session in self._sessions]
+        arrays = [np.ascontiguousarray(own.numpy()) for own in inputs]
+        return [partial(session, *arrays) for session in self._sessions]
 
-    def reference(self, inputs: Tensor) -> Reference:
+    def reference(self, *inputs: Tensor) -> Reference:
         """The same, for others to be compared with."""
-        return Reference(self.calls(inputs), self.clock)
+        return Reference(self.calls(*inputs), self.clock)
 
 
 def measure_latency(model: Loaded, dense: Reference, example_input: Tensor) -> dict[str, float]:

@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,18 @@ def export_onnx(model: nn.Module, example_input: Tensor) -> OnnxModel:
     """
     example = torch.cat([example_input, example_input])  # a batch of one could be frozen as a constant
     free = {0: "batch", example.dim() - 1: "time"}
-    return export_graph(model, example, {"input": free, "output": {0: "batch"}})
+    return export_graph(model, [example], {"input": free, "output": {0: "batch"}})
 
 
 def export_graph(
-    module: nn.Module, example: Tensor, free: Mapping[str, Mapping[int, str]], *, fold: bool = True
+    module: nn.Module, examples: Sequence[Tensor], free: Mapping[str, Mapping[int, str]], *, fold: bool = True
 ) -> OnnxModel:
-    """A module as ONNX, in eval mode, traced with an example.
+    """A module as ONNX, in eval mode, traced with examples.
 
     Args:
-        module: from one tensor to one tensor.
-        example: that it is traced with.
-        free: the axes that may have any size, by name of the input and of the output, in this order.
+        module: from tensors to one tensor or several.
+        examples: one for each input, that it is traced with.
+        free: the axes that may have any size, by names of the inputs and then of the outputs.
         fold: write what does not depend on the input as a constant; else it is computed when the file is loaded.
 
     Raises:
@@ -84,12 +84,12 @@ def export_graph(
         try:
             torch.onnx.export(
                 module.eval(),
-                (example,),
+                tuple(examples),
                 buffer,  # type: ignore[arg-type]  # a file object serves as well as a path
                 opset_version=OPSET,
                 dynamo=False,
-                input_names=names[:1],
-                output_names=names[1:],
+                input_names=names[: len(examples)],
+                output_names=names[len(examples) :],
                 dynamic_axes=free,
                 do_constant_folding=fold,
             )

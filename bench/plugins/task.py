@@ -244,6 +244,14 @@ class Task(ABC):
         """Further inputs, batches of one, that latency is quoted for: ``chunk`` (streaming), ``utterance`` (whole)."""
         return {}
 
+    @property
+    def streams(self) -> bool:
+        """Whether its models give outputs along with their input, whose last axis is time, and are to run in chunks.
+
+        A model whose layers can carry state is then exported in that form, too, and its ``chunk`` is timed so.
+        """
+        return False
+
     def duration_s(self, inputs: Tensor) -> float | None:
         """How long a recording these inputs are: their latency is then told as a real-time factor, too."""
         return None

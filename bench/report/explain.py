@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from rich.table import Table
+from torch import nn
 
-from bench.errors import BenchError
+from bench.errors import BenchError, said
 from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import export_onnx
+from bench.export.streaming import Stream, export_stream
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Task
 from bench.terminal import terminal
@@ -85,8 +87,17 @@ def explain(task: Task, picture: Path) -> None:
     for name, why in widths.fixed.items():
         console.print(f"cannot be cut: {name}: {why}")
     console.print(f"smallest model: {widths.smallest_budget:.3f} of {widths.reference_macs:,} MACs")
+    if task.streams:
+        console.print(f"chunk by chunk: {_streaming(widths.model, task)}")
     draw(rows, picture)
     console.print(f"picture: {picture}")
+
+
+def _streaming(model: nn.Module, task: Task) -> str:
+    try:
+        return f"carries {', '.join(Stream(export_stream(model, task.example_input())).states)}"
+    except BenchError as error:
+        return said(error)
 
 
 def draw(rows: list[Row], path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, blaming, did_you_mean
+from bench.export import STREAM
 from bench.export.model import OnnxModel
+from bench.export.streaming import Stream
 from bench.plugins.own_model import with_own_models
 from bench.plugins.registry import load_task, parse_settings
 from bench.plugins.sounds import SoundScoring
@@ -56,6 +58,8 @@ def write_export(choice: Choice, folder: Path | None, fields: Mapping[str, Any])
     usage = {MODEL: "the model as it was audited and measured: the input and the output of the network"}
     if recordings and scorer:
         usage |= _scoring(recordings, difference(scorer, model, recordings))
+    if STREAM in (record.files or {}):
+        usage[STREAM] = _streaming(OnnxModel((files.path / STREAM).read_bytes()))
     usage[SCRIPT] = f"scores files with ONNX Runtime alone: python {SCRIPT} FILE; likewise: bench score {folder} FILE"
     usage |= {f"SHA-256 of {name}": digest for name, digest in (record.files or {}).items()}
     card = render_markdown(card_sections(choice, usage))
@@ -128,6 +132,16 @@ def _scoring(recordings: SoundScoring, apart: float) -> dict[str, str]:
         f"at least {shortest:g} s; scores, {each}: {recordings.meaning}",
         "checked": f"{same} between its scores and those of the task's own features and {MODEL}, on noise{warning}",
     }
+
+
+def _streaming(model: OnnxModel) -> str:
+    stream = Stream(model)
+    states = ", ".join(f"{name} {state.shape}".replace(",)", ")") for name, state in stream.states.items())
+    return (
+        f"the same, chunk by chunk: input and {len(stream.states)} states in, output and the next states out, in the "
+        f"same order; the first chunk has at least {stream.first_chunk} frame(s), and before it all states are zeros: "
+        f"{states}. Checked: chunks of several lengths give what {MODEL} gives, to 1e-4"
+    )
 
 
 def _file_name(choice: Choice) -> str:

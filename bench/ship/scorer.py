@@ -28,9 +28,9 @@ def scorer_of(model: OnnxModel, recordings: SoundScoring, task: str) -> OnnxMode
         features = recordings.features(sound)
         outputs = Predictor(model)(features)
         time = {features.dim() - 1: "time"}
-        front = export_graph(recordings.features, sound, {INPUT: {0: "samples"}, "features": time}, fold=False)
+        front = export_graph(recordings.features, [sound], {INPUT: {0: "samples"}, "features": time}, fold=False)
         ends = {axis: f"axis {axis}" for axis in range(outputs.dim())}
-        back = export_graph(recordings.scores, outputs, {"network": ends, OUTPUT: {0: "scores"}})
+        back = export_graph(recordings.scores, [outputs], {"network": ends, OUTPUT: {0: "scores"}})
     network = onnx.load_from_string(model.data)
     whole = compose.merge_models(_like(network, front, "front/"), network, [("features", "input")])
     whole = compose.merge_models(whole, _like(network, back, "back/"), [("output", "network")])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, BudgetError, Declined, MethodError, said
 from bench.export.model import OnnxModel, Predictor, export_onnx, require_plain, save_module
+from bench.export.streaming import export_stream
 from bench.plugins.method import Chain, FrontMethod, Method
 from bench.plugins.registry import load_method_spec, source_digest
 from bench.plugins.task import Plan, Progress, Task
@@ -96,6 +97,8 @@ def _compress(spec: TrialSpec, folder: TrialFolder, report: Progress, record: Tr
         record.train_cpu_s = time.process_time() - training_started + trainer.shared_cpu_s
         record.curve, record.notes, record.logged = trainer.curve, trainer.notes, trainer.logged or None
     _save(result, task, spec.seed, folder)
+    if task.streams and (why := _save_stream(result, task, folder)):
+        record.notes = [*record.notes, f"No stream.onnx: {why}"]
     record.files = folder.model_digests()
 
 
@@ -175,6 +178,17 @@ def _save(result: object, task: Task, seed: int, folder: TrialFolder) -> None:
         raise MethodError(f"compress() returned {type(result).__name__}, expected a torch.nn.Module or an OnnxModel")
     write_whole(folder.model_path, exported.data)
     write_whole(folder.outputs_path, save({"outputs": outputs.contiguous()}))
+
+
+def _save_stream(result: object, task: Task, folder: TrialFolder) -> str:
+    """Leave the form of the model that runs chunk by chunk, or say why it has none."""
+    if not isinstance(result, nn.Module):
+        return "the method gives an ONNX file, and states are carried by the layers of a module"
+    try:
+        write_whole(folder.stream_path, export_stream(result, task.example_input()).data)
+    except BenchError as error:
+        return said(error)
+    return ""
 
 
 def probe_inputs(task: Task, seed: int) -> Tensor:

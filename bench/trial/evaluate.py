@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from bench.errors import BenchError, said
+from bench.export import CHUNK
 from bench.export.latency import BRIEF, CALM, Call, Loaded, Reference, compare_times, eager_call, measure_latency
 from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
 from bench.export.runtimes import DEFAULT
+from bench.export.streaming import export_stream, filled_inputs
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Progress, Task
 from bench.trial.record import TrialFolder
@@ -85,7 +88,11 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
 
 
 class DenseLatency:
-    """The dense model of a task, as a file in a runtime and as a module, ready to be timed against."""
+    """The dense model of a task, as a file in a runtime and as a module, ready to be timed against.
+
+    Attributes:
+        streamed: whether it carries state from chunk to chunk: then nothing else is timed on a chunk.
+    """
 
     def __init__(self, task: Task, runtime: str = DEFAULT, threads: int = 1) -> None:
         self.load = partial(Loaded, runtime=runtime, threads=threads)
@@ -95,6 +102,10 @@ class DenseLatency:
         file = self.load(export_onnx(model, example))
         self.headline = file.reference(example)
         self.further = {name: file.reference(inputs) for name, inputs in task.timed_inputs().items()}
+        chunk, stream = task.timed_inputs().get(CHUNK), _stream_of(task, model)
+        self.streamed = chunk is not None and stream is not None
+        if chunk is not None and stream is not None:
+            self.further[CHUNK] = self.load(stream).reference(*filled_inputs(stream, chunk))
         self.eager = Reference([eager_call(model, example)])
 
     def disturbed(self, measured: Mapping[str, float]) -> tuple[float, float]:
@@ -106,12 +117,15 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
     """Latencies of one trial's model (ms, and ratios to the dense model's), by the names of columns of ``points.csv``.
 
     Those of ``headline``; more briefly, of the file at the other ``timed_inputs`` of the task; then of the PyTorch
-    module, where there is one, against the dense module.
+    module, where there is one, against the dense module. Where the dense model carries state from chunk to chunk, a
+    chunk is one in the middle of a stream; a model without that form has no such time.
     """
     file = _loaded(folder, dense)
     measured = _headline(task, file, dense)
     for name, inputs in task.timed_inputs().items():
-        measured |= _brief(f"latency_{name}", file.calls(inputs), dense.further[name], task.duration_s(inputs))
+        calls = _streaming_calls(folder, dense, inputs) if name == CHUNK and dense.streamed else file.calls(inputs)
+        if calls:
+            measured |= _brief(f"latency_{name}", calls, dense.further[name], task.duration_s(inputs))
     if (module := rebuilt_model(task, folder.path)) is not None:
         measured |= _brief("latency_eager", [eager_call(module, task.example_input())], dense.eager)
     return measured
@@ -120,6 +134,21 @@ def latencies(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str,
 def headline(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
     """Those of the ONNX file at the task's unit of work alone."""
     return _headline(task, _loaded(folder, dense), dense)
+
+
+def _stream_of(task: Task, model: nn.Module) -> OnnxModel | None:
+    try:
+        return export_stream(model, task.example_input()) if task.streams else None
+    except BenchError:  # a model of the user's own that sees the whole recording
+        return None
+
+
+def _streaming_calls(folder: TrialFolder, dense: DenseLatency, chunk: Tensor) -> list[Call]:
+    """A chunk in the middle of a stream; none for a model that has no such form."""
+    if not folder.stream_path.exists():
+        return []
+    stream = OnnxModel(folder.stream_path.read_bytes())
+    return dense.load(stream).calls(*filled_inputs(stream, chunk))
 
 
 def _loaded(folder: TrialFolder, dense: DenseLatency) -> Loaded:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter
 
-from bench.export import FLOAT_BITS, RECIPE, WEIGHTS
+from bench.export import FLOAT_BITS, RECIPE, STREAM, WEIGHTS
 from bench.plugins.method import Promise
 from bench.plugins.metrics import CURVES
 from bench.plugins.task import ItemScores
@@ -141,7 +141,7 @@ LAYERS = "layers.json"
 TRACKED = "tracked.json"
 TRACEBACK = "traceback.txt"
 
-MODEL_FILES = (MODEL, WEIGHTS, RECIPE)  # the files that are the model
+MODEL_FILES = (MODEL, WEIGHTS, RECIPE, STREAM)  # the files that are the model
 
 _Content = TypeVar("_Content")
 _RECORD_SHAPE = TypeAdapter(TrialRecord)
@@ -171,6 +171,10 @@ class TrialFolder:
     @property
     def model_path(self) -> Path:
         return self.path / MODEL
+
+    @property
+    def stream_path(self) -> Path:
+        return self.path / STREAM
 
     @property
     def outputs_path(self) -> Path:

@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.errors import BenchError, said
-from bench.export import WEIGHTS
+from bench.export import STREAM, WEIGHTS
 from bench.export.costs import Costs, file_costs
 from bench.export.memory import peak_memory_bytes
 from bench.export.model import OnnxModel, Predictor, rebuilt_model
+from bench.export.streaming import SAME, in_chunks
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import Predict, Progress, Task
 from bench.trial.compress import probe_inputs, require_machine
 from bench.trial.evaluate import scores_of
 from bench.trial.pricing import cost_measure
-from bench.trial.record import AuditRecord, TrialFolder, TrialRecord
+from bench.trial.record import MODEL, AuditRecord, TrialFolder, TrialRecord
 from bench.trial.setting import TrialSpec
 from bench.widths import ALLOWED, IN_WORDS
 from bench.widths.cost import count_macs
@@ -80,6 +81,8 @@ def _measure(spec: TrialSpec, folder: TrialFolder, record: TrialRecord) -> None:
     dense_macs = count_macs(dense_model(task), task.example_input())
     # by the kernels that the training process had: those of other runtimes round integers elsewhere
     checked = _same_model(task, spec.seed, folder, Predictor(exported), costs)
+    if folder.stream_path.exists():
+        _same_stream(task, folder, Predictor(exported))
     predict, started = Predictor(exported, spec.setting.runtime), time.process_time()
     dev = task.evaluate(predict, "dev")
     evaluation_cpu_s = time.process_time() - started
@@ -133,6 +136,15 @@ def _same_model(task: Task, seed: int, folder: TrialFolder, predict: Predict, co
         if (counted := count_macs(module, task.example_input())) != costs.macs:
             raise AuditError(f"the exported file has {costs.macs:,} MACs, the model that was trained {counted:,}")
     return AuditRecord(passed=True, rebuilt=module is not None, difference=difference)
+
+
+def _same_stream(task: Task, folder: TrialFolder, predict: Predict) -> None:
+    """Compare what the streaming file gives for chunks of dev's first example with what the model gives for all."""
+    inputs = next(task.batches("dev", 0)).inputs[:1]
+    whole = predict(inputs)
+    found = in_chunks(OnnxModel(folder.stream_path.read_bytes()), inputs, whole)
+    if (difference := math.inf if found is None else largest_difference(whole, found)) > SAME:
+        raise AuditError(f"{STREAM} does not compute in chunks what {MODEL} does at once: {difference:.2g} apart")
 
 
 def largest_difference(expected: Tensor, found: Tensor) -> float:

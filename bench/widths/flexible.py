@@ -15,6 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 from torch.nn.utils.weight_norm import WeightNorm
+from torch.overrides import handle_torch_function, has_torch_function
 
 from bench.errors import BenchError
 
@@ -113,7 +114,12 @@ def attend(
         masks: of pairs, (T, S) or (B, heads, T, S), and of keys, (B, S): added to the scores, or True where hidden.
         dropout: share of the weights that is dropped.
         need_weights: without them one operator does it all, except in ONNX, which has none.
+
+    To a ``TorchFunctionMode`` it is a function like those of PyTorch, so that a file can be written with other keys.
     """
+    if has_torch_function(tuple(heads)):
+        options: Any = {"dropout": dropout, "need_weights": need_weights}
+        return handle_torch_function(attend, tuple(heads), heads, scale, masks, **options)  # type: ignore[no-any-return]
     q, k, v = heads
     pairs, keys = (_additive(mask, q) for mask in masks)
     keys = None if keys is None else keys[:, None, None]

@@ -54,7 +54,8 @@ class Vad(Task):
         noise: a folder with ESC-50; needed with VCTK, or with a manifest that lists no noise.
         alignment: a folder with ``p225/p225_001.txt`` and so on, a line ``start end`` in seconds for every stretch of
             speech; without it, the energy of VCTK's clean recordings tells what is speech.
-        model: ``crnn`` or ``transformer``.
+        model: ``crnn``, ``transformer``, or ``causal``: the transformer that sees nothing to come, and one second back
+            in each attention. The first and the last run chunk by chunk.
         size: how wide the model is.
         bands: mel bands.
         crop_frames: frames of a training crop (10 ms each).
@@ -173,10 +174,15 @@ class Vad(Task):
     def timed_inputs(self) -> Mapping[str, Tensor]:
         """A chunk of 160 ms, a wait that listeners accept and one frame more than the transformer's positions see.
 
-        The utterance is a whole mixture, which is what is scored.
+        The utterance is a whole mixture, which is what is scored. The transformer knows a chunk alone, nothing before.
         """
         frames = round(self.seconds * FRAMES_PER_SECOND)
         return {"chunk": torch.zeros(1, self.bands, 16), "utterance": torch.zeros(1, self.bands, frames)}
+
+    @property
+    def streams(self) -> bool:
+        """Every model but the transformer, which looks at the whole recording."""
+        return self.model != "transformer"
 
     def sound_scoring(self) -> SoundScoring:
         """The features of a mixture, and the log odds of speech in each frame."""

@@ -9,6 +9,7 @@ from bench import BenchError
 from tasks.vad.crnn import Crnn
 from tasks.vad.transformer import Transformer
 
+CONTEXT = 100  # frames (1 s) that each attention of the causal transformer sees
 #: models by name and size; a builder takes the number of mel bands
 MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
     "crnn": {
@@ -22,6 +23,12 @@ MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
         "small": partial(Transformer, width=40, heads=8),
         "medium": partial(Transformer, width=56, heads=8),
         "paper": partial(Transformer, width=80, heads=8),
+    },
+    "causal": {
+        "tiny": partial(Transformer, width=24, heads=12, context=CONTEXT),
+        "small": partial(Transformer, width=40, heads=8, context=CONTEXT),
+        "medium": partial(Transformer, width=56, heads=8, context=CONTEXT),
+        "paper": partial(Transformer, width=80, heads=8, context=CONTEXT),
     },
 }
 SIZES = tuple(MODELS["crnn"])

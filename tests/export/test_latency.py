@@ -162,7 +162,7 @@ def test_a_task_has_no_further_inputs_unless_it_says_so() -> None:
 MODELS: list[Task] = [
     *(Antispoof(model=layout, width=4, stem_stride=stride) for layout in LAYOUTS for stride in (1, 4)),
     Antispoof(model="cnn_tdnn", width=4),
-    *(Vad(model=model, size="tiny") for model in ("crnn", "transformer")),
+    *(Vad(model=model, size="tiny") for model in ("crnn", "transformer", "causal")),
 ]
 
 

@@ -37,8 +37,9 @@ class Nested(nn.Module):
         (Antispoof(model="resnet10").build_model(), Antispoof().example_input()),  # blocked convolutions lose names
         (Vad(model="crnn").build_model(), Vad().example_input()),
         (Vad(model="transformer").build_model(), Vad().example_input()),
+        (Vad(model="causal").build_model(), Vad().example_input()),
     ],
-    ids=["nested", "resnet10", "crnn", "transformer"],
+    ids=["nested", "resnet10", "crnn", "transformer", "causal"],
 )
 def test_every_layer_has_its_kernels(model: nn.Module, inputs: Tensor) -> None:
     kinds = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.GRU, nn.MultiheadAttention)

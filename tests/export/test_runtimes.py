@@ -26,7 +26,7 @@ from tests.tracking.test_addresses import connections
 TASKS: dict[str, Callable[[], Task]] = {
     **{problem: partial(Synthetic, problem=problem) for problem in ("linear", "allocation", "nonlinear")},
     **{model: partial(Antispoof, model=model, width=4) for model in ("resnet10", "cnn_tdnn")},
-    **{model: partial(Vad, model=model, size="tiny") for model in ("crnn", "transformer")},
+    **{model: partial(Vad, model=model, size="tiny") for model in ("crnn", "transformer", "causal")},
 }
 
 

@@ -32,6 +32,35 @@ def test_a_picture_that_cannot_be_drawn_is_refused(name: str, tmp_path: Path) ->
         explain(Antispoof(), tmp_path / name)
 
 
+OWN = """
+from torch import nn
+from torch.nn import functional
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(80, 8, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.head(self.rnn(x.transpose(1, 2))[0])
+"""
+
+
+def test_a_model_that_is_to_run_in_chunks_says_whether_it_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    for model, said in (
+        ("crnn", "chunk by chunk: carries conv.frames, rnn.hidden, rnn.hidden.1"),
+        (f"{tmp_path / 'own.py'}:Both", "GRU 'rnn' cannot carry state from chunk to chunk: it reads the frames from"),
+        ("transformer", None),  # is not meant to
+    ):
+        explain(Vad(model=model), tmp_path / "widths.svg")
+        printed = " ".join(capsys.readouterr().out.split())
+        assert said in printed if said else "chunk" not in printed
+
+
 def test_the_table_and_the_picture_name_groups_and_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     explain(Antispoof(), tmp_path / "widths.svg")
     printed = capsys.readouterr().out

@@ -9,7 +9,7 @@ from tasks.vad.models import MODELS, SIZES
 from tasks.vad.scoring import speech_logits, trimmed
 from tasks.vad.transformer import Transformer
 
-PUBLISHED = {"crnn": 673_873, "transformer": 138_082}
+PUBLISHED = {"crnn": 673_873, "transformer": 138_082, "causal": 138_082}
 
 
 def parameters(model: nn.Module) -> int:
@@ -71,6 +71,17 @@ def test_transformer_sees_the_whole_input_and_the_order_of_frames() -> None:
     assert not torch.allclose(before, backwards.flip(0), atol=1e-4)
 
 
+def test_causal_transformer_sees_nothing_to_come_and_so_far_back() -> None:
+    torch.manual_seed(0)
+    model, inputs = Transformer(20, 16, heads=4, context=8).eval(), torch.randn(1, 20, 90)
+    changed = inputs.clone()
+    changed[:, :, 40] += 1
+    with torch.no_grad():
+        differs = (model(inputs) != model(changed))[0].any(-1)
+    # 14 frames by the position, 7 by each attention
+    assert differs.nonzero().flatten().tolist() == list(range(40, 40 + 14 + 2 * 7 + 1))
+
+
 def test_logit_of_two_outputs_is_their_difference() -> None:
     two = torch.tensor([[[1.0, 4.0], [2.0, 0.5]]])
     assert speech_logits(two).tolist() == [[3.0, -1.5]]
@@ -95,6 +106,7 @@ NARROWER = {
         "blocks.1.expand": 72,
     },
 }
+NARROWER["causal"] = NARROWER["transformer"]
 
 
 @pytest.mark.parametrize("name", MODELS)

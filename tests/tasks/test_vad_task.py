@@ -52,13 +52,13 @@ def test_every_preset_is_right_for_every_model(preset: str, model: str) -> None:
 
 def test_the_paper_preset_has_the_models_of_the_paper() -> None:
     counts = {m: sum(p.numel() for p in Vad.at("paper", model=m).build_model().parameters()) for m in MODELS}
-    assert counts == {"crnn": 673_873, "transformer": 138_082}
+    assert counts == {"crnn": 673_873, "transformer": 138_082, "causal": 138_082}
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model": "rnn"}, "vad has no model 'rnn'; there are: crnn, transformer"),
+        ({"model": "rnn"}, "vad has no model 'rnn'; there are: crnn, transformer, causal"),
         ({"size": "huge"}, "vad has no size 'huge' .*: tiny, small, medium, paper"),
         ({"snr_ranges_db": ()}, "expected ranges in dB"),
         ({"crop_frames": 500}, "Crops of 500 frames cannot be cut from files of 400 frames"),

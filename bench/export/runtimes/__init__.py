@@ -1,7 +1,7 @@
 """What executes an exported file: a module here is a runtime, called like the package that it needs.
 
 Such a module has a ``TITLE`` and a class ``Session(data, threads)``: the bytes of an ONNX file, loaded on so many
-threads of the CPU. Called with the input, an array, it gives the output. Where a runtime may compute with less
+threads of the CPU. Called with the inputs, arrays, it gives the first output. Where a runtime may compute with less
 precision than the file says, it is told not to. On one thread all the work is done by the thread that calls, whose
 clock is read.
 """
@@ -26,8 +26,8 @@ TIMED_IN: dict[str, Any] = {"runtime": DEFAULT, "threads": 1}
 class Session(Protocol):
     """A file that is loaded."""
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The output for a contiguous input, both with the axes of the file."""
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The first output for contiguous inputs, in the order and with the axes of the file."""
 
 
 def names() -> list[str]:

@@ -34,6 +34,7 @@ class Session:
 
     def __init__(self, data: bytes, threads: int) -> None:
         self._session = session(data, threads)
+        self._names = [own.name for own in self._session.get_inputs()]
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(self._session.run(None, {"input": inputs})[0])
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(self._session.run(None, dict(zip(self._names, inputs, strict=True)))[0])

@@ -26,5 +26,5 @@ class Session:
         }
         self._request = core.compile_model(core.read_model(data, b""), "CPU", options).create_infer_request()
 
-    def __call__(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        return np.asarray(self._request.infer([inputs], share_inputs=True)[0])
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(self._request.infer(list(inputs), share_inputs=True)[0])
