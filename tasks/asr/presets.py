@@ -17,13 +17,7 @@ PRESETS = {
             "words": (1, 2),
         },
     ),
-    "quick": quick_plan(
-        dense_steps=450,
-        finetune_steps=150,
-        batch_size=32,
-        learning_rate=6e-3,
-        seeds=3,
-    ),
+    "quick": quick_plan(dense_steps=450, finetune_steps=150, batch_size=32, learning_rate=6e-3, seeds=3),
     "full": full_plan(dense_steps=900, finetune_steps=300, batch_size=32, learning_rate=6e-3),
     "paper": paper_plan(
         dense_steps=40_000,
