@@ -34,6 +34,8 @@ BORROWED = {
 COMPARISONS = {
     "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
     "vad_quick": ("voice activity detection, generated speech", "make bench TASK=vad"),
+    "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
+    "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
         "anti-spoofing, learning from the dense model, equal training MACs",
         "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
@@ -47,7 +49,7 @@ SMALLER = {
     "mask": "the number of non-zero weights; no runtime here is faster for it",
     "bits": "the bits of numbers",
 }
-MEASURED = ["method", "budget", "eval EER, %", "MACs share", "latency share", "file, kB"]
+MEASURED = ["method", "budget", "eval, %", "MACs share", "latency share", "file, kB"]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -133,9 +135,8 @@ def measured(name: str) -> str:
         if len(own):
             said, command = COMPARISONS[kept]
             dense = points.loc[points["chain"] == "dense", "eval"].mean()
-            head = (
-                f"{said[0].upper()}{said[1:]}; dense: {dense:.1f} % EER ([all points](../reference/{kept}_points.csv))"
-            )
+            metric, link = points["metric"].iloc[0], f"[all points](../reference/{kept}_points.csv)"
+            head = f"{said[0].upper()}{said[1:]}, {metric}; dense: {dense:.1f} % ({link})"
             parts.append(f"{head}, by\n\n```bash\n{command}\n```\n\n{table(MEASURED, list(_means(own)))}")
     if parts:
         note = "Means over six seeds, in parentheses the best and the worst; shares are of the dense model."
@@ -146,12 +147,14 @@ def measured(name: str) -> str:
 
 @cache
 def _kept() -> Mapping[str, pd.DataFrame]:
-    """The chosen points of each kept comparison, with ``chain``, the method without its settings, and ``eval``."""
+    """The chosen points of each kept comparison: ``chain`` is the method without settings, ``eval`` its ``metric``."""
     found = {}
     for name in COMPARISONS:
         points = pd.read_csv(ROOT / KEPT / f"{name}_points.csv")
         points = points[points["chosen"].astype(bool) & (points["status"] == "complete")]
-        found[name] = points.assign(chain=points["method"].str.split(":").str[0], eval=points["eval_eer_percent"])
+        column = next(column for column in points if column.startswith("eval_"))
+        named = {"metric": column.split("_")[1].upper(), "eval": points[column]}
+        found[name] = points.assign(chain=points["method"].str.split(":").str[0], **named)
     return found
 
 
