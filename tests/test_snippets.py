@@ -5,7 +5,7 @@ How a block is tested stands in its first line:
 - ``python`` is executed, page by page in one namespace; with ``title="methods/x.py"`` it is a file, too, and what it
   defines is held to the contract of methods or tasks.
 - ``bash`` is parsed: commands, options, names of methods and tasks and their settings exist, and so do the targets and
-  variables of ``make``. With ``test="run"`` it is executed by the slow tests, beside the files of its page.
+  variables of ``make``. Behind ``<!-- test: run -->`` it is executed by the slow tests, beside the files of its page.
 - ``toml`` is parsed; ``csv`` is read by ``tests/test_own_data.py``; ``math`` and ``text`` are shown as they are.
 """
 
@@ -41,6 +41,7 @@ OURS = ("README.md", "CONTRIBUTING.md", "results/reference/README.md")
 PAGES = [*(ROOT / name for name in OURS), *sorted((ROOT / "docs").rglob("*.md"))]
 TESTED = {"python", "bash", "toml", "csv"}
 SHOWN = {"math", "text"}
+RUN = "<!-- test: run -->"
 #: programs other than ours in blocks of ``bash``, which are not looked into
 OTHERS = {"pip", "ray", "export", "awk"}
 COMMANDS: Any = typer.main.get_command(cli.app)
@@ -60,8 +61,9 @@ class Block:
     page: Path
     line: int  # of its first line of code, from 0
     language: str
-    options: dict[str, str]  # behind the language: ``test``, ``title``
+    options: dict[str, str]  # behind the language: ``title``, which is all that the documentation's Markdown knows
     text: str
+    run: bool  # by the slow tests
 
     @property
     def file(self) -> str:
@@ -85,13 +87,16 @@ def inline(page: Path, kind: str) -> list[Token]:
 
 
 def blocks(page: Path) -> list[Block]:
-    found = []
+    found, before = [], ""
     for token in tokens(page):
         assert token.type != "code_block", f"{page}:{token.map}: fence this block and say in which language it is"
         if token.type == "fence":
             language, _, options = (token.info or "text").partition(" ")
             line = token.map[0] + 1 if token.map else 0
-            found.append(Block(page, line, language, dict(re.findall(r'(\w+)="(.*?)"', options)), token.content))
+            known = dict(re.findall(r'(\w+)="(.*?)"', options))
+            assert set(known) <= {"title"}, f"{page}:{line}: {options} ends the block where pages are built"
+            found.append(Block(page, line, language, known, token.content, before == RUN))
+        before = token.content.strip()
     return found
 
 
@@ -230,7 +235,7 @@ def check_file(block: Block, defined: list[object]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", pages_with(lambda block: block.options.get("test") == "run"), ids=named)
+@pytest.mark.parametrize("page", pages_with(lambda block: block.run), ids=named)
 def test_marked_commands_run(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.file:
@@ -238,7 +243,7 @@ def test_marked_commands_run(page: Path, tmp_path: Path) -> None:
             (tmp_path / block.file).write_text(block.text)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     options: Any = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": path}, "capture_output": True, "text": True}
-    for words in (words for block in blocks(page) if block.options.get("test") == "run" for words in block.commands):
+    for words in (words for block in blocks(page) if block.run for words in block.commands):
         command = [sys.executable, "-m", *words]
         run = subprocess.run(command, **options, check=False)
         assert run.returncode == 0, f"{shlex.join(words)}: {run.stdout}{run.stderr}"
