@@ -20,7 +20,7 @@ from bench.errors import BenchError, said
 from bench.export.carried import Carried, refused
 from bench.export.model import OnnxModel, PlainAttention, export_graph
 from bench.widths.flexible import unfused_attention
-from bench.widths.trace import Layer, named_layers
+from bench.widths.trace import Layer, layer_of, named_layers
 
 #: chunks that a model must compute in as it computes the whole, frames; an attention that sees more has no end
 PROBE = (300, 2, 37, 16, 669)
@@ -130,9 +130,9 @@ def _output_axis(model: nn.Module, frames: Tensor, carried: Carried) -> tuple[in
     Raises:
         BenchError: the two are not the same.
     """
-    for layer, module in _layers_of(model):
+    for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase) and module.bidirectional:
-            raise refused(layer, "reads the frames from the end, too (bidirectional)")
+            raise refused(layer_of(name, module), "reads the frames from the end, too (bidirectional)")
     with PlainAttention(), _watched(model) as given:
         try:
             model(frames)
@@ -158,20 +158,15 @@ def _output_axis(model: nn.Module, frames: Tensor, carried: Carried) -> tuple[in
     raise refused(layer, why)
 
 
-def _layers_of(model: nn.Module) -> Iterator[tuple[Layer, nn.Module]]:
-    for name, module in model.named_modules():
-        yield Layer(name, type(module).__name__.removeprefix("Flexible"), ()), module
-
-
 @contextmanager
 def _watched(model: nn.Module) -> Iterator[_Given]:
     """While this lasts, what the layers give is entered."""
     given: _Given = []
     with ExitStack() as stack:
-        for layer, module in _layers_of(model):
+        for name, module in model.named_modules():
 
-            def note(_: nn.Module, inputs: Any, outputs: Any, layer: Layer = layer) -> None:
-                given.extend((layer, x) for x in tree_leaves(outputs)[:1] if isinstance(x, Tensor))
+            def note(module: nn.Module, inputs: Any, outputs: Any, name: str = name) -> None:
+                given.extend((layer_of(name, module), x) for x in tree_leaves(outputs)[:1] if isinstance(x, Tensor))
 
             stack.callback(module.register_forward_hook(note).remove)
         yield given

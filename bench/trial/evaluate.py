@@ -102,10 +102,10 @@ class DenseLatency:
         file = self.load(export_onnx(model, example))
         self.headline = file.reference(example)
         self.further = {name: file.reference(inputs) for name, inputs in task.timed_inputs().items()}
-        chunk, stream = task.timed_inputs().get(CHUNK), _stream_of(task, model)
-        self.streamed = chunk is not None and stream is not None
-        if chunk is not None and stream is not None:
-            self.further[CHUNK] = self.load(stream).reference(*filled_inputs(stream, chunk))
+        stream = _stream_of(task, model) if CHUNK in self.further else None
+        self.streamed = stream is not None
+        if stream is not None:
+            self.further[CHUNK] = self.load(stream).reference(*filled_inputs(stream, task.timed_inputs()[CHUNK]))
         self.eager = Reference([eager_call(model, example)])
 
     def disturbed(self, measured: Mapping[str, float]) -> tuple[float, float]:

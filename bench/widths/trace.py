@@ -294,12 +294,16 @@ def named_layers(model: nn.Module, layers: list[Layer]) -> Iterator[None]:
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            kind = type(module).__name__.removeprefix("Flexible")
-            enter = partial(_enter, layers, name, kind)
+            enter = partial(_enter, layers, layer_of(name, module))
             stack.callback(module.register_forward_pre_hook(enter).remove)
             stack.callback(module.register_forward_hook(leave).remove)
         yield
 
 
-def _enter(layers: list[Layer], name: str, kind: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-    layers.append(Layer(name, kind, inputs))
+def layer_of(name: str, module: nn.Module) -> Layer:
+    """What messages call a module; it is not at work."""
+    return Layer(name, type(module).__name__.removeprefix("Flexible"), ())
+
+
+def _enter(layers: list[Layer], layer: Layer, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    layers.append(layer._replace(inputs=inputs))

@@ -10,6 +10,12 @@ from tasks.vad.crnn import Crnn
 from tasks.vad.transformer import Transformer
 
 CONTEXT = 100  # frames (1 s) that each attention of the causal transformer sees
+_TRANSFORMERS = {
+    "tiny": partial(Transformer, width=24, heads=12),
+    "small": partial(Transformer, width=40, heads=8),
+    "medium": partial(Transformer, width=56, heads=8),
+    "paper": partial(Transformer, width=80, heads=8),
+}
 #: models by name and size; a builder takes the number of mel bands
 MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
     "crnn": {
@@ -18,18 +24,8 @@ MODELS: dict[str, dict[str, Callable[[int], nn.Module]]] = {
         "medium": partial(Crnn, channels=48, hidden=128),
         "paper": partial(Crnn, channels=80, hidden=256),
     },
-    "transformer": {
-        "tiny": partial(Transformer, width=24, heads=12),
-        "small": partial(Transformer, width=40, heads=8),
-        "medium": partial(Transformer, width=56, heads=8),
-        "paper": partial(Transformer, width=80, heads=8),
-    },
-    "causal": {
-        "tiny": partial(Transformer, width=24, heads=12, context=CONTEXT),
-        "small": partial(Transformer, width=40, heads=8, context=CONTEXT),
-        "medium": partial(Transformer, width=56, heads=8, context=CONTEXT),
-        "paper": partial(Transformer, width=80, heads=8, context=CONTEXT),
-    },
+    "transformer": {**_TRANSFORMERS},
+    "causal": {size: partial(build, context=CONTEXT) for size, build in _TRANSFORMERS.items()},
 }
 SIZES = tuple(MODELS["crnn"])
 MOST_BANDS = 256
