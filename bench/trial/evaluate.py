@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, said
-from bench.export import CHUNK
+from bench.export import CHUNK, RECIPE
 from bench.export.latency import BRIEF, CALM, Call, Loaded, Reference, compare_times, eager_call, measure_latency
 from bench.export.layers import layer_latency_ms, weighty_layers
 from bench.export.model import OnnxModel, Predictor, export_onnx, rebuilt_model
@@ -46,7 +46,7 @@ def scores_of(task: Task, found: object) -> dict[str, float]:
 def evaluate_model(setting: Setting, folder: TrialFolder, report: Progress) -> None:
     """Job: score the ONNX file of a trial on eval, once; the scores, and those of single items, stay beside it."""
     task = setting.build_task()
-    predict = Predictor(OnnxModel(folder.model_path.read_bytes()), setting.runtime)
+    predict = Predictor(_file(folder), setting.runtime)
     items = task.item_scores(predict, "eval")
     scores = scores_of(task, task.evaluate(predict, "eval") if items is None else task.summary(items, "eval"))
     if items is not None:
@@ -61,14 +61,16 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
 
     A machine has bad moments: a model whose repeats are far apart, or while which the dense model was slow, is timed
     again after all others, and the timing made in the calmer moment stays. Which one stays never depends on the ratio.
-    What is returned says, by key, why a model could not be timed.
+    Of models that differ by the values of their weights alone one is timed, for all of them. What is returned says, by
+    key, why a model could not be timed.
     """
     torch.set_num_threads(1)
     task = setting.build_task()
     dense = DenseLatency(task, setting.runtime, setting.threads)
     best: dict[TrialFolder, dict[str, float]] = {}
     failed: dict[str, str] = {}
-    waiting = folders
+    alike = _alike(folders)
+    waiting = list(alike)
     for number in range(PASSES):
         for position, folder in enumerate(waiting):
             report(position / len(waiting), "")
@@ -76,15 +78,26 @@ def time_models(setting: Setting, folders: list[TrialFolder], report: Progress) 
                 measured = {**best.get(folder, {}), **(headline if number else latencies)(task, folder, dense)}
                 if folder not in best or dense.disturbed(measured) < dense.disturbed(best[folder]):
                     best[folder] = measured
-                    folder.write_latencies(measured)
+                    for twin in alike[folder]:
+                        twin.write_latencies(measured)
                 if number == 0 and setting.runtime == DEFAULT:
-                    file = OnnxModel(folder.model_path.read_bytes())
-                    folder.write_layer_latency_ms(layer_latency_ms(file, task.example_input(), dense.layers))
+                    spent = layer_latency_ms(_file(folder), task.example_input(), dense.layers)
+                    for twin in alike[folder]:
+                        twin.write_layer_latency_ms(spent)
             except Exception as error:  # of this model; the others are timed all the same
                 if number == 0:
-                    failed[folder.path.name] = said(error)
+                    failed |= {twin.path.name: said(error) for twin in alike[folder]}
         waiting = [folder for folder, measured in best.items() if dense.disturbed(measured) > (1.0, DOUBTED)]
     return failed
+
+
+def _alike(folders: Sequence[TrialFolder]) -> dict[TrialFolder, list[TrialFolder]]:
+    """Those whose files differ by the values of their weights alone, by the first of them."""
+    groups: dict[tuple[str, bool, bool], list[TrialFolder]] = {}
+    for folder in folders:
+        beside = folder.stream_path.exists(), (folder.path / RECIPE).exists()  # these are timed as well
+        groups.setdefault((_file(folder).form, *beside), []).append(folder)
+    return {twins[0]: twins for twins in groups.values()}
 
 
 class DenseLatency:
@@ -152,7 +165,11 @@ def _streaming_calls(folder: TrialFolder, dense: DenseLatency, chunk: Tensor) ->
 
 
 def _loaded(folder: TrialFolder, dense: DenseLatency) -> Loaded:
-    return dense.load(OnnxModel(folder.model_path.read_bytes()))
+    return dense.load(_file(folder))
+
+
+def _file(folder: TrialFolder) -> OnnxModel:
+    return OnnxModel(folder.model_path.read_bytes())
 
 
 def _headline(task: Task, file: Loaded, dense: DenseLatency) -> dict[str, float]:

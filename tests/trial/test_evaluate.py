@@ -160,3 +160,36 @@ def test_what_was_disturbed_is_timed_again_and_the_calmer_timing_stays(
     assert folder.layer_latency_ms()
     assert json.loads((tmp_path / "latency.json").read_text()) == rows[kept] | {"latency_eager_ms": 0}
     assert not list(left)
+
+
+def test_models_that_differ_by_their_weights_alone_are_timed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task: Task = Points(hidden=8)
+    setting: Any = SimpleNamespace(build_task=lambda: task, runtime="onnxruntime", threads=1)
+    models = {name: task.build_model() for name in ("one", "other", "half_zero")}
+    models["module_missing"] = models["one"]
+    models["wider"] = Points(hidden=16).build_model()
+    for parameter in models["other"].parameters():
+        nn.init.normal_(parameter)
+    for parameter in models["half_zero"].parameters():
+        parameter.data[: len(parameter) // 2] = 0.0
+    folders = {name: TrialFolder(tmp_path / name) for name in models}
+    for name, folder in folders.items():
+        folder.empty()
+        folder.model_path.write_bytes(export_onnx(models[name], task.example_input()).data)
+        if name != "module_missing":
+            save_module(models["one"], task, folder.path)
+    asked = []
+
+    def timed(task: Task, folder: TrialFolder, dense: DenseLatency) -> dict[str, float]:
+        asked.append(folder.path.name)
+        return {"latency_ms": float(len(asked)), "latency_ratio": 1.0, "latency_dense_ms": 1.0, "latency_spread": 0.0}
+
+    monkeypatch.setattr("bench.trial.evaluate.latencies", timed)
+    monkeypatch.setattr("bench.trial.evaluate.headline", timed)
+    assert time_models(setting, list(folders.values()), lambda fraction, note: None) == {}
+    assert set(asked) == {"one", "half_zero", "module_missing", "wider"}
+    assert folders["one"].latencies() == folders["other"].latencies()
+    assert folders["one"].layer_latency_ms() == folders["other"].layer_latency_ms()
+    assert len({(folder.latencies() or {})["latency_ms"] for folder in folders.values()}) == 4
