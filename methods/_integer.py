@@ -1,6 +1,7 @@
 """An exported model in 8-bit integers, each operator in the way that ONNX Runtime runs it best."""
 
 import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,10 +147,11 @@ def is_static(model: OnnxModel) -> bool:
 
 
 def _converted(model: OnnxModel, convert: Callable[[str, str], None]) -> OnnxModel:
-    """What a tool that works on files makes of a model; its advice on how to use it is for nobody here."""
+    """What a tool that works on files makes of a model; its advice and what it prints are for nobody here."""
     silent = logging.root.manager.disable
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.callback(logging.disable, silent)
         source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
         source.write_bytes(model.data)

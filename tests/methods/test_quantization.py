@@ -104,6 +104,13 @@ def test_integers_agree_with_floats_at_any_batch_and_length(name: str, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_no_calibration_says_anything(calibration: str, capfd: pytest.CaptureFixture[str]) -> None:
+    exported = export_onnx(conv_net().eval(), torch.zeros(1, 4, 30))
+    quantized(exported, batches(4), lambda text: None, Ranges(calibration))
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_as_many_macs_as_in_floats(name: str) -> None:
     exported, integer, _ = pair(*MODELS[name])
