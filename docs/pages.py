@@ -39,7 +39,10 @@ ZEROS = (
 #: the kept comparisons: what each is called, and the commands that made it; a page shows the first of each kind of data
 COMPARISONS = {
     "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
-    "vad_quick": ("voice activity detection, generated speech", "make bench TASK=vad"),
+    "vad_quick": (
+        "voice activity detection, generated speech",
+        "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
+    ),
     "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
