@@ -29,17 +29,38 @@ BORROWED = {
     "changelog.md": "CHANGELOG.md",
     "kept_results.md": f"{KEPT}/README.md",
     "feature_noise_validation.md": f"{KEPT}/feature_noise_validation.md",
+    "budgeted_broadcast_measured.md": f"{KEPT}/budgeted_broadcast.md",
 }
-#: the kept comparisons: what each is called, and the command that made it
+#: of the comparisons of Budgeted Broadcast, beside that of the preset
+ZEROS = (
+    '--seeds 3 --trials 1 --methods "dense;unstructured_pruning;budgeted_broadcast;budgeted_broadcast:taps=true;'
+    'budgeted_broadcast:rule=magnitude;budgeted_broadcast:rule=magnitude,taps=true;uniform_width"'
+)
+#: the kept comparisons: what each is called, and the commands that made it; a page shows the first of each kind of data
 COMPARISONS = {
     "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
-    "vad_quick": ("voice activity detection, generated speech", "make bench TASK=vad"),
+    "vad_quick": (
+        "voice activity detection, generated speech",
+        "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
+    ),
     "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
         "anti-spoofing, learning from the dense model, equal training MACs",
         "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
         "magnitude_pruning:dense_share=0.5,stochastic_gates:search_share=0.5,random_pruning:dense_share=0.5",
+    ),
+    "asr_broadcast": (
+        "speech recognition, generated speech",
+        f"bench run asr\nbench run asr --budgets 0.25,0.0625 {ZEROS}",
+    ),
+    "faces_broadcast": (
+        "face identification, generated faces",
+        f"bench run faces\nbench run faces --budgets 0.25 {ZEROS}",
+    ),
+    "synapses_broadcast": (
+        "synaptic clefts, generated volumes",
+        f"bench run synapses\nbench run synapses --budgets 0.25,0.0625 {ZEROS}",
     ),
 }
 CAMPS = {"in_training": "in training", "post_hoc": "post-hoc"}
@@ -49,7 +70,8 @@ SMALLER = {
     "mask": "the number of non-zero weights; no runtime here is faster for it",
     "bits": "the bits of numbers",
 }
-MEASURED = ["method", "budget", "eval, %", "MACs share", "latency share", "file, kB"]
+SHARES = {"MACs": "macs_ratio", "non-zero MACs": "effective_macs_ratio", "latency": "latency_ratio"}
+MEASURED = ["method", "budget", "eval, %", *(f"{cost} share" for cost in SHARES), "file, kB"]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -129,18 +151,20 @@ def _range(space: Tunable | None) -> str:
 
 def measured(name: str) -> str:
     """What the kept results say of a method, each table with the command that made it."""
-    parts = []
+    parts: dict[str, str] = {}
     for kept, points in _kept().items():
+        said, command = COMPARISONS[kept]
         own = points[points["chain"].str.split("+").map(lambda links: name in links)]
-        if len(own):
-            said, command = COMPARISONS[kept]
+        if len(own) and said not in parts:
             dense = points.loc[points["chain"] == "dense", "eval"].mean()
             metric, link = points["metric"].iloc[0], f"[all points](../reference/{kept}_points.csv)"
-            head = f"{said[0].upper()}{said[1:]}, {metric}; dense: {dense:.1f} % ({link})"
-            parts.append(f"{head}, by\n\n```bash\n{command}\n```\n\n{table(MEASURED, list(_means(own)))}")
+            head = (
+                f"{said[0].upper()}{said[1:]}, {metric}, {own['seed'].nunique()} seeds; dense: {dense:.1f} % ({link})"
+            )
+            parts[said] = f"{head}, by\n\n```bash\n{command}\n```\n\n{table(MEASURED, list(_means(own)))}"
     if parts:
-        note = "Means over six seeds, in parentheses the best and the worst; shares are of the dense model."
-        return "\n\n".join([*parts, f"{note} Commits and machine: [Kept results](../kept_results.md)."])
+        note = "Means over seeds, in parentheses the lowest and the highest; shares are of the dense model."
+        return "\n\n".join([*parts.values(), f"{note} Commits and machine: [Kept results](../kept_results.md)."])
     command = f"bench run antispoof --methods dense,uniform_width,magnitude_pruning,{name}"
     return f"None of the kept results has this method. To measure it beside others:\n\n```bash\n{command}\n```"
 
@@ -153,7 +177,8 @@ def _kept() -> Mapping[str, pd.DataFrame]:
         points = pd.read_csv(ROOT / KEPT / f"{name}_points.csv")
         points = points[points["chosen"].astype(bool) & (points["status"] == "complete")]
         column = next(column for column in points if column.startswith("eval_"))
-        named = {"metric": column.split("_")[1].upper(), "eval": points[column]}
+        metric = column.removeprefix("eval_").removesuffix("_percent").replace("_", " ").upper()
+        named = {"metric": metric, "eval": points[column]}
         found[name] = points.assign(chain=points["method"].str.split(":").str[0], **named)
     return found
 
@@ -163,7 +188,7 @@ def _means(points: pd.DataFrame) -> Iterator[list[str]]:
     ranked = points.sort_values(["method", "budget"], ascending=[True, False])
     for (method, budget), rows in ranked.groupby(["method", "budget"], dropna=False, sort=False):
         scores = rows["eval"]
-        shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[["macs_ratio", "latency_ratio"]].mean()]
+        shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[[*SHARES.values()]].mean()]
         asked = "" if rows["budget"].isna().any() else f"{budget:g}"
         error = f"{scores.mean():.1f} ({scores.min():.1f} to {scores.max():.1f})"
         yield [f"`{method}`", asked, error, *shares, f"{rows['size_bytes'].mean() / 1000:.0f}"]

@@ -1,5 +1,6 @@
 """The documentation is complete, builds without a warning, and loads nothing from the network."""
 
+import importlib.util
 import inspect
 import json
 import os
@@ -38,6 +39,18 @@ def test_every_method_has_a_page(name: str) -> None:
 
 def test_no_page_is_of_a_method_that_is_gone() -> None:
     assert {page.stem for page in (DOCS / "methods").glob("*.md")} == {"index", *files("methods")}
+
+
+def test_every_kept_comparison_is_on_the_pages_of_its_methods() -> None:
+    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
+    assert spec is not None and spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    assert {path.name for path in (ROOT / pages.KEPT).glob("*_points.csv")} == {
+        f"{n}_points.csv" for n in pages.COMPARISONS
+    }
+    assert "| 79.8 (78.9 to 81.4) | 1.000 | 0.250 |" in pages.measured("budgeted_broadcast")
+    assert "PR AUC, 3 seeds" in pages.measured("unstructured_pruning")
 
 
 def test_every_name_that_bench_exports_is_in_the_api() -> None:

@@ -90,7 +90,8 @@ def _best(
     """The models, one a seed, of the best point of a camp, or of a control that cuts after a share of the steps."""
     for point in usable.to_dict("records"):
         own = models_at(models, point["method"], point["trial"])
-        named = point["kind"] == kind if kind else point["method"].partition(":")[0] == base
+        users = "widths=" in point["method"]  # widths of the user's own, which no method found
+        named = point["kind"] == kind if kind else point["method"].partition(":")[0] == base and not users
         if named and (share is None or _share(own) == share):
             return own
     return None

@@ -69,6 +69,12 @@ def test_what_is_missing_is_named(written: Written, left_out: str, named: str) -
     assert row["missing"] == named
 
 
+def test_widths_of_the_users_own_are_not_those_that_were_found(written: Written) -> None:
+    written.add("given_widths:widths=stem=4", 0.5, 1.0, 1.0, control=True)
+    (row,) = read(write(written, "given").save()).attribution.to_dict("records")
+    assert row["missing"] == "given_widths"
+
+
 def test_a_method_that_says_nothing_of_its_cut_cannot_be_compared_by_it(written: Written) -> None:
     write(written)
     for trial in written.index["methods"]["feature_noise"]["trials"]:

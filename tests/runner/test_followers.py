@@ -1,12 +1,16 @@
 """Controls that follow the search: at each budget the widths of the best in-training method, seed by seed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
 
 from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Metric
 from bench.runner.study import PlannedTrial, followers
 from bench.trial.record import TrialRecord
 from bench.trial.setting import Setting, TrialSpec
+from tests.conftest import Finished
 
 METRIC = Metric("eer", unit="percent", direction="minimize")
 BUDGETS = (0.5, 0.25)
@@ -52,3 +56,14 @@ def test_what_found_no_widths_or_did_not_finish_is_not_followed() -> None:
     assert not planned(trial("feature_noise", 0.5, 0, 9.0), trial("feature_noise", 0.5, 1, 9.0, model=False))
     assert not planned(trial("magnitude_pruning", 0.5, 0, 9.0))
     assert not followers([GIVEN], [trial("feature_noise", 0.5, 0, 9.0)], METRIC, BUDGETS, lambda source: {})
+
+
+def test_widths_of_the_users_own_are_trained_without_a_search(
+    tmp_path: Path, bench_here: Callable[..., Finished]
+) -> None:
+    own = "given_widths:widths=students.0.0=16 students.1.0=9"
+    methods = ("--methods", f"{own};dense", "--trials", "1")
+    run = bench_here("run", "synthetic", "--preset", "smoke", *methods, "--results", tmp_path)
+    assert run.code == 0, run.output
+    points = pd.read_csv(tmp_path / "synthetic" / "smoke" / "points.csv").set_index("method")
+    assert points.loc[own, "status"] == "complete" and points.loc[own, "macs_ratio"] < 0.9
