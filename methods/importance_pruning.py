@@ -16,7 +16,8 @@ class ImportancePruning(Method):
     ``taylor``: what the loss would change by in first order (Molchanov et al., CVPR 2019); ``hessian``: in second order
     (LeCun et al. 1989), from ``batches`` single examples; ``group_norm``, ``magnitude`` and ``lamp`` (arXiv 2010.07611)
     look at weights; ``fpgm`` (He et al., CVPR 2019) at filters that others can stand in for; ``bn_scale`` at the scales
-    of batch norms (arXiv 1708.06519), where groups without one stay whole. Each gradient costs a step.
+    of batch norms (arXiv 1708.06519), where groups without one stay whole; ``random`` at nothing. Each gradient costs a
+    step.
     """
 
     stage = "post_hoc"

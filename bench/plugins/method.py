@@ -242,8 +242,7 @@ class MethodSpec:
 
     @property
     def follows(self) -> bool:
-        """Whether it waits for the widths that a search finds; not if the user gives some."""
-        return any(link.follows for link in self.classes) and "widths" not in self.fixed
+        return any(link.follows for link in self.classes) and "widths" not in self.fixed  # a user's own wait for none
 
     def tuned(self, plan: "Plan", settings: Mapping[str, Any]) -> "Plan":
         """The plan with the learning rate that these settings ask for; the rate of every method is tuned alike."""

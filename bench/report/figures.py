@@ -290,7 +290,8 @@ def breakdown_figure(data: ReportData) -> str | None:
         numbers = {"annot": True, "fmt": ".0f" if data.metric.unit == "percent" else ".2g", "annot_kws": {"size": 9}}
         numbers["cmap"] = "viridis_r" if data.sign == 1 else "viridis"
         bar = {"label": f"{title(data.metric)} on eval ({unit(data.metric)})", "pad": 0.01}
-        sns.heatmap(table, ax=ax, **numbers, cbar_kws=bar, yticklabels=labels, linewidths=0.5, linecolor="none")
+        sns.heatmap(table, ax=ax, **numbers, cbar_kws=bar, yticklabels=False, linewidths=0.5, linecolor="none")
+        ax.set_yticks([row + 0.5 for row in range(len(labels))], labels)  # seaborn turns long ones on end first
         ax.set(xlabel="", ylabel="")
         ax.tick_params(length=0, labelrotation=0)
         ax.xaxis.tick_top()

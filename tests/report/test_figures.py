@@ -76,6 +76,13 @@ def test_few_points_with_many_parts_have_room(written: Written) -> None:
     assert ">A17<" in str(breakdown_figure(read(written.save())))
 
 
+def test_few_parts_behind_long_names_have_room(written: Written) -> None:
+    own = "given_widths:budget=0.9,widths=students.0.0=16 students.1.0=12 students.2.0=6"
+    trial = written.add(own, 0.9, 9.0, 9.0, control=True)
+    (trial / "eval.json").write_text(json.dumps({"eer_percent": 9.0, "eer_percent/A07": 3.0}))
+    assert ">A07<" in str(breakdown_figure(read(written.save())))
+
+
 def test_parts_of_the_network_have_a_bar_for_each_point(written: Written) -> None:
     assert "layers" not in draw_figures(read(written.save()))
     for budget in (0.5, 0.25):
