@@ -25,25 +25,27 @@ class NmPruning(Method):
         """Mask by magnitude, fine-tune."""
         kept, of = map(int, self.pattern.split(":"))
         widths = trainer.widths(model)
-        parameters = dict(model.named_parameters())
-        fitting = [name for name in widths.weight_macs if parameters[name][0].numel() % of == 0]
+        axis = {f"{name}.weight": 1 for name, layer in model.named_modules() if getattr(layer, "transposed", False)}
+        weights = {name: model.get_parameter(name) for name in widths.weight_macs}
+        fitting = [name for name, w in weights.items() if w.numel() // w.shape[axis.get(name, 0)] % of == 0]
         if not fitting:
             raise Declined(f"pattern {self.pattern} divides the inputs of no layer")
-        if left := [name.removesuffix(".weight") for name in widths.weight_macs if name not in fitting]:
+        if left := [name.removesuffix(".weight") for name in weights if name not in fitting]:
             trainer.note(f"{self.pattern} does not divide the inputs of {', '.join(left)}: dense")
         masks = Masks(widths, fitting, taps=True)
-        masks.set({name: _strongest(full, kept, of) for name, full in masks.full().items()})
+        masks.set({name: _strongest(full, kept, of, axis.get(name, 0)) for name, full in masks.full().items()})
         trainer.fit(model)
         masks.fold()
         return model
 
 
 @torch.no_grad()
-def _strongest(weight: Tensor, kept: int, of: int) -> Tensor:
-    """Ones at the largest of every so many weights of an output, whose inputs come before its taps."""
+def _strongest(full: Tensor, kept: int, of: int, axis: int) -> Tensor:
+    """Ones at the largest of every so many weights of an output (this axis), whose inputs come before its taps."""
+    weight = full.transpose(0, axis)
     rows = weight.flatten(2).transpose(1, 2).flatten(1) if weight.dim() > 2 else weight
     groups = rows.abs().reshape(-1, of)
     mask = torch.zeros_like(groups).scatter_(1, groups.topk(kept, dim=1).indices, 1.0).view_as(rows)
     if weight.dim() > 2:
         mask = mask.view(len(weight), -1, weight.shape[1]).transpose(1, 2)
-    return mask.reshape_as(weight)
+    return mask.reshape_as(weight).transpose(0, axis)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench import Method, Trainer
 from bench.widths.masks import Masks, rank_shares
 from methods.gradual_pruning import GradualPruning
-from methods.nm_pruning import NmPruning
+from methods.nm_pruning import NmPruning, _strongest
 from methods.rigl import Rigl
 from methods.unstructured_pruning import UnstructuredPruning, lamp
 from tests.models import Points
@@ -141,3 +141,30 @@ def test_of_every_four_weights_in_a_row_the_largest_stay(pattern: str, kept: int
     assert bool((first != 0).all()) and any("0: dense" in note for note in run.notes)  # six inputs
     for weight in rest:
         assert bool(((weight != 0).view(-1, of).sum(1) == kept).all())
+
+
+def test_a_row_is_what_one_output_reads_of_a_transposed_convolution_too() -> None:
+    weight = torch.randn(8, 3, 2, 2)  # inputs, outputs, taps
+    for full, axis in ((weight, 1), (weight.transpose(0, 1), 0)):
+        mask = _strongest(full, 2, 4, axis).transpose(0, axis)
+        assert bool((mask.permute(0, 2, 3, 1).reshape(-1, 4).sum(1) == 2).all())
+
+
+class Upsampled(nn.Module):
+    """Eight features, and three outputs of each frame: the pattern divides what an output reads, not what is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(2, 8, 3, padding=1)
+        self.last = nn.ConvTranspose1d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x.unflatten(1, (2, -1))).relu()).mean(2)[:, :2]
+
+
+def test_n_of_m_follows_the_outputs_of_a_transposed_convolution() -> None:
+    torch.manual_seed(0)
+    run = trainer()
+    model = NmPruning().compress(Upsampled(), run)
+    last = model.get_parameter("last.weight").detach()
+    assert bool(((last != 0).transpose(0, 1).reshape(-1, 4).sum(1) == 2).all())
