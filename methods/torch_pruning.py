@@ -1,6 +1,8 @@
 """Torch-Pruning's own pruner, from its graph to its cut."""
 
 import copy
+import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +36,14 @@ class TorchPruning(Method):
     def _pruned(self, model: nn.Module, example: Tensor, ratio: float) -> nn.Module:
         small = copy.deepcopy(model)
         options: dict[str, Any] = {"pruning_ratio": ratio, "global_pruning": self.global_pruning}
+        heads = [module.num_heads for module in small.modules() if isinstance(module, nn.MultiheadAttention)]
+        options["round_to"] = math.lcm(*heads) if heads else None  # as its own examples do: features go to every head
         importance = tp.importance.GroupMagnitudeImportance(p=self.norm)
         try:
-            pruner = tp.pruner.BasePruner(small, example, importance, ignored_layers=_outputs(small), **options)
-            pruner.step()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it advises its own users
+                pruner = tp.pruner.BasePruner(small, example, importance, ignored_layers=_outputs(small), **options)
+                pruner.step()
             with torch.no_grad():
                 made, expected = small.eval()(example).shape, model.eval()(example).shape
         except Exception as error:  # of a library that was made for other networks

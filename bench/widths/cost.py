@@ -202,17 +202,17 @@ def largest_model(build: Callable[[float], nn.Module], cost: Callable[[nn.Module
         budget: of that cost.
 
     Raises:
-        BudgetError: the model of the smallest setting that is tried, 1/1024, costs more.
+        BudgetError: none of those that are tried, down to a setting of 1/1024, costs as little.
     """
-    found, low, high = None, 0.0, 1.0
+    found, low, high, least = None, 0.0, 1.0, math.inf
     for _ in range(HALVINGS):
         setting = (low + high) / 2
         if (spent := cost(model := build(setting))) <= budget:
             found, low = model, setting
         else:
-            high = setting
+            high, least = setting, min(least, spent)
     if found is None:
-        raise BudgetError(f"no setting reaches budget {budget:g}: the smallest model that was made costs {spent:.4f}")
+        raise BudgetError(f"no setting reaches budget {budget:g}: the smallest model that was made costs {least:.4f}")
     return found
 
 

@@ -9,6 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from bench import Batch, Declined, Trainer, Widths
+from bench.widths.cost import count_macs
 from methods._importance import CRITERIA, IMPORTANCES, importances
 from methods.group_norm import GroupNorm, _held_down
 from methods.importance_pruning import ImportancePruning
@@ -185,6 +186,28 @@ def test_torch_prunings_own_pruner_meets_the_budget() -> None:
     small = TorchPruning(budget=0.25).compress(TASK.build_model(), run)
     assert 0.15 <= run.cost(small) <= 0.25 and run.steps_left == 0
     assert small[-1].out_features == 2  # type: ignore[index]
+
+
+class Attending(nn.Module):
+    """Attention over a single token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.heads, self.last = nn.Linear(6, 48), nn.MultiheadAttention(48, 4), nn.Linear(48, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.first(x)[None]
+        return self.last((tokens + self.heads(tokens, tokens, tokens, need_weights=False)[0])[0])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("budget", [0.7, 0.35])
+def test_features_of_attention_are_pruned_for_all_heads_alike(budget: float) -> None:
+    torch.manual_seed(0)
+    run, model = trainer(), Attending()
+    run.dense_macs = count_macs(model, TASK.example_input())
+    small = TorchPruning(budget=budget).compress(model, run)
+    assert 0.6 * budget <= run.cost(small) <= budget
+    assert small.get_submodule("first").out_features % 4 == 0  # type: ignore[operator]
 
 
 def test_what_it_cannot_prune_is_declined() -> None:

@@ -280,3 +280,7 @@ def test_the_largest_model_that_fits_is_found_for_any_knob() -> None:
     assert [m.out_features for m in made if isinstance(m, nn.Linear)] == [30, 30, 2]  # 1140 MACs; with 31 it has 1209
     with pytest.raises(BudgetError, match=r"no setting reaches budget 5: .* costs 9\.0000"):
         largest_model(lambda share: mlp(hidden=1), lambda model: count_macs(model, example), 5)
+    with pytest.raises(BudgetError, match=r"costs 33\.0000"):  # with two units; what is smaller is left whole
+        largest_model(
+            lambda share: mlp(hidden=2 if share > 0.4 else 64), lambda model: count_macs(model, example) + 13, 5
+        )
