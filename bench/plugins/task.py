@@ -27,6 +27,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Direction = Literal["minimize", "maximize"]
 Predict = Callable[["Tensor"], "Tensor"]
 Progress = Callable[[float, str], None]
+LONGEST_ABBREVIATION = 3  # letters: EER, WER, MSE
 _Task = TypeVar("_Task", bound="Task")
 _Made = TypeVar("_Made")
 
@@ -48,6 +49,11 @@ class Metric:
     def column(self) -> str:
         """The name with its unit, as it stands in tables: ``eer_percent``."""
         return f"{self.name}_{self.unit}"
+
+    @property
+    def title(self) -> str:
+        """The name as prose writes it: ``EER``, ``PR AUC``, ``word error``."""
+        return " ".join(part if len(part) > LONGEST_ABBREVIATION else part.upper() for part in self.name.split("_"))
 
     @property
     def worst(self) -> float:

@@ -19,7 +19,6 @@ from bench.report.cells import (
     score,
     short,
     table_of,
-    title,
     unit,
     written,
 )
@@ -58,7 +57,7 @@ def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
     """One verdict in a clause: its first word is the answer."""
     ahead = "in-training" if verdict.gap.value > 0 else "post-hoc"
     by = f"{score(abs(verdict.gap.value))} {'points' if data.metric.unit == 'percent' else data.metric.unit}"
-    by += f" of {title(data.metric)}"
+    by += f" of {data.metric.title}"
     known = [f"{verdict.gap.n} seed{'s' * (verdict.gap.n > 1)}"]
     if verdict.gap.low is not None and verdict.gap.high is not None:
         low, high = sorted(end if verdict.gap.value > 0 else 0 - end for end in (verdict.gap.low, verdict.gap.high))
@@ -72,7 +71,7 @@ def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
             if more
             else "no number of seeds in sight would decide"
         )
-    lead = f"{ahead} is ahead by {by}" if verdict.gap.value else f"both have the same {title(data.metric)}"
+    lead = f"{ahead} is ahead by {by}" if verdict.gap.value else f"both have the same {data.metric.title}"
     return f"Undecided {where}: {lead} ({', '.join(known)})"
 
 
@@ -138,7 +137,7 @@ def rules(data: ReportData) -> list[str]:
         "audited": passed + int(table["reason"].fillna("").str.startswith("audit:").sum()),
         "seeds": seeds,
         "work_unit": data.points.work_unit,
-        "metric": title(data.metric),
+        "metric": data.metric.title,
     }
     left_out = {"one_seed" if seeds > 1 else "seeds"}
     if not data.index["setting"].get("distill"):

@@ -118,11 +118,6 @@ def estimated(estimate: Estimate, form: Form = score) -> str:
     return str(value) if low is None or low == high == value else f"{value} [{low}, {high}]"
 
 
-def title(metric: Metric) -> str:
-    """A metric's name as prose writes it: ``EER``, ``SI SDR``."""
-    return metric.name.replace("_", " ").upper()
-
-
 def unit(metric: Metric) -> str:
     """Its unit as tables write it."""
     return "%" if metric.unit == "percent" else metric.unit
@@ -130,7 +125,7 @@ def unit(metric: Metric) -> str:
 
 def metric_name(metric: Metric) -> str:
     """A metric with its unit, as headings write it: ``EER %``."""
-    return f"{title(metric)} {unit(metric)}"
+    return f"{metric.title} {unit(metric)}"
 
 
 def written(form: str, before: str = "") -> Form:
@@ -191,7 +186,7 @@ def explained(
 ) -> Section:
     """Pieces below what explains them; nothing where there are none."""
     heading, text = TEXTS["sections"][anchor]["heading"], TEXTS["sections"][anchor]["text"]
-    names = {"metric": title(data.metric), "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
+    names = {"metric": data.metric.title, "metric_name": metric_name(data.metric), "work_unit": data.points.work_unit}
     names["timed_in"] = data.points.timed_in
     said = Text([text.format(**names), *more])
     return Section(heading, [said, *pieces] if pieces else [], anchor, page_only)

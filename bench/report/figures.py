@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator
 
 from bench.report.attribution import PARTS
-from bench.report.cells import in_bytes, percent, title, unit, written
+from bench.report.cells import in_bytes, percent, unit, written
 from bench.report.data import ReportData
 from bench.report.drawing import (
     DASHES,
@@ -118,7 +118,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
         figure.set_figheight(figure.get_figheight() + 0.11 * sum("published" in str(h.get_label()) for h in handles))
         _finish(ax, data, axis)
         legend(figure, handles)
-        return to_svg(figure, axis.column.replace("_", "-"), f"{title(data.metric)} on eval against {axis.label}")
+        return to_svg(figure, axis.column.replace("_", "-"), f"{data.metric.title} on eval against {axis.label}")
 
 
 def _draw_method(ax: Axes, axis: CostAxis, rows: pd.DataFrame, look: Look) -> None:
@@ -198,7 +198,7 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
     places = FixedLocator(sorted({*data.budgets, 1.0})) if axis.budgeted else LogLocator(base=10, subs=subs)
     ticks(ax.xaxis, places, in_bytes if axis.column.endswith("_bytes") else percent)
     ax.set_xlim(low, high)
-    ax.set(xlabel=axis.label, ylabel=f"{title(data.metric)} on eval, {unit(data.metric)} ({better} is better)")
+    ax.set(xlabel=axis.label, ylabel=f"{data.metric.title} on eval, {unit(data.metric)} ({better} is better)")
     if _relative(data):
         ticks(ax.yaxis, LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7)), written("g"))
     sns.despine(ax=ax)
@@ -230,11 +230,11 @@ def attainment_figure(data: ReportData) -> str | None:
         cheapest = min(band.best.costs[0] for band in data.bands.values())
         axes[0, 0].set_xlim(max(data.reference.cheapest, 0.8 * cheapest), 1.08)
         figure.supxlabel(BUDGETED[data.points.cost].label, fontsize=10)
-        figure.supylabel(f"{title(data.metric)} on eval, {unit(data.metric)}", fontsize=10)
+        figure.supylabel(f"{data.metric.title} on eval, {unit(data.metric)}", fontsize=10)
         return to_svg(
             figure,
             "attainment",
-            f"median attainment surfaces of {title(data.metric)} against {BUDGETED[data.points.cost].label}",
+            f"median attainment surfaces of {data.metric.title} against {BUDGETED[data.points.cost].label}",
         )
 
 
@@ -270,7 +270,7 @@ def attribution_figure(data: ReportData) -> str | None:
         names = ["all budgets" if math.isnan(budget) else f"≤ {percent(budget)}" for budget in table["budget"]]
         ax.set_xticks(range(len(names)), names)
         worth = "points" if data.metric.unit == "percent" else data.metric.unit
-        ax.set_ylabel(f"{worth} of {title(data.metric)} (above 0: for in-training)")
+        ax.set_ylabel(f"{worth} of {data.metric.title} (above 0: for in-training)")
         sns.despine(ax=ax)
         legend(figure, handles)
         return to_svg(figure, "attribution", "what the gap between in-training and post-hoc is due to")
@@ -289,10 +289,10 @@ def breakdown_figure(data: ReportData) -> str | None:
         ax: Axes = figure.add_subplot()
         numbers = {"annot": True, "fmt": ".0f" if data.metric.unit == "percent" else ".2g", "annot_kws": {"size": 9}}
         numbers["cmap"] = "viridis_r" if data.sign == 1 else "viridis"
-        bar = {"label": f"{title(data.metric)} on eval ({unit(data.metric)})", "pad": 0.01}
+        bar = {"label": f"{data.metric.title} on eval ({unit(data.metric)})", "pad": 0.01}
         sns.heatmap(table, ax=ax, **numbers, cbar_kws=bar, yticklabels=False, linewidths=0.5, linecolor="none")
         ax.set_yticks([row + 0.5 for row in range(len(labels))], labels)  # seaborn turns long ones on end first
         ax.set(xlabel="", ylabel="")
         ax.tick_params(length=0, labelrotation=0)
         ax.xaxis.tick_top()
-        return to_svg(figure, "breakdown", f"parts of the {title(data.metric)} on eval, by chosen point")
+        return to_svg(figure, "breakdown", f"parts of the {data.metric.title} on eval, by chosen point")

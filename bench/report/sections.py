@@ -26,7 +26,6 @@ from bench.report.cells import (
     score,
     short,
     signed,
-    title,
     whole,
     written,
 )
@@ -196,7 +195,7 @@ def _below_points(data: ReportData) -> list[Piece]:
     each = [f"{score(dev)} after {percent(share)} of the steps" for share, dev in data.dense_starts.items()]
     dense = "No post-hoc method has started from a dense model yet."
     if each:
-        head = f"The dense models that post-hoc methods start from have {title(data.metric)} on dev"
+        head = f"The dense models that post-hoc methods start from have {data.metric.title} on dev"
         dense = f"{head} (means over seeds): {', '.join(each)}."
     said = "CPU seconds are a trial's own; a post-hoc trial's share of training the dense model is not among them. "
     clicks: Spans = ["A click on a heading sorts; “run” opens the trial in MLflow while "]

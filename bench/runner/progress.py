@@ -149,9 +149,8 @@ class Screen:
             self.console.print(Text(f"does not apply  {label}: {record.reason}", "dim"))
         else:
             unit = "%" if self.metric.unit == "percent" else self.metric.unit
-            name = self.metric.name.replace("_", " ").upper()
             cost = f"{IN_WORDS[record.cost or 'macs']} {objectives[1]:.3f}"
-            done = f"dev {name} {objectives[0]:5.1f} {unit}  {cost}  {record.cpu_s:4.0f} s"
+            done = f"dev {self.metric.title} {objectives[0]:5.1f} {unit}  {cost}  {record.cpu_s:4.0f} s"
             note = f"  {record.reason}" if record.status == "missed" else ""
             self.console.print(Text.assemble(f"{label:<40} {done}", (note, "red")), soft_wrap=True)
 

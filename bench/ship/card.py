@@ -20,7 +20,6 @@ from bench.report.cells import (
     percent,
     score,
     short,
-    title,
     written,
 )
 from bench.report.document import Bullets, Column, Definitions, Piece, Row, Section, Table, Text, render_terminal
@@ -137,7 +136,7 @@ def _limits(choice: Choice) -> list[str]:
         "threshold": True,
     }
     names = {"seeds": seeds, "processor": index["provenance"].get("processor", "an unknown processor")}
-    names |= {"reason": row["reason"], "metric": title(choice.points.metric), "work_unit": choice.points.work_unit}
+    names |= {"reason": row["reason"], "metric": choice.points.metric.title, "work_unit": choice.points.work_unit}
     names["timed_in"] = choice.points.timed_in
     texts = {**TEXTS["limits"], **TEXTS["card"]}
     return [texts[name].format(**names) for name, there in holds.items() if there]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.errors import BenchError, did_you_mean
 from bench.plugins.task import Metric
-from bench.report.cells import percent, title, unit
+from bench.report.cells import percent, unit
 from bench.results.points import Points, comparisons, latest_with, load_points
 from bench.results.selection import COST, chosen_points, models_at
 from bench.stats.estimates import sign_of
@@ -127,7 +127,7 @@ def pick(points: Points, limits: Sequence[Limit]) -> Choice:
     cheapest = bool(limits) and all(limit.column == "dev" for limit in limits)
     order = [COST, "error"] if cheapest else ["error", COST]
     kept = table[worst == 0].assign(error=lambda rows: sign * rows["dev"]).sort_values(order, kind="stable")
-    best = "is the cheapest" if cheapest else f"has the best mean {title(points.metric)} on dev"
+    best = "is the cheapest" if cheapest else f"has the best mean {points.metric.title} on dev"
     keeping = f"{len(kept)} keep {_named(limits)}" if limits else "all may be taken, as no limit was given"
     why = (
         f"Of {len(table)} chosen points {keeping}; this one {best}. Its model is that of the seed that is best on dev."
@@ -213,7 +213,7 @@ def _nearest(points: Points, table: pd.DataFrame, limits: Sequence[Limit]) -> st
     for limit in limits:
         if limit.excess(value := float(row[limit.column])):
             known = "not measured" if math.isnan(value) else f"{value:.4g}"
-            name = f"{title(points.metric)} {unit(points.metric)} on dev" if limit.column == "dev" else limit.column
+            name = f"{points.metric.title} {unit(points.metric)} on dev" if limit.column == "dev" else limit.column
             missed.append(f"{name} is {known} where {limit.option} was asked for")
     choice = _picked(points, row, "")
     return f"no point keeps {_named(limits)}; the nearest is {choice.name} (trial {choice.key}): {'; '.join(missed)}"

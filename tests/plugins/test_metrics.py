@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_curve
 
-from bench import BenchError
+from bench import BenchError, Metric
 from bench.plugins.metrics import CURVES, Curve, average_precision, equal_error_rate
 
 #: scores on a coarse grid, so that ties are frequent, with both classes present
@@ -152,3 +152,10 @@ def test_what_has_no_error_rate_is_refused(scores: list[float], labels: list[flo
 def test_columns_and_booleans_are_taken_as_they_are() -> None:
     scores = np.array([[0.9], [0.2], [0.4]], dtype=np.float32)
     assert equal_error_rate(scores, np.array([True, False, True])) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("eer", "EER"), ("pr_auc", "PR AUC"), ("error", "error"), ("word_error", "word error")]
+)
+def test_abbreviations_are_in_capitals(name: str, title: str) -> None:
+    assert Metric(name, unit="percent", direction="minimize").title == title
