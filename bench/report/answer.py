@@ -46,6 +46,12 @@ def answer(data: ReportData) -> str:
     if len(found.budgets) > 1:
         each = [_outcome(data, verdict, f"at {percent(verdict.budget or 1)}") for verdict in found.budgets]
         parts.append(f"Each budget by itself: {'; '.join(text[0].lower() + text[1:] for text in each)}.")
+    if len({*found.contenders.values()}) > 1:
+        more, fewest = max(found.contenders, key=found.contenders.__getitem__), min(found.contenders.values())
+        parts.append(
+            f"Of the {found.contenders[more]} {more} methods {fewest} at a time were drawn, as many as the other has, "
+            "and the gap is the mean over these draws: a weak method counts. The report has best against best as well."
+        )
     if seeds < (needed := seeds_needed(paired=True)):
         parts.append(f"No verdict can come of {seeds} seed{'s' * (seeds > 1)}: {needed} are needed.")
     if data.index["preset"] == "smoke":
@@ -81,9 +87,9 @@ def draws(data: ReportData) -> str:
     said = " and ".join(f"{count} {kind} method{'s' * (count != 1)}" for kind, count in sizes.items())
     fewest = min(sizes.values(), default=0)
     if not fewest or len({*sizes.values()}) == 1:
-        return f"{said} took part."
+        return f"{said} with a finished model took part."
     drawn = f"of the larger camp {fewest} at a time were drawn, in every way, so that both had equal luck"
-    return f"{said} took part; {drawn}."
+    return f"{said} with a finished model took part; {drawn}, and the gap is the mean over these draws."
 
 
 def _no_answer(data: ReportData) -> str:

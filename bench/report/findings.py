@@ -42,7 +42,8 @@ def _verdicts(data: ReportData) -> Section:
         p = "" if verdict.p is None else f"{verdict.p:.2g}"
         row: list[Cell | str] = [at, Cell(won, style=style), estimated(verdict.gap, signed), p]
         rows.append(Row([*row, *(_against_dense(data, kind, verdict.budget) for kind in CAMPS)]))
-    columns = [Column("budget"), Column("verdict", "text"), Column("in-training better by"), Column("p")]
+    mean = ", mean over draws" if len({*data.verdicts.contenders.values()}) > 1 else ""
+    columns = [Column("budget"), Column("verdict", "text"), Column(f"in-training better by{mean}"), Column("p")]
     columns += [Column(f"{kind} against dense", "text", kind.replace("-", "_")) for kind in CAMPS]
     table = [Table(columns, rows, sortable=False)] if rows else []
     return explained(data, "verdicts", *table, more=[draws(data)])

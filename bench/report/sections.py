@@ -89,7 +89,7 @@ def _budgets(data: ReportData) -> Section:
     metric, columns = Column(metric_name(data.metric)), [Column("budget")]
     columns += [Column("compressed while training", "name", "in_training"), metric]
     columns += [Column("compressed afterwards", "name", "post_hoc"), metric]
-    columns += [Column("in-training better by"), Column("uniform width (control)")]
+    columns += [Column("best in-training better by"), Column("uniform width (control)")]
     return explained(data, "budgets", Table(columns, rows, sortable=False), *_if_free(data))
 
 

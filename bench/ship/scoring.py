@@ -113,6 +113,7 @@ def score_files(model: Path, paths: Sequence[Path], output: Path | None) -> None
             broken.append(str(error))
     if found and output is not None:
         write_whole(output, pd.concat(found).to_csv(index=False))
+        terminal().print(f"scores of {len(found)} of {len(files)} files written to {output}", soft_wrap=True)
     elif found:
         terminal().print(_table(found))
     for done, count in scorer.remarks.items():

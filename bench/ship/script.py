@@ -13,13 +13,17 @@ import onnxruntime
 if __name__ == "__main__":
     file = next(path for name in ("scorer.onnx", "model.onnx") if (path := Path(__file__).with_name(name)).exists())
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    rate = session.get_modelmeta().custom_metadata_map.get("sample_rate")  # none where arrays are scored
+    facts = session.get_modelmeta().custom_metadata_map  # of a scorer; none where arrays are scored
+    rate, shortest = int(facts.get("sample_rate", 0)), int(facts.get("shortest", 0))
     for name in sys.argv[1:] or sys.exit(__doc__):
-        if rate is None:
-            inputs = {"input": np.load(name).astype(np.float32)}
+        if not rate:
+            outputs = session.run(None, {"input": np.load(name).astype(np.float32)})[0]
         else:
             with wave.open(name) as sound:
-                if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (int(rate), 1, 2):
-                    sys.exit(f"{name}: expected {rate} Hz, one channel, 16 bits; convert it first")
-                inputs = {"recording": np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / 32768}
-        print(name, *session.run(None, inputs)[0].ravel().tolist())
+                found, frames = (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()), sound.getnframes()
+                if found != (rate, 1, 2) or frames < shortest:
+                    sys.exit(f"{name}: expected {rate} Hz, one channel, 16 bits, {shortest} samples at least")
+                recording = np.frombuffer(sound.readframes(frames), "<i2") / 32768
+            outputs = session.run(None, {"recording": recording})[0].reshape(1, -1)
+        for row in outputs.reshape(len(outputs), -1):  # one recording, or each example of an array
+            print(name, *row.tolist())

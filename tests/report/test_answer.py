@@ -50,15 +50,17 @@ def test_the_first_word_is_the_answer(
 @pytest.mark.parametrize(
     ("methods", "said"),
     [
-        (("feature_noise",), "1 in-training method and 1 post-hoc method took part."),
-        (("feature_noise", "stochastic_gates"), "2 in-training methods and 1 post-hoc method took part; of the larger"),
+        (("feature_noise",), "1 in-training method and 1 post-hoc method with a finished model took part."),
+        (("feature_noise", "stochastic_gates"), "a finished model took part; of the larger camp 1 at a time"),
     ],
 )
 def test_unequal_camps_are_said(written: Written, methods: tuple[str, ...], said: str) -> None:
     for method in methods:
         written.add(method, 0.5, 10, 10)
     written.add("magnitude_pruning", 0.5, 10, 12, stage="post_hoc")
-    assert said in draws(read(written.save()))
+    data = read(written.save())
+    assert said in draws(data)
+    assert ("Of the 2 in-training methods 1 at a time were drawn" in answer(data)) == (len(methods) == 2)
 
 
 def only_in_training(written: Written) -> None:

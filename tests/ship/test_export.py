@@ -86,10 +86,13 @@ def test_the_script_scores_as_the_harness_does(smoke: SmokeRun, exported: dict[s
     assert abs(float(ran.stdout.split()[-1]) - expected[0]) < CLOSE
     lines = (folder / "score.py").read_text().splitlines()
     imported = {line.split()[1].split(".")[0] for line in lines if line.startswith(("import ", "from "))}
-    assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"} and len(list(filter(None, lines))) <= 22
+    assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"} and len(list(filter(None, lines))) <= 25
     soundfile.write(tmp_path / "two.wav", np.zeros((800, 2)), 16_000, subtype="PCM_16")
     refused = script(folder, tmp_path / "two.wav", home=tmp_path)
     assert refused.returncode == 1 and "two.wav: expected 16000 Hz, one channel, 16 bits" in refused.stderr
+    soundfile.write(tmp_path / "short.wav", np.zeros(10), 16_000, subtype="PCM_16")
+    refused = script(folder, tmp_path / "short.wav", home=tmp_path)
+    assert refused.returncode == 1 and "short.wav: expected" in refused.stderr and "400 samples" in refused.stderr
     assert "score.py FILE" in script(folder, home=tmp_path).stderr
 
 
@@ -128,8 +131,8 @@ def test_a_task_without_recordings_gets_a_script_for_arrays(synthetic_smoke: Smo
     np.save(tmp_path / "inputs.npy", inputs)
     ran = script(folder, tmp_path / "inputs.npy", home=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    expected = session.run(None, {"input": inputs})[0].ravel()
-    np.testing.assert_allclose([float(word) for word in ran.stdout.split()[1:]], expected, atol=CLOSE)
+    lines = [[float(word) for word in line.split()[1:]] for line in ran.stdout.splitlines()]
+    np.testing.assert_allclose(lines, session.run(None, {"input": inputs})[0], atol=CLOSE)
 
 
 def test_an_export_is_repeated_but_overwrites_nothing_else(synthetic_smoke: SmokeRun, tmp_path: Path) -> None:
