@@ -39,6 +39,7 @@ ZEROS = (
 #: the kept comparisons: what each is called, and the commands that made it; a page shows the first of each kind of data
 COMPARISONS = {
     "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
+    "antispoof_full": ("anti-spoofing, generated speech, 1,000 steps, tuned", "make bench TASK=antispoof PRESET=full"),
     "vad_quick": (
         "voice activity detection, generated speech",
         "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
