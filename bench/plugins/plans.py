@@ -1,6 +1,6 @@
 """What the presets of tasks have in common: which methods take part, how many seeds, which budgets."""
 
-from functools import partial
+from typing import Any
 
 from bench.plugins.task import Plan
 
@@ -13,38 +13,66 @@ ASKED_FOR = (
     *("slimmable", "nested_subspaces", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
 )
 
-#: Does it run? A task adds what makes its data and its model tiny.
-smoke_plan = partial(Plan, dense_steps=20, finetune_steps=10, trials=2, left_out=ASKED_FOR)
-
-#: At published sizes, for hours on a GPU.
-paper_plan = partial(Plan, learning_rate=1e-3, trials=16, seeds=3, left_out=ASKED_FOR)
-
-#: Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:
-#: two in-training methods, one criterion that cuts late and early (which is better depends on the task), the controls.
-quick_plan = partial(
-    Plan,
-    trials=2,
-    seeds=6,
-    budgets=(0.25, 0.125),
-    left_out=(
+QUICK = {
+    "trials": 2,
+    "seeds": 6,
+    "budgets": (0.25, 0.125),
+    "left_out": (
         *("budgeted_broadcast", "budgeted_broadcast_units", "group_norm", "importance_pruning", "torch_pruning"),
         *("quantization", "quantization_aware", *ASKED_FOR),
     ),
-    also=("magnitude_pruning:dense_share=0.25", "random_pruning:dense_share=0.25"),
-)
-
-#: Methods whose costs are real, and Budgeted Broadcast, tuned, down to a thirty-second of the compute; the criterion
-#: and random channels with early cuts as well, as three more trials find those of hardly any budget; the four that
-#: matter most, each with integers behind it: the comparisons that are kept.
-full_plan = partial(
-    Plan,
-    trials=8,
-    seeds=6,
-    budgets=(0.5, 0.25, 0.125, 0.0625, 0.03125),
-    left_out=ASKED_FOR,
-    also=(
+    "also": ("magnitude_pruning:dense_share=0.25", "random_pruning:dense_share=0.25"),
+}
+FULL = {
+    "trials": 8,
+    "seeds": 6,
+    "budgets": (0.5, 0.25, 0.125, 0.0625, 0.03125),
+    "left_out": ASKED_FOR,
+    "also": (
         *("feature_noise+quantization", "stochastic_gates+quantization", "magnitude_pruning+quantization"),
         "group_norm+quantization",
         *(f"{name}:dense_share={share}" for name in ("magnitude_pruning", "random_pruning") for share in (0.25, 0.5)),
     ),
-)
+}
+
+
+def smoke_plan(**own: Any) -> Plan:
+    """A ``Plan`` of few steps: does it run? The task adds what makes its data and its model tiny.
+
+    Args:
+        own: fields of ``Plan``: ``batch_size`` and ``learning_rate``, and whatever is to be other than here.
+    """
+    return Plan(**{"dense_steps": 20, "finetune_steps": 10, "trials": 2, "left_out": ASKED_FOR, **own})
+
+
+def quick_plan(**own: Any) -> Plan:
+    """A ``Plan`` that can decide the question within minutes.
+
+    Six seeds are the fewest that a paired test can tell apart. Every model is trained with the defaults of its method:
+    two in-training methods, one criterion that cuts late and early (which is better depends on the task), the controls.
+
+    Args:
+        own: fields of ``Plan``: steps, ``batch_size`` and ``learning_rate``, and whatever is to be other than here.
+    """
+    return Plan(**{**QUICK, **own})
+
+
+def full_plan(**own: Any) -> Plan:
+    """A ``Plan`` for comparisons that are kept: tuned, down to a thirty-second of the compute.
+
+    With all methods whose costs are real, and Budgeted Broadcast; the criterion and random channels with early cuts as
+    well, as three more trials find those of hardly any budget; the four that matter most, each with integers behind it.
+
+    Args:
+        own: fields of ``Plan``: steps, ``batch_size`` and ``learning_rate``, and whatever is to be other than here.
+    """
+    return Plan(**{**FULL, **own})
+
+
+def paper_plan(**own: Any) -> Plan:
+    """A ``Plan`` for published sizes, for hours on a GPU.
+
+    Args:
+        own: fields of ``Plan``: steps, ``batch_size``, and whatever is to be other than here.
+    """
+    return Plan(**{"learning_rate": 1e-3, "trials": 16, "seeds": 3, "left_out": ASKED_FOR, **own})

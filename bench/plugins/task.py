@@ -37,6 +37,9 @@ class Metric:
     """The headline metric: its name, its unit, and whether low or high is good.
 
     Attributes:
+        name: in lower case, such as ``eer``; with the unit it is the key of the headline in ``evaluate``.
+        unit: ``percent``, or any other in a word.
+        direction: ``minimize`` or ``maximize``.
         guess: what a model scores that has learned nothing, where the unit is percent: there hypervolume ends.
     """
 
@@ -67,19 +70,32 @@ class Plan:
 
     A method that takes a budget has ``trials`` trials: one for each of ``budgets``, and the rest to tune with, of which
     methods without a budget have as many.
+
+    Attributes:
+        dense_steps: of the optimiser, for the shared dense model that post-hoc methods start from.
+        finetune_steps: further steps of a post-hoc method; an in-training method gets the sum of both.
+        batch_size: of training.
+        learning_rate: peak rate of the optimiser (AdamW).
+        weight_decay: decoupled.
+        trials: see above.
+        seeds: training runs of each chosen point; the first seed is the one that the search used.
+        budgets: fractions of the dense compute that are tried first.
+        left_out: methods that take part only if they are asked for.
+        also: methods with settings, and chains, that take part beside single methods.
+        fields: values of the task's own fields in this preset, such as its model or the size of its data.
     """
 
-    dense_steps: int  # of the optimiser, for the shared dense model that post-hoc methods start from
-    finetune_steps: int  # further steps of a post-hoc method; an in-training method gets the sum of both
+    dense_steps: int
+    finetune_steps: int
     batch_size: int
-    learning_rate: float  # peak rate of the optimiser (AdamW)
-    weight_decay: float = 1e-2  # decoupled
+    learning_rate: float
+    weight_decay: float = 1e-2
     trials: int = 4
-    seeds: int = 1  # training runs of each chosen point; the first seed is the one that the search used
-    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)  # fractions of the dense compute that are tried first
-    left_out: tuple[str, ...] = ()  # methods that take part only if they are asked for
-    also: tuple[str, ...] = ("magnitude_pruning+quantization",)  # method specs that take part beside single methods
-    fields: Mapping[str, Hashable] = field(default_factory=dict)  # values of the task's own fields (model, corpus size)
+    seeds: int = 1
+    budgets: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
+    left_out: tuple[str, ...] = ()
+    also: tuple[str, ...] = ("magnitude_pruning+quantization",)
+    fields: Mapping[str, Hashable] = field(default_factory=dict)
 
     @property
     def total_steps(self) -> int:
