@@ -35,7 +35,7 @@ def write_report(folder: Path) -> ReportData:
     data = report_data(points)
     drawn = draw_figures(data)
     sections = report_sections(data, drawn)
-    title = f"{points.index['task']} · {points.index['preset']}: compressed while training, or afterwards?"
+    title = f"{points.title}: compressed while training, or afterwards?"
     write_whole(folder / "report.html", render_html(title, sections))
     write_whole(folder / "report.md", render_markdown(sections))
     for name, figure in {"front.svg": COST, "attribution.svg": "attribution"}.items():

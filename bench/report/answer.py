@@ -206,7 +206,7 @@ def result_sections(data: ReportData, width: int) -> list[Section]:
         named = ", ".join(dict.fromkeys(unread["method"]))
         said = f"no scores on eval, gone or not read yet: {len(unread)} of {len(data.models)} chosen models ({named});"
         reasons.append(Text(f"{said} the command of the run reads them", "bad"))
-    heading = f"{data.index['task']} · {data.index['preset']}: costs for one {data.points.work_unit}"
+    heading = f"{data.points.title}: costs for one {data.points.work_unit}"
     if data.points.cost != "macs":
         heading += f", budgets in {data.points.cost}"
     return [Section(heading, [_result_table(data, width), *remarks, Text(answer(data), "answer"), *reasons])]

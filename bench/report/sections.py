@@ -72,7 +72,7 @@ def report_sections(data: ReportData, drawn: Mapping[str, str]) -> list[Section]
 
 def _head(data: ReportData) -> Section:
     said = [Bullets(found)] if (found := limits(data)) else []
-    heading = f"{data.index['task']} · {data.index['preset']}"
+    heading = data.points.title
     question = TEXTS["head"]["question"].format(cost=IN_WORDS[data.points.cost])
     return Section(heading, [Text(question, "soft"), Text(answer(data), "answer"), *said])
 

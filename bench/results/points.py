@@ -60,6 +60,12 @@ class Points:
     notes: dict[str, list[str]]  # remarks of methods beside their results, by method, each once
 
     @property
+    def title(self) -> str:
+        """Task, preset and, of several, the model: ``vad · quick · crnn``."""
+        model = self.index["setting"]["fields"].get("model")
+        return " · ".join([self.index["task"], self.index["preset"], *([str(model)] if model else [])])
+
+    @property
     def cost(self) -> str:
         """What budgets are shares of: macs, bytes, memory or latency."""
         return str(self.index["setting"].get("cost", "macs"))

@@ -48,7 +48,7 @@ _COSTS: dict[str, tuple[str, Form]] = {
 
 def show(choice: Choice, *more: str) -> None:
     """Print why it is this model, its figures, and further lines."""
-    heading = f"{choice.points.index['task']} · {choice.points.index['preset']}: {choice.name}"
+    heading = f"{choice.points.title}: {choice.name}"
     console = terminal()
     console.print(render_terminal([Section(heading, [Text(choice.why), _figures(choice)])]), "")
     for line in more:
