@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from bench.cli import take_home
-from bench.cli.options import DEFAULT_RESULTS, Model, Preset, Results, TaskFields, TaskName, fields
+from bench.cli.options import DEFAULT_RESULTS, ComparisonKey, Model, Preset, Results, TaskFields, TaskName, fields
 from bench.errors import BenchError, one_line
 from bench.export.runtimes import DEFAULT
 from bench.widths import CostAxis
@@ -142,17 +142,23 @@ def run(  # noqa: PLR0917  (typer makes the options from the parameters)
 
 
 @app.command()
-def report(task: TaskName, preset: Preset = "quick", model: Model = None, results: Results = DEFAULT_RESULTS) -> None:
+def report(
+    task: TaskName,
+    preset: Preset = "quick",
+    model: Model = None,
+    comparison: ComparisonKey = None,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
     """Build report.html, report.md and points.csv again from what was tracked."""
     from bench.report import write_report
-    from bench.results.points import comparison_folder, select_comparison
+    from bench.results.index import comparison_folder, select_comparison
     from bench.runner.command import print_answer
     from bench.storage.files import sole_supervisor
 
     folder = comparison_folder(results, task, preset)
-    if model is not None:
+    if model is not None or comparison is not None:
         with sole_supervisor(results):
-            select_comparison(folder, model)
+            select_comparison(folder, model, comparison)
     print_answer(write_report(folder))
 
 

@@ -9,6 +9,9 @@ DEFAULT_RESULTS = Path("results")
 
 TaskName = Annotated[str, typer.Argument(help="Name of the task, as `bench list` shows it.")]
 Model = Annotated[str | None, typer.Option(help="Model of the task, or your own: package.module:build, file.py:build.")]
+ComparisonKey = Annotated[
+    str | None, typer.Option(help="Beginning of the key of an earlier comparison, as `bench report` lists them.")
+]
 Preset = Annotated[str, typer.Option(help="Training effort and size: smoke, quick, full; paper where a task has it.")]
 TaskFields = Annotated[
     list[str] | None, typer.Option("--set", help="Any other field of the task, such as corpus_seed=1; repeatable.")

@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import DEFAULT_RESULTS, Model, Preset, Results, TaskFields, TaskName, fields
+from bench.cli.options import DEFAULT_RESULTS, ComparisonKey, Model, Preset, Results, TaskFields, TaskName, fields
 
 #: what is no option of a command is one of its limits, `--max-KEY VALUE`
 LIMITED = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def pick(
+def pick(  # noqa: PLR0917  (typer makes the options from the parameters)
     context: typer.Context,
     task: TaskName,
     preset: Preset = "quick",
     model: Model = None,
+    comparison: ComparisonKey = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Name the best finished model within limits: bench pick antispoof --max-eer 10 --max-latency-ms 2.
@@ -24,12 +25,14 @@ def pick(
     memory-bytes, macs, params. Of the points that keep all of them, the one with the best mean score on dev; where the
     score alone is limited, the cheapest. Limits on the score hold on dev. Eval is reported and decides nothing.
     """
-    from bench.results.points import comparison_folder
+    from bench.results.index import comparison_folder, find_comparison
     from bench.ship.card import show
     from bench.ship.pick import find
 
-    choice = find(comparison_folder(results, task, preset), model, context.args, {})
-    show(choice, f"take it home: {choice.points.export_command(choice.key)}")
+    folder = comparison_folder(results, task, preset)
+    choice = find(folder, find_comparison(folder, model, comparison), context.args, {})
+    same = ["--comparison", choice.points.key] if model or comparison else []
+    show(choice, f"take it home: {choice.points.export_command(*context.args, *same)}")
 
 
 def export(  # noqa: PLR0917  (typer makes the options from the parameters)
@@ -44,16 +47,18 @@ def export(  # noqa: PLR0917  (typer makes the options from the parameters)
     data: Annotated[str | None, typer.Option(help="Corpus that it was trained on, if yours.", metavar="DIR")] = None,
     set_: TaskFields = None,
     model: Model = None,
+    comparison: ComparisonKey = None,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Write a model with its card and a script that scores with it; chosen by limits as in `bench pick`, or named."""
-    from bench.results.points import comparison_folder
+    from bench.results.index import comparison_folder, find_comparison
     from bench.ship.card import show
     from bench.ship.export import write_export
     from bench.ship.pick import find
 
     asked = {"trial": trial, "method": method, "budget": budget, "seed": seed}
-    choice = find(comparison_folder(results, task, preset), model, context.args, asked)
+    kept = comparison_folder(results, task, preset)
+    choice = find(kept, find_comparison(kept, model, comparison), context.args, asked)
     folder = write_export(choice, to, fields(set_ or [], data, None))
     show(choice, f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 

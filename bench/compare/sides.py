@@ -12,7 +12,8 @@ from bench.errors import BenchError
 from bench.export.runtimes import TIMED_IN
 from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
-from bench.results.points import INDEX, load_points, read_index
+from bench.results.index import INDEX, read_index
+from bench.results.points import load_points
 from bench.storage.provenance import without_password
 
 #: columns without which a points.csv cannot be compared; all others may be there or not

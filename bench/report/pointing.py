@@ -38,7 +38,7 @@ def linked(svg: str, data: ReportData) -> str:
     said = {row["model"]: _said(data, row) for row in records(data.chosen)}
 
     def link(found: re.Match[str]) -> str:
-        words, command = "&#10;".join(map(html.escape, said[found[1]])), data.points.export_command(found[1])
+        words, command = "&#10;".join(map(html.escape, said[found[1]])), data.points.export_command("--trial", found[1])
         return f'<a href="#points" class="point" aria-label="{words}" data-command="{html.escape(command)}">'
 
     return _LINK.sub(link, svg)

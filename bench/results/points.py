@@ -1,32 +1,20 @@
-"""What a comparison has measured: the index that says which trials belong to it, and the table of its points."""
+"""What a comparison has measured: the table of its points."""
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import BenchError
 from bench.export.runtimes import TIMED_IN, in_words
-from bench.plugins.method import Stage
-from bench.plugins.registry import load_task
 from bench.plugins.task import Metric
-from bench.storage.cache import content_key
-from bench.storage.files import read_json, write_json
+from bench.results.index import INDEX, KEY_LENGTH, read_index
 from bench.trial.record import MISSING, Scores, TrialFolder, TrialRecord
 
-if TYPE_CHECKING:  # it imports PyTorch, which a report does without
-    from bench.trial.setting import Setting
-
 DEFAULT_RESULTS = Path("results")
-INDEX = "comparison.json"
-COMPARISONS = "comparisons"
-Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen one with another seed
 
 #: columns of points.csv apart from the two of the task's metric, which follow ``status``
 COLUMNS = (
@@ -66,6 +54,11 @@ class Points:
         return " · ".join([self.index["task"], self.index["preset"], *([str(model)] if model else [])])
 
     @property
+    def key(self) -> str:
+        """The beginning of the key of the comparison, as commands show and take it."""
+        return str(self.index["identity"])[:KEY_LENGTH]
+
+    @property
     def cost(self) -> str:
         """What budgets are shares of: macs, bytes, memory or latency."""
         return str(self.index["setting"].get("cost", "macs"))
@@ -84,162 +77,17 @@ class Points:
     def eval_column(self) -> str:
         return f"eval_{self.metric.column}"
 
-    def export_command(self, trial: str) -> str:
-        """The command that writes the files of this trial's model."""
+    def export_command(self, *choosing: str) -> str:
+        """The command that writes the files of a model, which these options choose: ``"--trial", key``."""
         results = self.folder.parent.parent
         where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
         preset = ["--preset", self.index["preset"]]
-        return shlex.join(["bench", "export", self.index["task"], *preset, "--trial", trial, *where])
+        return shlex.join(["bench", "export", self.index["task"], *preset, *choosing, *where])
 
     @property
     def trained(self) -> pd.DataFrame:
         """The rows of ``table``, less those of methods that declined, which have trained nothing."""
         return self.table[self.table["status"] != "declined"]
-
-
-def comparison_folder(results: Path, task: str, preset: str) -> Path:
-    """Where the results of a task and preset are; always inside the results folder.
-
-    Raises:
-        BenchError: a name cannot be one of a task or a preset, such as ``..``.
-    """
-    for name in (task, preset):
-        if name in ("", ".", "..") or Path(name).name != name:
-            raise BenchError(
-                f"{name!r} cannot be the name of a task or a preset; `bench list` shows the tasks there are"
-            )
-    return results / task / preset
-
-
-@dataclass(frozen=True)
-class TrialEntry:
-    """A finished trial in the index of a comparison."""
-
-    key: str  # names its folder
-    trial: int  # its number in the study of the method; repeats have the number of the trial that they repeat
-    seed: int
-    role: Role
-    budget: float | None  # share of the dense compute that was asked for; None if the method takes no budget
-    settings: dict[str, Any]  # of the method: those that its name fixes, and those that were searched
-    chosen: bool  # whether it is read on eval
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """A method in the index of a comparison, with its finished trials."""
-
-    stage: Stage
-    control: bool
-    trials: list[TrialEntry]
-
-
-@dataclass(frozen=True)
-class _Setting:
-    fields: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Index:
-    """What an index must hold to be read; of several versions, so that other names may be there."""
-
-    identity: str
-    task: str
-    preset: str
-    metric: Metric
-    work_unit: str
-    setting: _Setting
-    methods: dict[str, MethodEntry]
-
-
-_INDEX_SHAPE = TypeAdapter(_Index)
-
-
-def read_index(path: Path) -> dict[str, Any] | None:
-    """The index of a comparison, or None if it is not there, damaged or of another shape."""
-    index = read_json(path)
-    try:
-        _INDEX_SHAPE.validate_python(index)
-    except ValidationError:
-        return None
-    return index
-
-
-def write_index(
-    folder: Path,
-    setting: "Setting",
-    methods: Mapping[str, MethodEntry],
-    *,
-    best_possible: Sequence[tuple[float, float]],
-    budgets: Sequence[float],
-    trials: int,
-    seeds: int,
-    predicted: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
-    provenance: Mapping[str, Any],
-) -> None:
-    """Write the index of a comparison; entries of methods that took no part this time stay.
-
-    A preset may be run with several models or data sets: each is a comparison of its own, kept under its identity, and
-    ``comparison.json`` is the latest.
-
-    Args:
-        methods: by their method specs.
-        best_possible: shares of the dense compute and the best score that any model can have there; those of earlier
-            trials stay.
-        budgets: shares of the dense compute.
-        trials: of every method, as asked for.
-        seeds: trainings of every chosen point.
-        predicted: what models were told to cost and what they did, by how their files are made.
-    """
-    task = load_task(setting.task)
-    widths = {"width_multiple": setting.width_multiple, "width_groups": " ".join(setting.width_groups) or "all"}
-    widths |= {"cost": setting.cost, "prices": dict(setting.prices), **setting.timed_in}
-    identity = content_key({**setting.made_from, **widths})
-    kept = folder / COMPARISONS / f"{identity}.json"
-    before = read_index(kept) or {}
-    index = {
-        "budgets": budgets,
-        "trials": trials,
-        "seeds": seeds,
-        "predicted": dict(predicted),
-        "provenance": provenance,
-        "identity": identity,
-        "task": setting.task,
-        "preset": setting.preset,
-        "metric": asdict(task.metric),
-        "work_unit": task.work_unit,
-        "setting": {**setting.made_from, **widths},
-        "best_possible": sorted({**dict(before.get("best_possible", [])), **dict(best_possible)}.items()),
-        "methods": {**before.get("methods", {}), **{name: asdict(entry) for name, entry in methods.items()}},
-    }
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, index)
-    write_json(folder / INDEX, index)
-
-
-def comparisons(folder: Path) -> list[dict[str, Any]]:
-    """The indices of all comparisons of a task and preset, the latest last."""
-    found = [index for path in sorted((folder / COMPARISONS).glob("*.json")) if (index := read_index(path))]
-    # dates are ISO 8601 in UTC, so that their order is that of their texts; of two the same the last file counts
-    found.sort(key=lambda index: str(index.get("provenance", {}).get("date", "")))
-    return found
-
-
-def latest_with(folder: Path, model: str) -> dict[str, Any]:
-    """The index of the latest comparison with this model of the task.
-
-    Raises:
-        BenchError: there is none; the message says which there are.
-    """
-    latest = {index["setting"]["fields"].get("model"): index for index in comparisons(folder)}
-    if model not in latest:
-        known = "; ".join(f"model {name}" for name in latest)
-        raise BenchError(f"no results with model {model} in {folder}; there are: {known or 'none'}")
-    return latest[model]
-
-
-def select_comparison(folder: Path, model: str) -> None:
-    """Make the latest comparison with this model of the task the one that is read."""
-    write_json(folder / INDEX, latest_with(folder, model))
 
 
 def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:

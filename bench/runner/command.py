@@ -28,6 +28,7 @@ from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
 from bench.report.document import render_terminal
+from bench.results.index import comparisons, in_words
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
 from bench.runner.request import Request, typed_fields
@@ -37,6 +38,7 @@ from bench.terminal import terminal
 from bench.tracking.view import require_address
 
 ENOUGH_BYTES = 500_000_000
+SHOWN = 5  # earlier comparisons, the latest first
 RETRY_S = 0.05  # after which a signal that came during an import is heeded, if that has ended
 
 
@@ -196,11 +198,18 @@ def run(request: Request) -> None:
 
 
 def print_answer(data: ReportData) -> None:
-    """Print the table, the answer, why trials failed, and where the report is."""
+    """Print the table, the answer, why trials failed, where the report is, and which comparisons are kept beside it."""
     console, folder = terminal(), data.points.folder
     console.print(render_terminal(result_sections(data, console.width)))
     for path in (folder / "report.html", folder / "points.csv"):
         console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
+    every = comparisons(folder)
+    others = [said for said in in_words(every) if not said.startswith(data.points.key)]
+    if others:
+        again = f"bench report {folder.parent.name} --preset {folder.name} --comparison KEY"
+        console.print(Text(f"kept from earlier, to be shown again with `{again}`:"), soft_wrap=True)
+    for said in others[: -SHOWN - 1 : -1]:
+        console.print(Text(f"  {said}"), soft_wrap=True)
 
 
 def _supervise(request: Request, console: Console) -> tuple[ReportData, str]:

@@ -14,9 +14,10 @@ from bench.export.model import kept_sizes
 from bench.export.runtimes import TIMED_IN
 from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
-from bench.results.points import Points, write_index
+from bench.results.index import write_index
+from bench.results.points import Points
 from bench.runner.progress import Pace, Screen
-from bench.runner.reach import check_reach
+from bench.runner.reach import within_reach
 from bench.runner.request import Request
 from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, followers, method_entry
 from bench.stats.fronts import best_possible_front
@@ -34,6 +35,8 @@ from bench.trial.verify import audit, changed_model
 
 EFFORTS = {"steps": "", "macs": " of the dense model, or as many MACs,"}  # in words
 TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
+#: of the request, what all trials have in common
+OF_ALL = ("width_multiple", "width_groups", "hardware", "effort", "distill", "cost", "runtime", "threads")
 SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to MLflow
 
 
@@ -47,23 +50,9 @@ class Comparison:
         self.task_class = load_task(request.task)
         self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted({*(request.budgets or self.plan.budgets)}, reverse=True))
-        tuning = self.plan.trials - len(self.plan.budgets)  # other budgets are not tuned more or less
-        self.per_method = request.trials or len(self.budgets) + max(0, tuning)
         self.seeds = request.seeds or self.plan.seeds
-        self.setting = Setting(
-            request.task,
-            request.preset,
-            request.fields,
-            str(request.results / CACHE),
-            width_multiple=request.width_multiple,
-            width_groups=request.width_groups,
-            hardware=request.hardware,
-            effort=request.effort,
-            distill=request.distill,
-            cost=request.cost,
-            runtime=request.runtime,
-            threads=request.threads,
-        )
+        shared = {name: getattr(request, name) for name in OF_ALL}
+        self.setting = Setting(request.task, request.preset, request.fields, str(request.results / CACHE), **shared)
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
         self._index_pace, self._sync_pace = Pace(), Pace(pause_s=SYNC_SECONDS)
@@ -82,7 +71,7 @@ class Comparison:
             require_disjoint(task)
         self.setting = dataclasses.replace(self.setting, data_digest=digest)
         self._price()
-        check_reach(self.setting, self.method_specs, self.budgets, self.executor)
+        self._leave_out_unreachable_budgets()
         self.screen.prepared()
         for method_spec in self._searched:
             asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
@@ -99,6 +88,19 @@ class Comparison:
             )
         store = self.request.task, self.request.preset, self.request.tracking_uri
         self._tracker = BackgroundTracker(self.request.results, *store)  # last: it goes on in a thread of its own
+
+    @property
+    def per_method(self) -> int:
+        """Trials of each: one a budget, and as many to tune as the preset has, whatever the budgets."""
+        return self.request.trials or len(self.budgets) + max(0, self.plan.trials - len(self.plan.budgets))
+
+    def _leave_out_unreachable_budgets(self) -> None:
+        """Those of a preset are for all models of a task; one that somebody asked for is refused."""
+        self.budgets, why = within_reach(self.setting, self.method_specs, self.budgets, self.executor)
+        if why and (self.request.budgets or not self.budgets):
+            raise BenchError(f"{why}; choose larger ones with --budgets")
+        if why:
+            self.screen.say(f"left out {why}", "yellow")
 
     def _price(self) -> None:
         """Find out what widths cost, unless they are paid for in MACs: with plain export, and in each other format."""

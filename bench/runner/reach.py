@@ -1,11 +1,11 @@
-"""Whether a model can be made as small as the budgets ask, said before anything is trained."""
+"""Which budgets a model can be made small enough for, found before anything is trained."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, Declined, blaming
+from bench.errors import Declined, blaming
 from bench.execution.executor import Executor, Job
 from bench.plugins.method import MethodSpec
 from bench.plugins.own_model import dense_model
@@ -20,16 +20,16 @@ from bench.widths.widths import Widths
 FOUND = "smallest.json"
 
 
-def check_reach(
+def within_reach(
     setting: Setting, method_specs: Sequence[MethodSpec], budgets: Sequence[float], executor: Executor
-) -> None:
-    """Refuse budgets that the model of a task cannot be made small enough for, with a ``BenchError``.
+) -> tuple[tuple[float, ...], str]:
+    """Of these budgets those that the model of a task can be made small enough for, and why the others are not.
 
     What it takes is found once, by a job: its process has imported what follows a model, which takes seconds here.
     """
     asked = {budget: [share for spec in method_specs for share in spec.asked_of_macs(budget)] for budget in budgets}
     if not any(asked.values()):
-        return
+        return tuple(budgets), ""
 
     def find(folder: Path) -> None:
         job = Job("reach", "smallest model", smallest_budget, (setting,), timed=False)
@@ -38,11 +38,10 @@ def check_reach(
     widths = {"groups": setting.width_groups, "multiple": setting.width_multiple}
     named = {**setting.made_from, **widths, "cost": setting.cost, **setting.prices}
     smallest = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())["smallest"]
-    if beyond := ", ".join(f"{budget:g}" for budget, shares in asked.items() if min(shares) < smallest):
-        raise BenchError(
-            f"budget {beyond}: no choice of widths reaches it; the smallest model that can be reached has "
-            f"{smallest:.4f} of the dense {IN_WORDS[setting.cost]}; choose larger ones with --budgets"
-        )
+    reached = tuple(budget for budget, shares in asked.items() if min(shares) >= smallest)
+    beyond = ", ".join(f"{budget:g}" for budget in asked if budget not in reached)
+    why = f"no choice of widths reaches it; the smallest model that can be reached has {smallest:.4f} of the dense"
+    return reached, f"budget {beyond}: {why} {IN_WORDS[setting.cost]}" if beyond else ""
 
 
 def smallest_budget(setting: Setting, report: Progress) -> float:

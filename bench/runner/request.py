@@ -13,7 +13,7 @@ from bench.execution.executor import Cluster
 from bench.export.runtimes import DEFAULT
 from bench.plugins.registry import load_task
 from bench.plugins.task import Task
-from bench.results.points import comparison_folder
+from bench.results.index import comparison_folder
 from bench.trial.repeatable import CPU, Hardware
 from bench.trial.trainer import Effort
 from bench.widths import CostAxis

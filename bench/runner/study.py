@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from bench.plugins.method import MethodSpec, Tunable
 from bench.plugins.task import Direction, Metric
-from bench.results.points import MethodEntry, Role, TrialEntry
+from bench.results.index import MethodEntry, Role, TrialEntry
 from bench.results.selection import budget_class, frozen_choices
 from bench.storage.files import write_whole
 from bench.trial.record import TrialRecord

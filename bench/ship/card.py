@@ -146,7 +146,7 @@ def _origin(choice: Choice) -> dict[str, str]:
     index, origin = choice.points.index, choice.points.index["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in origin.get("packages", {}).items())
     made = {name: without_password(str(origin[name])) for name in ("command", "date", "commit") if name in origin}
-    exported = {"exported by": choice.points.export_command(choice.key)}
+    exported = {"exported by": choice.points.export_command("--trial", choice.key)}
     version = {"version": f"compression-bench {importlib.metadata.version('compression-bench')}"}
     return {**version, **made, **exported, "comparison": index["identity"], "trial": choice.key, "packages": packages}
 

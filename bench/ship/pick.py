@@ -13,7 +13,8 @@ import pandas as pd
 from bench.errors import BenchError, did_you_mean
 from bench.plugins.task import Metric
 from bench.report.cells import percent, unit
-from bench.results.points import Points, comparisons, latest_with, load_points
+from bench.results.index import comparisons
+from bench.results.points import Points, load_points
 from bench.results.selection import COST, chosen_points, models_at
 from bench.stats.estimates import sign_of
 
@@ -149,12 +150,12 @@ def named(points: Points, key: str, why: str = "Named by hand: no limit or score
     return Choice(points, dict(row), dict(own.iloc[0]) if row["chosen"] else None, why)
 
 
-def find(folder: Path, model: str | None, limits: Sequence[str], asked: dict[str, Any]) -> Choice:
+def find(folder: Path, index: dict[str, Any] | None, limits: Sequence[str], asked: dict[str, Any]) -> Choice:
     """What the options of ``bench pick`` and ``bench export`` name.
 
     Args:
         folder: of the comparison, ``results/<task>/<preset>``.
-        model: of the task; None for the comparison that was run last.
+        index: of the comparison; None for the one that was run last, or for the last that has the trial.
         limits: arguments ``--max-KEY VALUE``.
         asked: trial (the beginning of a key), method, budget and seed, None where not given.
     """
@@ -163,11 +164,9 @@ def find(folder: Path, model: str | None, limits: Sequence[str], asked: dict[str
     given = {name: value for name, value in asked.items() if value is not None}
     if given and limits:
         raise BenchError(f"--{next(iter(given))} names a model, so {limits[0]} has nothing to choose: leave out one")
-    if "trial" in given:
-        every = [index for index in comparisons(folder) if any(_keys(index, given["trial"]))]
-        points = load_points(folder, every[-1] if every else None)
-    else:
-        points = load_points(folder, None if model is None else latest_with(folder, model))
+    if "trial" in given and index is None:
+        index = next((each for each in reversed(comparisons(folder)) if any(_keys(each, given["trial"]))), None)
+    points = load_points(folder, index)
     if not given:
         return pick(points, read_limits(limits, points.metric))
     return named(points, _asked_for(points, given), **{name: given[name] for name in given if name == "method"})

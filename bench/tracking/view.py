@@ -21,7 +21,8 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.errors import BenchError
-from bench.results.points import INDEX, Points
+from bench.results.index import INDEX
+from bench.results.points import Points
 from bench.storage.cache import content_key
 from bench.storage.provenance import without_password
 from bench.trial.record import TrialFolder

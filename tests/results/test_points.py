@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
-from bench.results.points import INDEX, load_points, select_comparison, write_index
+from bench.results.index import INDEX, select_comparison, write_index
+from bench.results.points import load_points
 from bench.storage.files import read_json
 from bench.trial.compress import Setting
 from tests.written import Written
@@ -47,6 +48,23 @@ def test_a_model_without_results_is_named_with_those_that_have_some(tmp_path: Pa
     comparison(tmp_path, "crnn", 9.0, "b")
     with pytest.raises(BenchError, match=r"no results with model lstm.*there are: model crnn$"):
         select_comparison(tmp_path, "lstm")
+
+
+def test_a_comparison_of_earlier_is_named_by_its_key(tmp_path: Path) -> None:
+    for number, corpus_seed in enumerate(("0", "1", "2")):
+        identity = f"{number}{corpus_seed}aaaaaaaaaa"
+        comparison(tmp_path, "crnn", 10.0 + number, identity, f"2026-01-0{number + 1}T10:00:00+00:00")
+        written = read_json(tmp_path / "comparisons" / f"{identity}.json")
+        assert written is not None
+        written["setting"] = {"fields": {"model": "crnn", "corpus_seed": corpus_seed}, "cost": "macs"}
+        (tmp_path / "comparisons" / f"{identity}.json").write_text(json.dumps(written))
+    select_comparison(tmp_path, None, "11aa")
+    assert load_points(tmp_path).table["dev_eer_percent"].tolist() == [11.0]
+    listed = "00aaaaaa 2026-01-01T10:00 corpus_seed=0; 11aaaaaa 2026-01-02T10:00 corpus_seed=1; 22aaaaaa "
+    with pytest.raises(BenchError, match=f"no comparison begins with 'ff' in .*there are: {listed}"):
+        select_comparison(tmp_path, "crnn", "ff")
+    with pytest.raises(BenchError, match="3 comparisons begin with ''"):
+        select_comparison(tmp_path, None, "")
 
 
 @pytest.mark.parametrize(

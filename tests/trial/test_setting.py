@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.points import write_index
+from bench.results.index import write_index
 from bench.storage.files import read_json
 from bench.trial import pricing
 from bench.trial.record import TrialFolder, TrialRecord
