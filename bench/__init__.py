@@ -17,12 +17,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from bench.errors import BenchError, BudgetError, Declined, MethodError
 
 if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` finds the same names
-    from bench.export.model import OnnxModel
+    from bench.export.model import OnnxModel, rebuilt_model
     from bench.plugins.classification import Classification, soft_divergence
     from bench.plugins.method import Chain, FrontMethod, Method, tune
     from bench.plugins.metrics import average_precision, equal_error_rate
     from bench.plugins.plans import full_plan, paper_plan, quick_plan, smoke_plan
     from bench.plugins.recordings import Recording, inspect_recordings, listing_problems
+    from bench.plugins.registry import load_task
     from bench.plugins.sounds import Sound, SoundScoring, read_sound
     from bench.plugins.task import SPLITS, Batch, ItemScores, Metric, Plan, Predict, Progress, Split, Task, per_split
     from bench.storage.cache import cached_folder, content_key, folder_digest
@@ -36,12 +37,13 @@ if TYPE_CHECKING:  # for type checkers; when the program runs, ``__getattr__`` f
     from bench.widths.widths import Widths
 
 _NAMES = {
-    "bench.export.model": "OnnxModel",
+    "bench.export.model": "OnnxModel rebuilt_model",
     "bench.plugins.classification": "Classification soft_divergence",
     "bench.plugins.method": "Chain FrontMethod Method tune",
     "bench.plugins.metrics": "average_precision equal_error_rate",
     "bench.plugins.plans": "full_plan paper_plan quick_plan smoke_plan",
     "bench.plugins.recordings": "Recording inspect_recordings listing_problems",
+    "bench.plugins.registry": "load_task",
     "bench.plugins.sounds": "Sound SoundScoring read_sound",
     "bench.plugins.task": "SPLITS Batch ItemScores Metric Plan Predict Progress Split Task per_split",
     "bench.storage.cache": "cached_folder content_key folder_digest",

@@ -54,6 +54,8 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
             ("run", "antispoof", "--methods", "nested_subspaces:budgets=0.3", "--budgets", "0.5"),
             "NestedSubspaces: budget 0.5 is none of those it is trained for, 0.3;",
         ),
+        (("run", "antispoof", "--methods", "importance_pruning:batches=many"), "batches: expected int, not 'many'"),
+        (("run", "antispoof", "--methods", "importance_pruning:batches=2.5"), "batches: expected int, not 2.5"),
         (("run", "antispoof", "--budgets", "0.5,1.5"), "budget '1.5' is outside (0, 1]"),
         (("run", "antispoof", "--budgets", "0"), "budget '0' is outside (0, 1]"),
         (("run", "antispoof", "--budgets", "half"), "budget 'half'"),

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from itertools import combinations, islice
 
 import torch
 from torch import Tensor, nn
 
 from bench.check.probe import smallest
-from bench.check.rules import require
+from bench.check.rules import ContractError, require
+from bench.errors import BenchError
 from bench.export.model import Predictor, export_onnx
 from bench.plugins.own_model import dense_model
 from bench.plugins.task import SPLITS, Task
@@ -20,6 +22,7 @@ from bench.widths.cost import count_macs
 ENOUGH = 500  # training batches that are as good as endlessly many
 FEW = 0.01  # share of the inputs of a split that may be in the training data, too, as some corpora have duplicates
 LEARNED = 0.8  # share of its loss that a model has left when it has learned something
+UNKNOWN = "no_such_model"
 WORSE = 0.1  # share of its score that it may lose then
 
 
@@ -28,12 +31,23 @@ def check_task(task: Task) -> Iterator[str]:
     unhashable = [name for name, value in task.identity().items() if not isinstance(value, Hashable)]
     require(not unhashable, f"the fields of a task are hashable, not so {', '.join(unhashable)}")
     yield "is a frozen dataclass of hashable fields"
+    if hasattr(task, "model"):
+        yield _check_models(task)
     seed_everything(0)
     model, example = dense_model(task), task.example_input()
     yield from _check_training(task, model, example)
     yield from _check_splits(task)
     yield from _check_scores(task, model, example)
     yield _check_direction(task, model)
+
+
+def _check_models(task: Task) -> str:
+    """A name that is misspelt is refused, or a comparison of the default model is taken for one of another."""
+    try:
+        replace(task, model=UNKNOWN).check()  # type: ignore[call-arg]
+    except BenchError as refusal:
+        return f"refuses a model that it does not have: {refusal}"
+    raise ContractError(f"breaks the contract: check() refuses a model that there is not, such as {UNKNOWN!r}")
 
 
 def require_disjoint(task: Task) -> list[str]:

@@ -174,7 +174,7 @@ def explain(
     preset: Preset = "quick",
     picture: Annotated[Path, typer.Option(help="Where the picture goes.", metavar="FILE.svg")] = Path("widths.svg"),
 ) -> None:
-    """Show what the width graph found: groups, each layer's share of MACs and latency, what stays and why."""
+    """Show what the width graph found: groups, each layer's share of MACs and latency, what must stay and why."""
     from bench.check import check_own_model
     from bench.plugins.own_model import with_own_models
     from bench.plugins.registry import load_task

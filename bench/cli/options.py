@@ -21,7 +21,7 @@ Results = Annotated[Path, typer.Option(help="Folder that everything is written t
 
 def fields(texts: list[str], data: str | None, model: str | None) -> dict[str, Any]:
     """Values of the task's fields by name, as ``--set``, ``--data`` and ``--model`` give them."""
-    from bench.plugins.registry import parse_settings
+    from bench.plugins.fields import parse_settings
 
     given = {name: value for name, value in (("data", data), ("model", model)) if value is not None}
     return {**parse_settings(texts, where="--set", example="corpus_seed=1"), **given}

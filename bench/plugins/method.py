@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
-from bench.errors import BenchError, MethodError, did_you_mean
+from bench.errors import BenchError, did_you_mean
+from bench.plugins.fields import configure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -335,16 +336,3 @@ class MethodSpec:
         if rest:
             raise BenchError(f"{self.name} has no setting {sorted(rest)[0]!r}; it has: {', '.join(self.space())}")
         return links[0] if len(links) == 1 else Chain(links=tuple(reversed(links)))
-
-
-def configure(method: type[Method], settings: Mapping[str, Any]) -> Method:
-    """The method with these settings; an unknown name is an error that lists the known ones."""
-    known = [f.name for f in dataclasses.fields(method) if f.init]
-    for name in settings:
-        if name not in known:
-            near, all_known = did_you_mean(name, known), ", ".join(known)
-            raise BenchError(f"{method.__name__} has no setting {name!r}{near}; it has: {all_known}")
-    try:
-        return method(**settings)
-    except (TypeError, ValueError) as error:
-        raise MethodError(f"{method.__name__}: {error}") from error

@@ -8,7 +8,7 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from bench.errors import BenchError, did_you_mean, said
+from bench.plugins.fields import parse_settings
 from bench.plugins.method import Method, MethodSpec, Promise, Stage, Tunable
 from bench.plugins.task import Direction, Metric, Plan, Task
 from bench.storage.files import file_digest
@@ -133,20 +134,6 @@ def load_method_spec(text: str) -> MethodSpec:
     classes = tuple(load_method(link) for link in chain.split("+"))
     fixed = parse_settings(filter(None, settings.split(",")), where=repr(text), example="window=1")
     return MethodSpec(text, chain, classes, fixed)
-
-
-def parse_settings(texts: Iterable[str], *, where: str, example: str) -> dict[str, Any]:
-    """The settings ``name=value``; a value is a Python literal or else a string. An error names ``where``."""
-    settings: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BenchError(f"{where}: {text!r} is not a setting; expected name=value, such as {example}")
-        try:
-            settings[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):  # the latter of a huge nesting
-            settings[name] = value
-    return settings
 
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:

@@ -71,9 +71,7 @@ def explain(task: Task, picture: Path) -> None:
         )
         groups.add_row(group.name, str(group.size), made, read)
     weights = Table(
-        *("weight", "reads", "makes", "of MACs", "of latency", "what stays, and where that comes from"),
-        title="weights",
-        box=None,
+        *("weight", "reads", "makes", "of MACs", "of latency", "must stay, due to"), title="weights", box=None
     )
     for row in rows:
         names = (", ".join(part) for part in (row.reads, row.makes))

@@ -28,7 +28,7 @@ def within_reach(
     What it takes is found once, by a job: its process has imported what follows a model, which takes seconds here.
     """
     asked = {budget: [share for spec in method_specs for share in spec.asked_of_macs(budget)] for budget in budgets}
-    if not any(asked.values()):
+    if not any(asked.values()) and not setting.width_groups:  # those must exist, whoever changes them
         return tuple(budgets), ""
 
     def find(folder: Path) -> None:
@@ -38,7 +38,7 @@ def within_reach(
     widths = {"groups": setting.width_groups, "multiple": setting.width_multiple}
     named = {**setting.made_from, **widths, "cost": setting.cost, **setting.prices}
     smallest = json.loads((cached_folder(Path(setting.cache), "reach", named, find) / FOUND).read_text())["smallest"]
-    reached = tuple(budget for budget, shares in asked.items() if min(shares) >= smallest)
+    reached = tuple(budget for budget, shares in asked.items() if all(share >= smallest for share in shares))
     beyond = ", ".join(f"{budget:g}" for budget in asked if budget not in reached)
     why = f"no choice of widths reaches it; the smallest model that can be reached has {smallest:.4f} of the dense"
     return reached, f"budget {beyond}: {why} {IN_WORDS[setting.cost]}" if beyond else ""

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from inspect import formatannotation
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from bench.errors import BenchError, did_you_mean
 from bench.execution.executor import Cluster
 from bench.export.runtimes import DEFAULT
+from bench.plugins.fields import typed
 from bench.plugins.registry import load_task
 from bench.plugins.task import Task
 from bench.results.index import comparison_folder
@@ -58,7 +56,7 @@ def typed_fields(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     task = load_task(name)
     shared = {f.name for f in fields(Task)}  # which the preset and the results folder decide
     known = [f.name for f in fields(task) if f.name not in shared]
-    hints, typed = get_type_hints(task), {}
+    values = {}
     for field_name, value in given.items():
         if field_name not in known:
             option = f"--{field_name}" if field_name in ("data", "model") else f"--set {field_name}=..."
@@ -66,10 +64,5 @@ def typed_fields(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"task {name} has no field {field_name!r} that {option} could set{did_you_mean(field_name, known)}; "
                 f"it has: {', '.join(known)}"
             )
-        adapter = TypeAdapter(hints[field_name], config={"arbitrary_types_allowed": True})
-        try:
-            typed[field_name] = adapter.validate_python(value)
-        except ValidationError as error:
-            expected = formatannotation(hints[field_name])
-            raise BenchError(f"--set {field_name}: expected {expected}, not {value!r}") from error
-    return typed
+        values[field_name] = typed(task, field_name, value, f"--set {field_name}")
+    return values

@@ -13,8 +13,9 @@ from bench.errors import BenchError, blaming, did_you_mean
 from bench.export import STREAM
 from bench.export.model import OnnxModel
 from bench.export.streaming import Stream
+from bench.plugins.fields import parse_settings
 from bench.plugins.own_model import with_own_models
-from bench.plugins.registry import load_task, parse_settings
+from bench.plugins.registry import load_task
 from bench.plugins.sounds import SoundScoring
 from bench.plugins.task import Task
 from bench.report.document import render_markdown
@@ -55,7 +56,7 @@ def write_export(choice: Choice, folder: Path | None, fields: Mapping[str, Any])
     model = OnnxModel(files.model_path.read_bytes())
     recordings = sound_scoring_of(choice, fields)
     scorer = recordings and scorer_of(model, recordings, choice.points.index["task"])
-    usage = {MODEL: "the model as it was audited and measured: the input and the output of the network"}
+    usage = {MODEL: f"the model as it was audited and measured: {_ends(model)}"}
     if recordings and scorer:
         usage |= _scoring(recordings, difference(scorer, model, recordings))
     if STREAM in (record.files or {}):
@@ -73,6 +74,14 @@ def write_export(choice: Choice, folder: Path | None, fields: Mapping[str, Any])
     shutil.copyfile(script.__file__, folder / SCRIPT)
     write_whole(folder / CARD, card)
     return folder
+
+
+def _ends(model: OnnxModel) -> str:
+    """What goes in and what comes out, by name; the last axis of what goes in is as long as a recording may be."""
+    session, words = model.session(), {"batch": "examples", "time": "length"}
+    ends = [("in", end) for end in session.get_inputs()] + [("out", end) for end in session.get_outputs()]
+    shapes = [", ".join(words.get(size, str(size)) for size in end.shape) for _, end in ends]
+    return "; ".join(f"{way}: {end.name}, ({shape})" for (way, end), shape in zip(ends, shapes, strict=True))
 
 
 def sound_scoring_of(choice: Choice, fields: Mapping[str, Any]) -> SoundScoring | None:

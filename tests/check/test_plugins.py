@@ -119,9 +119,17 @@ class Backwards(Probe):
     metric = Metric("eer", unit="percent", direction="maximize")
 
 
+@dataclass(frozen=True)
+class Guesses(Probe):
+    """Has several models, and takes its default for one that is misspelt."""
+
+    model: str = "small"
+
+
 @pytest.mark.parametrize(
     ("task", "rule"),
     [
+        (Guesses, r"check\(\) refuses a model that there is not"),
         (Listed, "hashable, not so parts"),
         (Shorter, "dev is one ordered pass"),
         (Endless, "eval is one pass, which ends"),

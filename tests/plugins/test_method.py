@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from bench import BenchError, Chain, Method, Plan, Trainer, tune
-from bench.plugins.method import RATE, MethodSpec, Tunable, configure, search_space
+from bench.plugins.fields import configure
+from bench.plugins.method import RATE, MethodSpec, Tunable, search_space
 from bench.plugins.registry import load_method_spec
 from tests.misbehaving import Honest
 from tests.models import Points, mlp
