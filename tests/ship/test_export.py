@@ -56,9 +56,10 @@ def test_from_pick_to_scores_by_the_commands_that_are_printed(synthetic_smoke: S
     (command,) = [line.removeprefix("take it home: bench ") for line in said.splitlines() if "take it home" in line]
     shown = run(*shlex.split(command), "--to", tmp_path / "home")
     assert "MODEL_CARD.md, model.onnx" in shown and "keep --max-macs-ratio 0.5; this one has the best" in shown
-    assert "in: input, (examples, length); out: output, (examples, 64)" in (tmp_path / "home/MODEL_CARD.md").read_text()
     module = rebuilt_model(load_task("synthetic").at("smoke"), tmp_path / "home")
-    assert module is not None and module(Synthetic().example_input()).shape == (1, 64)
+    assert module is not None
+    ends = f"in: input, (examples, length); out: output, (examples, {module(Synthetic().example_input()).shape[1]})"
+    assert ends in (tmp_path / "home/MODEL_CARD.md").read_text()
     np.save(tmp_path / "inputs.npy", np.zeros((1, Synthetic().example_input().shape[1])))
     assert "outputs" in run("score", tmp_path / "home", tmp_path / "inputs.npy")
     assert "MSE % on dev" in run("export", *where, "--max-macs-ratio", "0.5", "--to", tmp_path / "home")
