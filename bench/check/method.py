@@ -42,7 +42,9 @@ def check_method(method_spec: MethodSpec, task: Task = PROBE) -> Iterator[str]:
     except (Declined, BudgetError) as error:
         yield f"declines {type(task).__name__}, which is no error; nothing else can be checked there: {said(error)}"
         return
-    yield f"stays within its steps ({trainer.steps_done} of {trainer.steps_done + trainer.steps_left})"
+    given = trainer.steps_done + trainer.steps_left
+    untrained = "" if trainer.steps_done else "; nothing trains its weights, which stay as they came"
+    yield f"stays within its steps ({trainer.steps_done} of {given}){untrained}"
     exported = first if isinstance(first, OnnxModel) else _plain_module(first, task)
     yield "returns a plain model that exports to ONNX"
     yield _delivered(method, exported, task)

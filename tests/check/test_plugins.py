@@ -158,7 +158,15 @@ class Inserts(misbehaving.Honest):
         return model
 
 
+class Forgets(misbehaving.Honest):
+    """Forgets to train."""
+
+    def compress(self, model: nn.Module, trainer: bench.Trainer) -> nn.Module:
+        return model
+
+
 def test_what_is_no_breach_is_said() -> None:
+    assert "(0 of 20); nothing trains its weights" in " ".join(check_method(Forgets))
     assert "declines Probe, which is no error" in (last := check_method(DeclinesAll)[-1]) and "no attention" in last
     lines = "\n".join(check_method(Inserts))
     assert "cannot be built again by anybody else" in lines and "without a field `budget` it aims at no cost" in lines
