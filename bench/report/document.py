@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -135,7 +135,7 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
     folder = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.tests |= {kind.__name__.lower(): lambda piece, kind=kind: isinstance(piece, kind) for kind in get_args(Piece)}
-    page.filters |= {"spans": _spans, "as_cell": _as_cell}
+    page.filters |= {"spans": _spans, "as_cell": _as_cell, "plain": _plain, "unbroken": _unbroken}
     page.filters["sort_value"] = lambda value: "" if value is None or not math.isfinite(value) else value
     return page.get_template("page.html.j2").render(title=title, sections=sections)
 
@@ -165,6 +165,11 @@ def _spans(words: Words) -> list[Span]:
 
 def _plain(words: Words) -> str:
     return "".join(span.text for span in _spans(words))
+
+
+def _unbroken(words: Words) -> list[Span]:
+    """A number that may be broken before its interval alone, where a table is wider than the screen."""
+    return [replace(span, text=re.sub(r" (?!\[)", "\N{NO-BREAK SPACE}", span.text)) for span in _spans(words)]
 
 
 def _as_cell(cell: Cell | str) -> Cell:

@@ -68,6 +68,13 @@ def test_a_page_sorts_numbers_by_what_lies_behind_them() -> None:
     assert '<tr class="control"><td class="t name">' in page
 
 
+def test_an_interval_goes_whole_to_the_next_line_of_a_narrow_page() -> None:
+    cells = ("a:b", "+7.8 [+5.2, +12.8]")
+    page = render_html("", [Section("", [Table([Column("method", "name"), Column("gap")], [Row(cells)])])])
+    assert '<td class="interval" data-value="">+7.8 [+5.2,\N{NO-BREAK SPACE}+12.8]</td>' in page
+    assert '<td class="t name">a:<wbr>b</td>' in page
+
+
 def test_a_table_that_is_not_sortable_has_no_buttons() -> None:
     page = render_html("", [Section("", [Table(COLUMNS, ROWS, sortable=False)])])
     assert "</button></th>" not in page and "data-value=" not in page
