@@ -33,16 +33,17 @@ def check_own_model(task: Task) -> None:
             except Exception as error:  # of somebody else's code
                 given = f"of shape {tuple(inputs.shape)} and {inputs.dtype}"
                 raise BenchError(f"--model {name}: it {refused}, {given} ({said(error)}): {remedy}") from error
-        wanted = _output_shape(reference, two)
+        sizes = _output_shape(reference, two)
+        wanted = f"({', '.join('any length' if size is None else str(size) for size in sizes)})"
         if not isinstance(outputs, Tensor):
             kind = type(outputs).__name__
             raise BenchError(f"--model {name}: it returns a {kind}, expected one tensor of shape {wanted}, alone")
-        fits = all(size in (None, own) for size, own in zip(wanted, outputs.shape, strict=False))
-        if not fits or len(wanted) != outputs.dim():
+        fits = all(size in (None, own) for size, own in zip(sizes, outputs.shape, strict=False))
+        if not fits or len(sizes) != outputs.dim():
             fixed = "; it fixes its batch size" if outputs.shape[:1] == (1,) else ""
             raise BenchError(
                 f"--model {name}: inputs of shape {tuple(two.shape)} give outputs of shape {tuple(outputs.shape)}, "
-                f"expected {wanted}, where None is any length{fixed}"
+                f"expected {wanted}{fixed}"
             )
         exported = Predictor(export_onnx(model, one))
         for inputs in (two, -two, 10 * two, two.abs()):

@@ -138,7 +138,7 @@ def test_the_checkpoint_that_a_model_begins_with_names_the_trial(
         ("Flat", r"outputs of shape \(2,\), expected \(2, 2\)"),
         ("narrow", r"does not take one example of this task, of shape \(1, 60, 100\) .*: wrap it in"),
         ("One", "takes one example but not two, .*: it fixes its batch size; reshape by"),
-        ("First", r"of shape \(1, 2\), expected \(2, 2\), where None is any length; it fixes its batch size"),
+        ("First", r"of shape \(1, 2\), expected \(2, 2\); it fixes its batch size"),
         ("Branching", "control flow depends on values"),
     ],
 )
