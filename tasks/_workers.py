@@ -5,10 +5,13 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import TypeVar
+
+from bench import BenchError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -27,13 +30,24 @@ def in_processes(
         jobs: in any order.
         workers: processes at a time, at least one.
         afterwards: jobs that need the results of ``jobs``.
+
+    Raises:
+        BenchError: one of the processes was killed.
     """
     # A fork would copy locks that threads of this process may hold.
-    with _one_thread_each(), _deaf_to_interrupts():
-        processes = multiprocessing.get_context("spawn").Pool(max(1, workers))
-    with processes as pool:
-        yield from pool.imap_unordered(work, jobs)
-        yield from pool.imap_unordered(work, afterwards)
+    pool = ProcessPoolExecutor(max(1, workers), multiprocessing.get_context("spawn"))
+    try:
+        for part in (jobs, afterwards):
+            with _one_thread_each(), _deaf_to_interrupts():  # processes are started where jobs are submitted
+                underway = [pool.submit(work, job) for job in part]
+            for done in as_completed(underway):
+                yield done.result()
+    except BrokenProcessPool as error:
+        raise BenchError(
+            "a process that made data was ended from outside, as where memory runs out: run it again, with fewer --jobs"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def in_threads(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:

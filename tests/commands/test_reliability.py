@@ -102,6 +102,14 @@ def test_processes_that_make_data_leave_ctrl_c_to_the_supervisor() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_a_process_that_makes_data_and_is_killed_is_told() -> None:
+    """Nothing waits for ever for what it was about to make."""
+    script = "from tasks._workers import in_processes; from tests.jobs import is_killed\n"
+    script += "list(in_processes(is_killed, [1, 2, 3], 2))"
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=120, capture_output=True, text=True)
+    assert "BenchError: a process that made data was ended from outside" in done.stderr
+
+
 def test_damage_is_noticed_and_made_good(comparison: Path, bench_here: Bench) -> None:
     """Of every kind of file that a comparison leaves: cut short, or overwritten."""
     expected = points(comparison)
