@@ -72,7 +72,8 @@ class Screen:
         self._done = self._total = 0
         self._phase = ""
         self._jobs: dict[str, TaskID] = {}
-        self._begun: dict[str, tuple[float, float]] = {}  # when, and the share done then, where there is no terminal
+        #: when, the share done then, and the share done last, where there is no terminal
+        self._begun: dict[str, tuple[float, float, float]] = {}
         self._said = clock()
 
     def __enter__(self) -> "Screen":
@@ -100,7 +101,7 @@ class Screen:
         self._show_count()
         if items and name != "trials" and not self.console.is_terminal:
             self.say(f"{name} …")
-            self._begun[""] = (self.clock(), 0.0)
+            self._begun[""] = (self.clock(), 0.0, 0.0)
 
     def advance(self) -> None:
         self._done += 1
@@ -159,7 +160,10 @@ class Screen:
         if self.console.is_terminal:
             return
         now = self.clock()
-        begun, before = self._begun.setdefault(key, (now, fraction))
+        begun, before, last = self._begun.get(key, (now, fraction, fraction))
+        if fraction < last:  # a part of it is done once more, such as timings that were disturbed
+            begun, before = now, fraction
+        self._begun[key] = begun, before, fraction
         if now - self._said < pause_s or fraction >= 1:
             return
         left, done = "", fraction - before

@@ -93,6 +93,15 @@ def test_a_phase_says_every_ten_seconds_how_far_it_is() -> None:
     ]
 
 
+def test_what_is_done_once_more_has_a_speed_of_its_own() -> None:
+    """Models whose timing was disturbed are timed again: ten minutes for all of them say little about these few."""
+    shown = Shown()
+    for at_s, share in ((0, 0.0), (600, 0.98), (605, 0.0), (725, 0.5)):
+        shown.now_s = 1000 + at_s
+        shown.screen.job_progress(Job("key", "latency", print, ()), share, "")
+    assert shown.lines() == ["latency: 98 %, about 10 s left", "latency: 50 %, about 2 min left"]
+
+
 def test_a_job_speaks_only_after_a_minute_of_silence() -> None:
     shown = Shown()
     job = Job("key", "dense", print, ())
