@@ -130,7 +130,7 @@ def report_data(points: Points) -> ReportData:
         front=quality.on_front(chosen, sign), trials=pd.Series(_trials_of(chosen, trained), dtype=object)
     )
     kinds = {str(method): str(kind) for method, kind in zip(chosen["method"], chosen["kind"], strict=True)}
-    scores = dict(trained.set_index("key")["eval"].dropna())
+    scores = trained.set_index("key")["eval"].dropna().to_dict()  # two method specs may mean one trial
     items = {key: TrialFolder.of(points.folder, key).item_scores() for key in scores}
     draws, counted = quality.draw_items(items, scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
@@ -219,7 +219,7 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
 
 def _layers(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
     """What each part of the network takes, as shares of the dense model's latency: means over seeds."""
-    ratios = points.table.set_index("key")["latency_ratio"].dropna()
+    ratios = points.table.drop_duplicates("key").set_index("key")["latency_ratio"].dropna()
     spent = {key: TrialFolder.of(points.folder, str(key)).layer_latency_ms() for key in ratios.index}
     parts = _coarse(list(dict.fromkeys(layer for own in spent.values() for layer in own)))
     means = []

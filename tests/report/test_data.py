@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench import ItemScores
 from bench.report import write_report
 from bench.trial.record import TrialFolder
 from tests.report.cases import ODD, read
@@ -81,6 +83,20 @@ def test_many_layers_become_the_parts_that_they_lie_in(written: Written) -> None
     spent = {f"body.{block}.{layer}": 1.0 for block in range(4) for layer in range(4)}
     TrialFolder(files).write_layer_latency_ms({"stem": 1.0, **spent})
     assert list(read(written.save()).layers) == ["stem", *(f"body.{block}" for block in range(4))]
+
+
+def test_two_method_specs_may_mean_one_trial(written: Written) -> None:
+    """A setting that one fixes, such as when the cut is made, may be what another has found."""
+    for seed in range(2):
+        items = ItemScores(np.array([10.0, 14.0]), None, np.arange(2))
+        files = written.add("magnitude_pruning", 0.25, 12.0, 12.0, seed=seed, stage="post_hoc", items=items)
+        TrialFolder(files).write_layer_latency_ms({"stem": 0.1, "": 0.1})
+    methods = written.index["methods"]
+    methods["magnitude_pruning:dense_share=0.75"] = methods["magnitude_pruning"]
+    data = read(written.save())
+    alike = [data.chosen[data.chosen["method"] == name] for name in methods if name.startswith("magnitude")]
+    assert [own["eval"].tolist() for own in alike] == [[12.0], [12.0]]
+    assert [data.layers.loc[own["method"].iloc[0]].sum().sum() for own in alike] == [pytest.approx(0.5)] * 2
 
 
 def test_parts_of_the_score_are_means_over_seeds(built: Path) -> None:
