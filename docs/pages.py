@@ -44,10 +44,7 @@ COMPARISONS = {
         "voice activity detection, generated speech",
         "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
     ),
-    "vad_full": (
-        "voice activity detection, generated speech, 400 steps, tuned",
-        "make bench TASK=vad PRESET=full",
-    ),
+    "vad_full": ("voice activity detection, generated speech, 400 steps, tuned", "make bench TASK=vad PRESET=full"),
     "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
