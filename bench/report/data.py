@@ -130,7 +130,8 @@ def report_data(points: Points) -> ReportData:
         front=quality.on_front(chosen, sign), trials=pd.Series(_trials_of(chosen, trained), dtype=object)
     )
     kinds = {str(method): str(kind) for method, kind in zip(chosen["method"], chosen["kind"], strict=True)}
-    scores = trained.set_index("key")["eval"].dropna().to_dict()  # two method specs may mean one trial
+    scored = trained.set_index("key")["eval"].dropna().items()
+    scores = {str(key): float(score) for key, score in scored}  # two method specs may mean one trial
     items = {key: TrialFolder.of(points.folder, key).item_scores() for key in scores}
     draws, counted = quality.draw_items(items, scores), _counted(trained, points.metric)
     entries, by_seed = quality.contenders(counted, kinds, draws), quality.seed_points(counted)
