@@ -109,6 +109,8 @@ def filled(markdown: str, place: str) -> str:
     top = "../" * place.count("/")  # of the documentation, from this page
     for page, path in {**BORROWED, "reference/": f"{KEPT}/"}.items():
         markdown = markdown.replace(f"](../{top}{path}", f"]({top}{page}")
+    if BORROWED.get(place, "").startswith(KEPT):  # where its pictures lie beside it
+        markdown = re.sub(r"\]\((\w+\.svg)\)", r"](reference/\1)", markdown)
     made = {"about": about, "knobs": knobs, "measured": measured}
     method = Path(place).stem
     filling = {word: (lambda make=make: make(method)) for word, make in made.items()} | {"methods": overview}

@@ -114,7 +114,6 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, link: str) -> Non
     assert run.returncode == 1 and link in run.stderr, run.stderr
 
 
-@pytest.mark.slow
 def test_what_a_page_takes_from_code_and_results_is_filled_in(site: Path) -> None:
     pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
     assert len(pages) > len(files("methods")) and not any("{{" in page or "```" in page for page in pages)
