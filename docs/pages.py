@@ -44,7 +44,13 @@ COMPARISONS = {
         "voice activity detection, generated speech",
         "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
     ),
-    "vad_full": ("voice activity detection, generated speech, 400 steps, tuned", "make bench TASK=vad PRESET=full"),
+    "vad_full": (
+        "voice activity detection, generated speech, 400 steps, tuned",
+        'make bench TASK=vad PRESET=full METHODS="dense;uniform_width;given_widths;feature_noise;stochastic_gates;'
+        "group_norm;budgeted_broadcast;budgeted_broadcast_units;magnitude_pruning;magnitude_pruning:dense_share=0.25;"
+        "magnitude_pruning:dense_share=0.5;random_pruning;random_pruning:dense_share=0.25;"
+        'random_pruning:dense_share=0.5;quantization"',
+    ),
     "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (

@@ -31,8 +31,8 @@ def pick(  # noqa: PLR0917  (typer makes the options from the parameters)
 
     folder = comparison_folder(results, task, preset)
     choice = find(folder, find_comparison(folder, model, comparison), context.args, {})
-    same = ["--comparison", choice.points.key] if model or comparison else []
-    show(choice, f"take it home: {choice.points.export_command(*context.args, *same)}")
+    same = choice.points.export_command(*context.args, "--comparison", choice.points.key)  # whatever is run until then
+    show(choice, f"take it home: {same}")
 
 
 def export(  # noqa: PLR0917  (typer makes the options from the parameters)

@@ -43,7 +43,12 @@ def typed(plugin: type, name: str, value: Any, said: str) -> Any:
 
 
 def configure(method: type[Any], settings: Mapping[str, Any]) -> Any:
-    """The method with these settings; an unknown name, or a value of another type than declared, is an error."""
+    """The method with these settings.
+
+    Raises:
+        BenchError: a name is unknown, or a value is of another type than declared.
+        MethodError: the method itself refuses them.
+    """
     known = [field.name for field in fields(method) if field.init]
     for name in settings:
         if name not in known:

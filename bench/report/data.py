@@ -220,7 +220,7 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
 
 def _layers(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
     """What each part of the network takes, as shares of the dense model's latency: means over seeds."""
-    ratios = points.table.drop_duplicates("key").set_index("key")["latency_ratio"].dropna()
+    ratios = points.by_key["latency_ratio"].dropna()
     spent = {key: TrialFolder.of(points.folder, str(key)).layer_latency_ms() for key in ratios.index}
     parts = _coarse(list(dict.fromkeys(layer for own in spent.values() for layer in own)))
     means = []

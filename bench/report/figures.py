@@ -187,6 +187,8 @@ def _draw_theory(ax: Axes, data: ReportData) -> list[Line2D]:
 def _relative(data: ReportData) -> bool:
     """Whether scores are drawn on a logarithmic axis, where the same factor is the same distance: error rates are."""
     scores = data.points.table[data.points.eval_column].dropna().astype(float)
+    if scores.nunique() < 2:  # Matplotlib rounds the limits of one value to a span of nothing, for some values
+        return False
     known = len(data.theory) == 0 or bool((data.theory["score"] > 0).all())
     return data.metric.unit == "percent" and data.sign == 1 and known and bool((scores > 0).all())
 

@@ -164,13 +164,13 @@ def find_comparison(folder: Path, model: str | None = None, key: str | None = No
     every = comparisons(folder)
     found = [index for index in every if model is None or index["setting"]["fields"].get("model") == model]
     if model is not None and not found:
-        known = dict.fromkeys(f"model {index['setting']['fields'].get('model')}" for index in every)
-        raise BenchError(f"no results with model {model} in {folder}; there are: {'; '.join(known) or 'none'}")
+        models = dict.fromkeys(f"model {index['setting']['fields'].get('model')}" for index in every)
+        raise BenchError(f"no results with model {model} in {folder}; there are: {'; '.join(models) or 'none'}")
     found = [index for index in found if index["identity"].startswith(key or "")]
     if not found or (key is not None and len(found) > 1):
         which = f"{len(found)} comparisons begin" if found else "no comparison begins"
-        known = dict.fromkeys(in_words(found or every))
-        raise BenchError(f"{which} with {key!r} in {folder}; there are: {'; '.join(known) or 'none'}")
+        known = "; ".join(map(" ".join, told_apart(found or every).items()))
+        raise BenchError(f"{which} with {key!r} in {folder}; there are: {known or 'none'}")
     return found[-1]
 
 
@@ -180,16 +180,15 @@ def select_comparison(folder: Path, model: str | None, key: str | None = None) -
         write_json(folder / INDEX, index)
 
 
-def in_words(indices: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each of these comparisons: the beginning of its key, when it was run, and what sets it apart from the others."""
+def told_apart(indices: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By the beginning of its key, when each of these comparisons was run, and what sets it apart from the others."""
     settings = [dict(_flat(index["setting"])) for index in indices]
     names = {name: None for setting in settings for name in setting}
     apart = [name for name in names if len({setting.get(name) for setting in settings}) > 1]
-    said = ([f"{name}={setting[name]}" for name in apart if name in setting] for setting in settings)
-    return [
-        " ".join([index["identity"][:KEY_LENGTH], _date(index)[:16], *words])
-        for index, words in zip(indices, said, strict=True)
-    ]
+    return {
+        index["identity"][:KEY_LENGTH]: " ".join([_date(index)[:16], *(f"{n}={own[n]}" for n in apart if n in own)])
+        for index, own in zip(indices, settings, strict=True)
+    }
 
 
 def _flat(setting: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

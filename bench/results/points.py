@@ -85,6 +85,11 @@ class Points:
         return shlex.join(["bench", "export", self.index["task"], *preset, *choosing, *where])
 
     @property
+    def by_key(self) -> pd.DataFrame:
+        """One row of ``table`` for each trial, by its key: several method specs may mean one trial."""
+        return self.table.drop_duplicates("key").set_index("key")
+
+    @property
     def trained(self) -> pd.DataFrame:
         """The rows of ``table``, less those of methods that declined, which have trained nothing."""
         return self.table[self.table["status"] != "declined"]

@@ -28,7 +28,7 @@ from bench.report import write_report
 from bench.report.answer import result_sections
 from bench.report.data import ReportData
 from bench.report.document import render_terminal
-from bench.results.index import comparisons, in_words
+from bench.results.index import comparisons, told_apart
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
 from bench.runner.request import Request, typed_fields
@@ -203,12 +203,11 @@ def print_answer(data: ReportData) -> None:
     console.print(render_terminal(result_sections(data, console.width)))
     for path in (folder / "report.html", folder / "points.csv"):
         console.print(Text(f"{path.stem}: {path}"), soft_wrap=True)
-    every = comparisons(folder)
-    others = [said for said in in_words(every) if not said.startswith(data.points.key)]
-    if others:
+    earlier = [" ".join(said) for said in told_apart(comparisons(folder)).items() if said[0] != data.points.key]
+    if earlier:
         again = f"bench report {folder.parent.name} --preset {folder.name} --comparison KEY"
         console.print(Text(f"kept from earlier, to be shown again with `{again}`:"), soft_wrap=True)
-    for said in others[: -SHOWN - 1 : -1]:
+    for said in earlier[: -SHOWN - 1 : -1]:
         console.print(Text(f"  {said}"), soft_wrap=True)
 
 

@@ -22,7 +22,7 @@ from bench.runner.request import Request
 from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, followers, method_entry
 from bench.stats.fronts import best_possible_front
 from bench.stats.significance import seeds_needed
-from bench.storage.cache import CACHE, content_key
+from bench.storage.cache import content_key
 from bench.storage.provenance import provenance
 from bench.tracking.sync import BackgroundTracker
 from bench.trial.compress import train
@@ -30,13 +30,11 @@ from bench.trial.dense import train_dense
 from bench.trial.evaluate import evaluate_model, time_models
 from bench.trial.pricing import price_of
 from bench.trial.record import TrialFolder, TrialRecord
-from bench.trial.setting import Setting, TrialSpec
+from bench.trial.setting import TrialSpec
 from bench.trial.verify import audit, changed_model
 
 EFFORTS = {"steps": "", "macs": " of the dense model, or as many MACs,"}  # in words
 TRAINING = "train"  # with the key of a trial: the key of the job that trains it; the key alone is that of its audit
-#: of the request, what all trials have in common
-OF_ALL = ("width_multiple", "width_groups", "hardware", "effort", "distill", "cost", "runtime", "threads")
 SYNC_SECONDS = 20.0  # at least, between two times that new trials are logged to MLflow
 
 
@@ -51,8 +49,7 @@ class Comparison:
         self.plan = self.task_class.presets[request.preset]
         self.budgets = tuple(sorted({*(request.budgets or self.plan.budgets)}, reverse=True))
         self.seeds = request.seeds or self.plan.seeds
-        shared = {name: getattr(request, name) for name in OF_ALL}
-        self.setting = Setting(request.task, request.preset, request.fields, str(request.results / CACHE), **shared)
+        self.setting = request.setting
         self.trials: list[PlannedTrial] = []
         self._provenance = provenance()
         self._index_pace, self._sync_pace = Pace(), Pace(pause_s=SYNC_SECONDS)

@@ -12,7 +12,9 @@ from bench.plugins.fields import typed
 from bench.plugins.registry import load_task
 from bench.plugins.task import Task
 from bench.results.index import comparison_folder
+from bench.storage.cache import CACHE
 from bench.trial.repeatable import CPU, Hardware
+from bench.trial.setting import Setting
 from bench.trial.trainer import Effort
 from bench.widths import CostAxis
 
@@ -45,6 +47,24 @@ class Request:
     @property
     def folder(self) -> Path:
         return comparison_folder(self.results, self.task, self.preset)
+
+    @property
+    def setting(self) -> Setting:
+        """What all its trials have in common; the digest of the data and the prices are not known yet."""
+        return Setting(
+            self.task,
+            self.preset,
+            self.fields,
+            str(self.results / CACHE),
+            width_multiple=self.width_multiple,
+            width_groups=self.width_groups,
+            hardware=self.hardware,
+            effort=self.effort,
+            distill=self.distill,
+            cost=self.cost,
+            runtime=self.runtime,
+            threads=self.threads,
+        )
 
 
 def typed_fields(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def candidates(points: Points) -> pd.DataFrame:
     """
     table = chosen_points(points)
     table = table[table["valid"] & table["dev"].notna() & table["model"].notna()]
-    own = points.table.drop_duplicates("key").set_index("key").loc[table["model"]]  # two specs may mean one trial
+    own = points.by_key.loc[table["model"]]
     costs = [COST, *(cost for cost in COSTS if cost in own)]
     return table.assign(**{name: own[name].astype(float).to_numpy() for name in costs}).reset_index(drop=True)
 
