@@ -78,6 +78,7 @@ validate: setup
 
 # the theme prints when its own support ends, which whoever builds pages can do nothing about
 docs: setup
+	.venv/bin/python docs/pages.py
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo 'documentation: site/index.html (its search needs a server: python -m http.server --bind 127.0.0.1 --directory site)'
 

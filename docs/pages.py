@@ -1,8 +1,9 @@
-"""What the pages take from the code and from the kept results, each time they are built, so that it cannot go stale.
+"""What the pages take from the code and from the kept results: ``python docs/pages.py`` writes it into them.
 
-MkDocs calls the functions ``on_*`` (its hooks). On the page of a method, ``{{ about }}``, ``{{ knobs }}`` and
-``{{ measured }}`` are replaced; ``{{ methods }}`` is the table of all of them. A fence of the kind ``math`` holds LaTeX
-and becomes MathML, which browsers draw by themselves.
+On the page of a method that is what stands behind ``<!-- about -->``, ``<!-- knobs -->`` and ``<!-- measured -->``, up
+to the next ``<!-- end -->``; ``<!-- methods -->`` is the table of all of them. MkDocs calls the functions ``on_*`` (its
+hooks) and fills them in anew, so that what is built cannot be stale; a test tells when the files are. A fence of the
+kind ``math`` holds LaTeX and becomes MathML, which browsers draw by themselves.
 """
 
 import re
@@ -79,6 +80,8 @@ SMALLER = {
     "bits": "the bits of numbers",
 }
 SHARES = {"MACs": "macs_ratio", "non-zero MACs": "effective_macs_ratio", "latency": "latency_ratio"}
+#: in a page, what is taken from elsewhere
+PLACE = re.compile(r"^(<!-- (\w+) -->)$.*?^(<!-- end -->)$", re.MULTILINE | re.DOTALL)
 MEASURED = ["method", "budget", "eval, %", *(f"{cost} share" for cost in SHARES), "file, kB"]
 
 
@@ -101,26 +104,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """The text of a page with everything filled in."""
-    return filled(markdown, page.file.src_uri)
-
-
-def filled(markdown: str, place: str) -> str:
-    """The text of a page, its places of the form ``{{ name }}`` filled in, its links to the repository turned to pages.
-
-    Args:
-        markdown: as it stands in the file.
-        place: of the page in the documentation, such as ``methods/dense.md``.
-    """
-    top = "../" * place.count("/")  # of the documentation, from this page
-    for page, path in {**BORROWED, "reference/": f"{KEPT}/"}.items():
-        markdown = markdown.replace(f"](../{top}{path}", f"]({top}{page}")
+    """The text of a page with everything filled in, its links to the repository turned to pages."""
+    place = page.file.src_uri
+    markdown, top = filled(markdown, page.file.name), "../" * place.count("/")  # of the documentation, from this page
+    for built, path in {**BORROWED, "reference/": f"{KEPT}/"}.items():
+        markdown = markdown.replace(f"](../{top}{path}", f"]({top}{built}")
     if BORROWED.get(place, "").startswith(KEPT):  # where its pictures lie beside it
         markdown = re.sub(r"\]\((\w+\.svg)\)", r"](reference/\1)", markdown)
-    made = {"about": about, "knobs": knobs, "measured": measured}
-    method = Path(place).stem
-    filling = {word: (lambda make=make: make(method)) for word, make in made.items()} | {"methods": overview}
-    return re.sub(r"^{{ (\w+) }}$", lambda found: filling[found[1]](), markdown, flags=re.MULTILINE)
+    return markdown
+
+
+def filled(markdown: str, method: str) -> str:
+    """The text of a page, what it takes from elsewhere made anew."""
+    made = {"about": about, "knobs": knobs, "measured": measured, "methods": lambda _: overview()}
+    return PLACE.sub(lambda found: f"{found[1]}\n\n{made[found[2]](method)}\n\n{found[3]}", markdown)
 
 
 def about(name: str) -> str:
@@ -128,8 +125,8 @@ def about(name: str) -> str:
     method = registry.load_method(name)
     camp = f"control, {CAMPS[method.stage]}" if method.control else CAMPS[method.stage]
     smaller = "nothing" if method.control and name == "dense" else SMALLER[method.promises]
-    last = "It makes the file itself, so it ends a chain." if method.terminal else ""
-    return f"**Acts** {camp}. **Makes smaller** {smaller}. {last}\n\n> {summary(method)}"
+    last = " It makes the file itself, so it ends a chain." if method.terminal else ""
+    return f"**Acts** {camp}. **Makes smaller** {smaller}.{last}\n\n> {summary(method)}"
 
 
 def summary(method: type[Method]) -> str:
@@ -167,14 +164,14 @@ def measured(name: str) -> str:
         own = points[points["chain"].str.split("+").map(lambda links: name in links)]
         if len(own) and said not in parts:
             dense = points.loc[points["chain"] == "dense", "eval"].mean()
-            metric, link = points["metric"].iloc[0], f"[all points](../reference/{kept}_points.csv)"
+            metric, link = points["metric"].iloc[0], f"[all points](../../{KEPT}/{kept}_points.csv)"
             head = (
                 f"{said[0].upper()}{said[1:]}, {metric}, {own['seed'].nunique()} seeds; dense: {dense:.1f} % ({link})"
             )
             parts[said] = f"{head}, by\n\n```bash\n{command}\n```\n\n{table(MEASURED, list(_means(own)))}"
     if parts:
         note = "Means over seeds, in parentheses the lowest and the highest; shares are of the dense model."
-        return "\n\n".join([*parts.values(), f"{note} Commits and machine: [Kept results](../kept_results.md)."])
+        return "\n\n".join([*parts.values(), f"{note} Commits and machine: [Kept results](../../{KEPT}/README.md)."])
     command = f"bench run antispoof --methods dense,uniform_width,magnitude_pruning,{name}"
     return f"None of the kept results has this method. To measure it beside others:\n\n```bash\n{command}\n```"
 
@@ -199,7 +196,7 @@ def _means(points: pd.DataFrame) -> Iterator[list[str]]:
     for (method, budget), rows in ranked.groupby(["method", "budget"], dropna=False, sort=False):
         scores = rows["eval"]
         shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[[*SHARES.values()]].mean()]
-        asked = "" if rows["budget"].isna().any() else f"{budget:g}"
+        asked = "" if rows["budget"].isna().any() else f"{budget:.4g}"
         error = f"{scores.mean():.1f} ({scores.min():.1f} to {scores.max():.1f})"
         yield [f"`{method}`", asked, error, *shares, f"{rows['size_bytes'].mean() / 1000:.0f}"]
 
@@ -225,3 +222,8 @@ def formula(source: str, language: str, css_class: str, options: Any, md: Any, *
     """LaTeX as MathML, one formula a line."""
     lines = [latex2mathml.converter.convert(line, display="block") for line in source.splitlines() if line.strip()]
     return f'<div class="{css_class}">{"".join(lines)}</div>'
+
+
+if __name__ == "__main__":
+    for path in sorted((ROOT / "docs" / "methods").glob("*.md")):
+        path.write_text(filled(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
