@@ -1,5 +1,6 @@
 """Synapse detection: which voxels of volume electron microscopy are of a synaptic cleft?"""
 
+import math
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from bench import (
     Batch,
+    BenchError,
     ItemScores,
     Metric,
     Plan,
@@ -68,6 +70,10 @@ class Synapses(Task):
 
     def check(self) -> None:
         """Crops suit the model, and the volumes are large enough for them."""
+        if min(self.crop) < 1:
+            raise BenchError(f"crop is {self.crop}: expected sections, rows and columns, 1 at least of each")
+        if not all(0 < length < math.inf for length in self.voxel_nm):
+            raise BenchError(f"voxel_nm is {self.voxel_nm}: expected thickness, height and width in nm")
         check_model(self.model, self.size, self.crop)
         self._source.check()
 

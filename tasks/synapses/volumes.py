@@ -41,7 +41,9 @@ class Tissue:
     least: Shape
 
     def check(self) -> None:
-        """There are some of each split, and not too many."""
+        """There are some of each split, and not too many; the seed is one."""
+        if not 0 <= self.seed < 2**32:
+            raise BenchError(f"corpus_seed is {self.seed}: expected a whole number from 0 to 4294967295")
         if len(self.counts) != len(SPLITS) or min(self.counts) < 1:
             raise BenchError(f"volumes is {self.counts}: expected how many in train, dev and eval")
         if any(own < least for own, least in zip(self.shape, self.least, strict=True)):

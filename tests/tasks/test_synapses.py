@@ -1,5 +1,6 @@
 """Synapse detection: tissue, tiles, counts of voxels and clefts, and both models."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,10 @@ def test_the_threshold_is_chosen_on_dev(task: Synapses, monkeypatch: pytest.Monk
         ({"size": "huge"}, "synapses has no size 'huge' .*: tiny, small, medium, paper"),
         ({"crop": (8, 30, 32)}, "8 x 30 x 32 voxels cannot be halved 3 times: rows and columns must be multiples of 8"),
         ({"shape": (4, 112, 112)}, r"shape is \(4, 112, 112\): expected at least the crop, \(6, 48, 48\)"),
+        ({"crop": (0, 32, 32)}, r"crop is \(0, 32, 32\): expected sections, rows and columns, 1 at least of each"),
+        ({"voxel_nm": (0.0, 8.0, 8.0)}, r"voxel_nm is \(0.0, 8.0, 8.0\): expected thickness, height and width in nm"),
+        ({"voxel_nm": (40.0, math.nan, 8.0)}, "voxel_nm is .*: expected thickness, height and width in nm"),
+        ({"corpus_seed": -1}, "corpus_seed is -1: expected a whole number from 0 to 4294967295"),
         ({"volumes": (1, 0, 1)}, r"volumes is \(1, 0, 1\): expected how many in train, dev and eval"),
         ({"volumes": (9**9, 1, 1)}, "expected at most 1000000000"),
         ({"data": "/nowhere"}, "/nowhere does not exist: expected a file of CREMI's"),
