@@ -27,7 +27,7 @@ class GroupNorm(Method):
     search_share: float = tune(0.75, choices=(0.25, 0.5, 0.75))
     warm_up_share: float = tune(0.65, choices=(0.05, 0.35, 0.65))
     form: str = tune("soft", choices=("soft", "chosen"))
-    strength: float = tune(1e-2, low=1e-4, high=1e-1, log=True)
+    strength: float = tune(1e-3, low=1e-4, high=1e-2, log=True)
     kappa: float = tune(0.1, low=0.01, high=0.2, log=True)
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
