@@ -19,7 +19,7 @@ from bench.results.points import Points
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import within_reach
 from bench.runner.request import Request
-from bench.runner.study import MethodStudy, PlannedTrial, chosen_trials, followers, method_entry
+from bench.runner.study import MethodStudy, PlannedTrial, carried_over, chosen_trials, followers, method_entry
 from bench.stats.fronts import best_possible_front
 from bench.stats.significance import seeds_needed
 from bench.storage.cache import content_key
@@ -131,6 +131,7 @@ class Comparison:
         self._check_methods()
         self._propose()
         self._drain()
+        self._run(carried_over(self.trials, self.task_class.metric, self.budgets))
         self._choice = self._chosen()
         repeats = [
             PlannedTrial(trial.method_spec, trial.number, dataclasses.replace(trial.spec, seed=seed), "repeat")
@@ -138,13 +139,13 @@ class Comparison:
             if trial.record is None or trial.record.status != "declined"  # another seed would be declined as well
             for seed in range(1, self.seeds)
         ]
-        self.screen.expect(len(repeats))
-        self._start(repeats)
-        self._drain()
+        self._run(repeats)
         following = [spec for spec in self.method_specs if spec.follows]
-        controls = followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes)
-        self.screen.expect(len(controls))
-        self._start(controls)
+        self._run(followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes))
+
+    def _run(self, trials: Sequence[PlannedTrial]) -> None:
+        self.screen.expect(len(trials))
+        self._start(trials)
         self._drain()
 
     def finish(self) -> None:

@@ -1,7 +1,5 @@
 """Which trials to run, by one Optuna study for each method; what is read on eval, and what follows the search."""
 
-import json
-import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,86 +11,17 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from bench.plugins.method import MethodSpec, Tunable
 from bench.plugins.task import Direction, Metric
 from bench.results.index import MethodEntry, Role, TrialEntry
 from bench.results.selection import budget_class, frozen_choices
-from bench.storage.files import write_whole
+from bench.runner.journal import open_study
 from bench.trial.record import TrialRecord
 from bench.trial.setting import TrialSpec
 
 BATCH = 4  # trials proposed before any of them is told, so that the proposals do not depend on the number of processes
-
-optuna.logging.set_verbosity(logging.WARNING)
-
-
-def open_study(journal: Path, name: str, directions: Sequence[Direction], settings: set[str]) -> optuna.Study:
-    """The study in a journal, a new one if there is none; every trial that was proposed has all its settings."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    if journal.exists():
-        _mend(journal)
-    try:
-        storage = _storage(journal)
-    except (AssertionError, LookupError, TypeError, ValueError):  # every line can be read, but they make no study
-        journal.replace(journal.with_suffix(".damaged"))
-        storage = _storage(journal)
-    if all(study.study_name != name for study in storage.get_all_studies()):
-        return optuna.create_study(study_name=name, storage=storage, directions=list(directions))
-    study = optuna.load_study(study_name=name, storage=storage)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    if unfinished := [trial._trial_id for trial in running if set(trial.params) != settings]:
-        _forget_from(journal, unfinished[0])
-        return open_study(journal, name, directions, settings)
-    return study
-
-
-def _storage(journal: Path) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=_NoLock(str(journal))))
-
-
-class _NoLock(JournalFileOpenLock):
-    """The supervisor holds the whole results folder; a lock file of Optuna would outlive a kill, and cost 30 s then."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _mend(journal: Path) -> None:
-    """Cut a journal off before the first line that cannot be read, as a power cut or a full disk may leave one.
-
-    What is cut off is proposed again, exactly as before, and finished trials are known by their files. If it is more
-    than the last line, the damaged file is kept beside the journal.
-    """
-    lines = journal.read_bytes().splitlines(keepends=True)
-    whole = next((count for count, line in enumerate(lines) if not _readable(line)), len(lines))
-    if whole < len(lines) - 1:
-        journal.replace(journal.with_suffix(".damaged"))
-    if whole < len(lines):
-        write_whole(journal, b"".join(lines[:whole]))
-
-
-def _forget_from(journal: Path, trial_id: int) -> None:
-    """Cut a journal off where this trial began to be proposed: a sampler that goes on half-way draws other settings."""
-    lines = journal.read_bytes().splitlines(keepends=True)
-    operations = [json.loads(line) for line in lines]
-    own = next((i for i, done in enumerate(operations) if done.get("trial_id") == trial_id), len(lines))
-    queued = own < len(lines) and operations[own]["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES
-    write_whole(journal, b"".join(lines[: own if queued else own - 1]))  # its creation does not name it
-
-
-def _readable(line: bytes) -> bool:
-    try:
-        return line.endswith(b"\n") and "op_code" in json.loads(line)
-    except (ValueError, TypeError):
-        return False
 
 
 @dataclass(frozen=True)
@@ -163,7 +92,9 @@ class MethodStudy:
         return batch
 
     def tell(self, number: int, objectives: tuple[float, float] | None) -> None:
-        """Take the two objectives of a trial, or None for a failed one."""
+        """Take the two objectives of a trial, or None for a failed one; of those that it has not proposed, nothing."""
+        if number >= self.trials:
+            return
         self._outcomes[number] = objectives
         if self._study is None or len(self._outcomes) < len(self._proposed):
             return
@@ -241,6 +172,48 @@ def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Seque
         asked = {number: trial.asked_compute for number, trial in own.items()}
         chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
     return chosen
+
+
+def carried_over(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
+    """For each method the tuned settings that gained most on dev over the defaults, at every budget.
+
+    A search of few trials comes upon a better learning rate at a budget or two. Left there, it would make these points
+    of a front better than their neighbours, and a camp better where it was lucky.
+
+    Args:
+        trials: of the search, finished: of each method the defaults first, one trial a budget.
+        metric: that they are chosen by.
+        budgets: of the comparison.
+    """
+    found = []
+    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
+        own = [trial for trial in trials if trial.method_spec.name == name]
+        if (best := _gained_most(own, metric, budgets)) is None:
+            continue
+        for number, budget in enumerate(budgets, len(own)):
+            steered = best.method_spec.at_compute(budget).items()
+            asked = {setting: share for setting, share in steered if setting.rpartition(".")[2] == "budget"}
+            spec = replace(best.spec, settings={**best.spec.settings, **asked})
+            found.append(PlannedTrial(best.method_spec, number, spec, "search"))
+    return found
+
+
+def _gained_most(own: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> PlannedTrial | None:
+    """The tuned trial of a method that is best compared with the defaults at its budget; None if none is better."""
+    if not own[0].method_spec.reaches_compute:
+        return None
+    classes = {trial.number: budget_class(trial.asked_compute, budgets) for trial in own}
+    defaults = {classes[trial.number]: trial.error(metric) for trial in own if trial.number < len(budgets)}
+
+    def gain(trial: PlannedTrial) -> float:
+        place, error = classes[trial.number], trial.error(metric)
+        if place not in defaults or error is None or math.isinf(error):
+            return -math.inf
+        default = defaults[place]
+        return math.inf if default is None else default - error
+
+    best = max((trial for trial in own if trial.number >= len(budgets)), key=gain, default=None)
+    return best if best is not None and gain(best) > 0 else None
 
 
 def failure(trials: Sequence[PlannedTrial]) -> str:
