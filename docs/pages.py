@@ -59,6 +59,11 @@ COMPARISONS = {
         "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
         "magnitude_pruning:dense_share=0.5,stochastic_gates:search_share=0.5,random_pruning:dense_share=0.5",
     ),
+    "antispoof_latency": (
+        "anti-spoofing, generated speech, budgets in latency",
+        "bench run antispoof --cost latency --budgets 0.55,0.4,0.3,0.22 --trials 1 --methods "
+        "dense,uniform_width,magnitude_pruning,stochastic_gates",
+    ),
     "asr_broadcast": (
         "speech recognition, generated speech",
         f"bench run asr\nbench run asr --budgets 0.25,0.0625 {ZEROS}",
