@@ -14,8 +14,8 @@ from bench import cli
 from bench.execution.executor import Cluster
 from bench.plugins.registry import Summary, load_method_spec
 from bench.runner import command
+from bench.runner.planned import PlannedTrial, failure
 from bench.runner.request import Request
-from bench.runner.study import PlannedTrial, failure
 from bench.storage.cache import cached_folder
 from bench.storage.files import sole_supervisor
 from bench.trial.record import TrialRecord

@@ -30,9 +30,9 @@ from bench.report.data import ReportData
 from bench.report.document import render_terminal
 from bench.results.index import comparisons, told_apart
 from bench.runner.comparison import Comparison
+from bench.runner.planned import failure
 from bench.runner.progress import Screen
 from bench.runner.request import Request, typed_fields
-from bench.runner.study import failure
 from bench.storage.files import sole_supervisor
 from bench.terminal import terminal
 from bench.tracking.view import require_address

@@ -16,10 +16,11 @@ from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.index import write_index
 from bench.results.points import Points
+from bench.runner.planned import PlannedTrial, carried_over, chosen_trials, followers, method_entry
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import within_reach
 from bench.runner.request import Request
-from bench.runner.study import MethodStudy, PlannedTrial, carried_over, chosen_trials, followers, method_entry
+from bench.runner.study import MethodStudy
 from bench.stats.fronts import best_possible_front
 from bench.stats.significance import seeds_needed
 from bench.storage.cache import content_key

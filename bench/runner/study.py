@@ -1,12 +1,10 @@
-"""Which trials to run, by one Optuna study for each method; what is read on eval, and what follows the search."""
+"""What a comparison tries of each method: an Optuna study of the budgets, then of its settings."""
 
-import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -14,14 +12,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from bench.plugins.method import MethodSpec, Tunable
-from bench.plugins.task import Direction, Metric
-from bench.results.index import MethodEntry, Role, TrialEntry
-from bench.results.selection import budget_class, frozen_choices
+from bench.plugins.task import Direction
 from bench.runner.journal import open_study
-from bench.trial.record import TrialRecord
-from bench.trial.setting import TrialSpec
 
 BATCH = 4  # trials proposed before any of them is told, so that the proposals do not depend on the number of processes
+#: a power of two: of the trials that tune a method the first so many are drawn, before TPE has enough to learn from
+DRAWN_POWER = 3
 
 
 @dataclass(frozen=True)
@@ -33,10 +29,12 @@ class Proposal:
 
 
 class MethodStudy:
-    """The trials of one method: the budgets first, each with the defaults of everything else, then TPE.
+    """The trials of one method: the budgets first, each with the defaults of everything else, then other settings.
 
-    Two objectives: dev error, and compute (non-zero MACs as a fraction of the dense model's). The study is kept in a
-    journal file, so that an interrupted search goes on where it was. A method without a tunable setting runs once.
+    The first of these are drawn, the same for all methods as far as they share settings: a method must not be better
+    for having come upon the better learning rate. Then TPE proposes. It has two objectives: dev error, and compute
+    (non-zero MACs as a fraction of the dense model's). The study is kept in a journal file, so that an interrupted
+    search goes on where it was. A method without a tunable setting runs once.
 
     Args:
         method_spec: the method.
@@ -71,7 +69,8 @@ class MethodStudy:
             known = self._study.get_trials(deepcopy=False)  # from before an interruption
             self._told = {trial.number for trial in known if trial.state.is_finished()}
             self._known = {trial.number: dict(trial.params) for trial in known if trial.params}
-            for settings in first[len(known) :]:  # none, unless it was interrupted in between
+            drawn = list(_drawn(method_spec, budgets))[: self.trials - len(first)]
+            for settings in [*first, *drawn][len(known) :]:  # none, unless it was interrupted in between
                 self._study.enqueue_trial(settings)
 
     @property
@@ -126,160 +125,42 @@ def _distribution(tunable: Tunable) -> BaseDistribution:
     return FloatDistribution(tunable.low, tunable.high, log=tunable.log)
 
 
-@dataclass
-class PlannedTrial:
-    """A trial of a comparison."""
-
-    method_spec: MethodSpec
-    number: int  # in the study of the method; repeats with other seeds have the number of their trial
-    spec: TrialSpec
-    role: Role
-    record: TrialRecord | None = None  # what came of it, once it has finished
-
-    @cached_property
-    def asked_compute(self) -> float | None:
-        """The share of the dense compute that was asked for."""
-        return self.method_spec.build(self.spec.settings).promised_budget
-
-    @property
-    def label(self) -> str:
-        asked = "" if self.asked_compute is None else f" at {self.asked_compute:.3g}"
-        return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
-
-    @property
-    def has_model(self) -> bool:
-        return self.record is not None and self.record.has_model
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether its latency says something: not that of bits that are simulated."""
-        return self.record is not None and self.record.has_model and not self.record.simulated
-
-    def error(self, metric: Metric) -> float | None:
-        """What it is chosen by, small is good: its dev error, infinite for a missed budget; None without a model."""
-        if self.record is None or (objectives := self.record.objectives(metric.column)) is None:
-            return None
-        sign = 1 if metric.direction == "minimize" else -1
-        return math.inf if self.record.status == "missed" else sign * objectives[0]
+def budgets_of(method_spec: MethodSpec, fraction: float) -> dict[str, float]:
+    """The settings of a method that say how small, with this fraction of the dense model's compute as the budget."""
+    steered = method_spec.at_compute(fraction).items()
+    return {name: share for name, share in steered if name.rpartition(".")[2] == "budget"}
 
 
-def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
-    """The best trial on dev of every method and budget, of those of the search."""
-    chosen = []
-    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
-        own = {t.number: t for t in trials if t.method_spec.name == name and t.role == "search"}
-        errors = {number: trial.error(metric) for number, trial in own.items()}
-        asked = {number: trial.asked_compute for number, trial in own.items()}
-        chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
-    return chosen
+def _drawn(method_spec: MethodSpec, budgets: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """Settings that spread over the ranges of a method, at one budget after the other from the middle outwards.
 
-
-def carried_over(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
-    """For each method the tuned settings that gained most on dev over the defaults, at every budget.
-
-    A search of few trials comes upon a better learning rate at a budget or two. Left there, it would make these points
-    of a front better than their neighbours, and a camp better where it was lucky.
-
-    Args:
-        trials: of the search, finished: of each method the defaults first, one trial a budget.
-        metric: that they are chosen by.
-        budgets: of the comparison.
+    A setting is drawn by its name alone: two methods with a setting in common, a learning rate or the share of the
+    steps before the cut, try the same values of it in the same order and at the same budgets.
     """
-    found = []
-    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
-        own = [trial for trial in trials if trial.method_spec.name == name]
-        if (best := _gained_most(own, metric, budgets)) is None:
-            continue
-        for number, budget in enumerate(budgets, len(own)):
-            steered = best.method_spec.at_compute(budget).items()
-            asked = {setting: share for setting, share in steered if setting.rpartition(".")[2] == "budget"}
-            spec = replace(best.spec, settings={**best.spec.settings, **asked})
-            found.append(PlannedTrial(best.method_spec, number, spec, "search"))
-    return found
+    space = method_spec.space()
+    shares = {name: _spread(name.rpartition(".")[2]) for name in space}
+    ordered = sorted(budgets, reverse=True)
+    outwards = sorted(ordered, key=lambda budget: (abs(ordered.index(budget) - len(ordered) // 2), budget))
+    for number in range(2**DRAWN_POWER):
+        settings = {name: _value_at(shares[name][number], tunable) for name, tunable in space.items()}
+        yield {**settings, **budgets_of(method_spec, outwards[number % len(outwards)])}
 
 
-def _gained_most(own: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> PlannedTrial | None:
-    """The tuned trial of a method that is best compared with the defaults at its budget; None if none is better."""
-    if not own[0].method_spec.reaches_compute:
-        return None
-    classes = {trial.number: budget_class(trial.asked_compute, budgets) for trial in own}
-    defaults = {classes[trial.number]: trial.error(metric) for trial in own if trial.number < len(budgets)}
+def _spread(name: str) -> list[float]:
+    """Numbers in [0, 1) that fill it evenly from the first few on: a Sobol sequence, scrambled for this name."""
+    from scipy.stats import qmc  # takes a second, and most comparisons tune nothing
 
-    def gain(trial: PlannedTrial) -> float:
-        place, error = classes[trial.number], trial.error(metric)
-        if place not in defaults or error is None or math.isinf(error):
-            return -math.inf
-        default = defaults[place]
-        return math.inf if default is None else default - error
-
-    best = max((trial for trial in own if trial.number >= len(budgets)), key=gain, default=None)
-    return best if best is not None and gain(best) > 0 else None
+    return [float(share) for share in qmc.Sobol(1, rng=zlib.crc32(name.encode())).random_base2(DRAWN_POWER)[:, 0]]
 
 
-def failure(trials: Sequence[PlannedTrial]) -> str:
-    """Why there is not one model, if some of these trials have failed; else an empty string."""
-    failed = [trial.record.reason for trial in trials if trial.record and trial.record.status == "failed"]
-    if not failed or any(trial.has_model for trial in trials):
-        return ""
-    return f"no trial came to a model, {len(failed)} failed; the first: {failed[0]}"
-
-
-def method_entry(
-    method_spec: MethodSpec, trials: Sequence[PlannedTrial], frozen: Sequence[PlannedTrial]
-) -> MethodEntry:
-    """How the index names a method, with those of all ``trials`` that are its and have finished, ``frozen`` chosen."""
-    chosen = {id(trial) for trial in frozen}
-    entries = []
-    for trial in trials:
-        if trial.method_spec is method_spec and trial.record is not None:
-            spec, asked = trial.spec, trial.asked_compute
-            settings, is_chosen = {**method_spec.fixed, **spec.settings}, id(trial) in chosen
-            entries.append(TrialEntry(spec.key, trial.number, spec.seed, trial.role, asked, settings, is_chosen))
-    return MethodEntry(method_spec.stage, method_spec.control, entries)
-
-
-#: of a trial: how many channels its model has of each width group that lost some
-Sizes = Callable[[PlannedTrial], Mapping[str, int]]
-
-
-def followers(
-    method_specs: Sequence[MethodSpec],
-    frozen: Sequence[PlannedTrial],
-    metric: Metric,
-    budgets: Sequence[float],
-    sizes: Sizes,
-) -> list[PlannedTrial]:
-    """For each control that follows and each budget, a trial for every seed of the best in-training method there.
-
-    These can only be planned when the search has ended: they have widths that were found, without what found them.
-
-    Args:
-        method_specs: of the controls.
-        frozen: the chosen trials of the search with their repeats.
-        sizes: of the model of a trial; one whose channels are all there found no widths.
-    """
-    found = []
-    for number, budget in enumerate(budgets):
-        for source in _best(frozen, metric, budget, budgets, sizes):
-            settings = {"budget": source.asked_compute, "widths": _written(sizes(source))}
-            for method_spec in method_specs:
-                spec = replace(source.spec, method=method_spec.name, settings=settings)
-                found.append(PlannedTrial(method_spec, number, spec, "repeat"))
-    return found
-
-
-def _best(
-    frozen: Sequence[PlannedTrial], metric: Metric, budget: float, budgets: Sequence[float], sizes: Sizes
-) -> list[PlannedTrial]:
-    """The trials, one a seed, of the in-training method that has the best mean on dev in this budget class."""
-    groups: dict[tuple[str, int], list[PlannedTrial]] = {}
-    for trial in frozen:
-        spec = trial.method_spec
-        if spec.stage == "in_training" and not spec.control and budget_class(trial.asked_compute, budgets) == budget:
-            groups.setdefault((spec.name, trial.number), []).append(trial)
-    finished = [own for own in groups.values() if all(trial.has_model and sizes(trial) for trial in own)]
-    return min(finished, key=lambda own: fmean(trial.error(metric) or 0.0 for trial in own), default=[])
-
-
-def _written(sizes: Mapping[str, int]) -> str:
-    return " ".join(f"{name}={size}" for name, size in sizes.items())
+def _value_at(share: float, tunable: Tunable) -> Any:
+    """The value that has this share of a range below it."""
+    if tunable.choices is not None:
+        return tunable.choices[int(share * len(tunable.choices))]
+    low, high = tunable.low, tunable.high
+    assert low is not None and high is not None
+    whole = isinstance(low, int) and isinstance(high, int)
+    if tunable.log:
+        value = low * (high / low) ** share
+        return round(value) if whole else value
+    return low + int(share * (high - low + 1)) if whole else low + share * (high - low)

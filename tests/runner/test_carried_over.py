@@ -10,7 +10,7 @@ import pytest
 
 from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Metric
-from bench.runner.study import PlannedTrial, carried_over, chosen_trials
+from bench.runner.planned import PlannedTrial, carried_over, chosen_trials
 from bench.trial.record import TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from tests.conftest import Finished
@@ -43,9 +43,14 @@ def test_the_settings_that_gain_most_are_tried_at_every_budget() -> None:
     assert all({**one.spec.settings, "budget": 0.2} == fast.spec.settings for one in found)
 
 
+def test_settings_are_not_tried_again_where_they_were_tuned() -> None:
+    found = carried_over([*defaults(8.0, 14.0), trial(2, 0.25, 9.0, rounds=4)], METRIC, BUDGETS)
+    assert [one.asked_compute for one in found] == [0.5]
+
+
 def test_each_link_of_a_chain_approaches_the_budget_as_it_does_by_default() -> None:
     chain = "stochastic_gates+magnitude_pruning"
-    found = carried_over([*defaults(8.0, 9.0, method=chain), trial(2, 0.5, 7.0, chain, rate=3.0)], METRIC, BUDGETS)
+    found = carried_over([*defaults(8.0, 9.0, method=chain), trial(2, 0.45, 7.0, chain, rate=3.0)], METRIC, BUDGETS)
     assert [{name: own for name, own in one.spec.settings.items() if "budget" in name} for one in found] == [
         {"budget": 0.5**0.5, "magnitude_pruning.budget": 0.5},
         {"budget": 0.5, "magnitude_pruning.budget": 0.25},
@@ -69,7 +74,7 @@ def test_nothing_is_carried_over_unless_it_gained(tuned: list[PlannedTrial]) -> 
 
 def test_settings_that_train_where_the_defaults_fail_gain_most() -> None:
     found = carried_over(
-        [*defaults(8.0, None), trial(2, 0.5, 6.0, norm=1), trial(3, 0.25, 9.0, rounds=4)], METRIC, BUDGETS
+        [*defaults(8.0, None), trial(2, 0.5, 6.0, norm=1), trial(3, 0.2, 9.0, rounds=4)], METRIC, BUDGETS
     )
     assert [one.spec.settings["rounds"] for one in found] == [4, 4]
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.plugins.registry import load_method_spec
 from bench.plugins.task import Metric
-from bench.runner.study import PlannedTrial, followers
+from bench.runner.planned import PlannedTrial, followers
 from bench.trial.record import TrialRecord
 from bench.trial.setting import Setting, TrialSpec
 from tests.conftest import Finished

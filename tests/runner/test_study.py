@@ -7,8 +7,9 @@ import pytest
 from torch import nn
 
 from bench import Method, Trainer, tune
-from bench.plugins.method import DEFAULT_SHARE, DENSE_SHARE, RATE, MethodSpec
-from bench.runner.study import BATCH, MethodStudy, Proposal
+from bench.plugins.method import DEFAULT_SHARE, DENSE_SHARE, RATE, MethodSpec, Tunable
+from bench.plugins.registry import load_method_spec
+from bench.runner.study import BATCH, DRAWN_POWER, MethodStudy, Proposal, _value_at
 
 BUDGETS = (0.5, 0.25, 0.125, 0.0625)
 
@@ -103,6 +104,68 @@ def test_the_budgets_come_first_with_the_defaults_then_the_sampler(tmp_path: Pat
         assert 1 <= settings["rounds"] <= 8
         assert settings["norm"] in ("l1", "l2")
         assert Tuned(**settings)
+
+
+def test_tuning_begins_at_the_budgets_that_are_asked_for_from_the_middle_outwards(tmp_path: Path) -> None:
+    asked = [settings["budget"] for settings in settings_of(run(study(tmp_path, trials=4 + 2**DRAWN_POWER)))]
+    assert asked[4:] == [0.125, 0.0625, 0.25, 0.5] * 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("magnitude_pruning", "random_pruning"),
+        ("magnitude_pruning", "uniform_width"),
+        ("stochastic_gates", "group_norm"),
+        ("stochastic_gates", "dense"),
+        ("stochastic_gates+magnitude_pruning", "magnitude_pruning"),
+        ("stochastic_gates+magnitude_pruning", "feature_noise"),
+    ],
+)
+def test_methods_try_the_same_values_of_settings_that_they_share(tmp_path: Path, one: str, other: str) -> None:
+    def tuned(name: str) -> list[dict[str, Any]]:
+        spec, both = load_method_spec(name), ("minimize", "minimize")
+        search = MethodStudy(spec, directions=both, budgets=BUDGETS, trials=8, journal=tmp_path / name)  # type: ignore[arg-type]
+        found = [proposal.settings for proposal in run_blind(search)[-4:]]
+        return [{setting.rpartition(".")[2]: value for setting, value in own.items()} for own in found]
+
+    for mine, theirs in zip(tuned(one), tuned(other), strict=True):
+        shared = (mine.keys() & theirs.keys()) - {"rate", "form"}  # the same names for what is not the same
+        assert RATE in shared and {name: mine[name] for name in shared} == {name: theirs[name] for name in shared}
+
+
+def run_blind(search: MethodStudy) -> list[Proposal]:
+    told = []
+    while batch := search.proposals():
+        told += batch
+        for proposal in batch:
+            search.tell(proposal.number, (1.0, 1.0))
+    return told
+
+
+def test_the_first_values_of_a_setting_spread_over_its_range(tmp_path: Path) -> None:
+    spec = MethodSpec("rate", "rate", (Rate,), {RATE: 1.0, DENSE_SHARE: DEFAULT_SHARE})
+    search = MethodStudy(
+        spec, directions=("minimize", "minimize"), budgets=BUDGETS, trials=4 + 8, journal=tmp_path / "journal"
+    )
+    values = [proposal.settings["rate"] for proposal in run_blind(search)[1:]]
+    assert sorted(int(4 * value) for value in values[:4]) == [0, 1, 2, 3]  # each quarter of it
+    assert sorted(int(8 * value) for value in values) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("tunable", "expected"),
+    [
+        (Tunable(0.5, 8.0, log=True), (0.5, 2.0)),
+        (Tunable(0.0, 8.0), (0.0, 4.0)),
+        (Tunable(1, 8), (1, 5)),
+        (Tunable(1, 64, log=True), (1, 8)),
+        (Tunable(choices=("a", "b")), ("a", "b")),
+    ],
+)
+def test_a_share_of_a_range_is_a_value_of_its_type(tunable: Tunable, expected: tuple[Any, Any]) -> None:
+    values = [_value_at(0.0, tunable), _value_at(0.5, tunable)]
+    assert values == list(expected) and [type(value) for value in values] == [type(value) for value in expected]
 
 
 def test_trials_come_in_batches_of_the_same_size_whatever_is_told_when(tmp_path: Path) -> None:

@@ -1,0 +1,173 @@
+"""The trials of a comparison: those that are chosen on dev, and those that can be planned only then."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+
+from bench.plugins.method import MethodSpec
+from bench.plugins.task import Metric
+from bench.results.index import MethodEntry, Role, TrialEntry
+from bench.results.selection import budget_class, frozen_choices
+from bench.runner.study import budgets_of
+from bench.trial.record import TrialRecord
+from bench.trial.setting import TrialSpec
+
+
+@dataclass
+class PlannedTrial:
+    """A trial of a comparison."""
+
+    method_spec: MethodSpec
+    number: int  # in the study of the method; repeats with other seeds have the number of their trial
+    spec: TrialSpec
+    role: Role
+    record: TrialRecord | None = None  # what came of it, once it has finished
+
+    @cached_property
+    def asked_compute(self) -> float | None:
+        """The share of the dense compute that was asked for."""
+        return self.method_spec.build(self.spec.settings).promised_budget
+
+    @property
+    def label(self) -> str:
+        asked = "" if self.asked_compute is None else f" at {self.asked_compute:.3g}"
+        return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
+
+    @property
+    def has_model(self) -> bool:
+        return self.record is not None and self.record.has_model
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its latency says something: not that of bits that are simulated."""
+        return self.record is not None and self.record.has_model and not self.record.simulated
+
+    def error(self, metric: Metric) -> float | None:
+        """What it is chosen by, small is good: its dev error, infinite for a missed budget; None without a model."""
+        if self.record is None or (objectives := self.record.objectives(metric.column)) is None:
+            return None
+        sign = 1 if metric.direction == "minimize" else -1
+        return math.inf if self.record.status == "missed" else sign * objectives[0]
+
+
+def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
+    """The best trial on dev of every method and budget, of those of the search."""
+    chosen = []
+    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
+        own = {t.number: t for t in trials if t.method_spec.name == name and t.role == "search"}
+        errors = {number: trial.error(metric) for number, trial in own.items()}
+        asked = {number: trial.asked_compute for number, trial in own.items()}
+        chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
+    return chosen
+
+
+def carried_over(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
+    """For each method the tuned settings that gained most on dev over the defaults, at every budget.
+
+    A search of few trials comes upon a better learning rate at a budget or two. Left there, it would make these points
+    of a front better than their neighbours, and a camp better where it was lucky.
+
+    Args:
+        trials: of the search, finished: of each method the defaults first, one trial a budget.
+        metric: that they are chosen by.
+        budgets: of the comparison.
+    """
+    found = []
+    for name in dict.fromkeys(trial.method_spec.name for trial in trials):
+        own = [trial for trial in trials if trial.method_spec.name == name]
+        if (best := _gained_most(own, metric, budgets)) is None:
+            continue
+        for number, budget in enumerate(budgets, len(own)):
+            spec = replace(best.spec, settings={**best.spec.settings, **budgets_of(best.method_spec, budget)})
+            if spec != best.spec:
+                found.append(PlannedTrial(best.method_spec, number, spec, "search"))
+    return found
+
+
+def _gained_most(own: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> PlannedTrial | None:
+    """The tuned trial of a method that is best compared with the defaults at its budget; None if none is better."""
+    if not own[0].method_spec.reaches_compute:
+        return None
+    classes = {trial.number: budget_class(trial.asked_compute, budgets) for trial in own}
+    defaults = {classes[trial.number]: trial.error(metric) for trial in own if trial.number < len(budgets)}
+
+    def gain(trial: PlannedTrial) -> float:
+        place, error = classes[trial.number], trial.error(metric)
+        if place not in defaults or error is None or math.isinf(error):
+            return -math.inf
+        default = defaults[place]
+        return math.inf if default is None else default - error
+
+    best = max((trial for trial in own if trial.number >= len(budgets)), key=gain, default=None)
+    return best if best is not None and gain(best) > 0 else None
+
+
+def failure(trials: Sequence[PlannedTrial]) -> str:
+    """Why there is not one model, if some of these trials have failed; else an empty string."""
+    failed = [trial.record.reason for trial in trials if trial.record and trial.record.status == "failed"]
+    if not failed or any(trial.has_model for trial in trials):
+        return ""
+    return f"no trial came to a model, {len(failed)} failed; the first: {failed[0]}"
+
+
+def method_entry(
+    method_spec: MethodSpec, trials: Sequence[PlannedTrial], frozen: Sequence[PlannedTrial]
+) -> MethodEntry:
+    """How the index names a method, with those of all ``trials`` that are its and have finished, ``frozen`` chosen."""
+    chosen = {id(trial) for trial in frozen}
+    entries = []
+    for trial in trials:
+        if trial.method_spec is method_spec and trial.record is not None:
+            spec, asked = trial.spec, trial.asked_compute
+            settings, is_chosen = {**method_spec.fixed, **spec.settings}, id(trial) in chosen
+            entries.append(TrialEntry(spec.key, trial.number, spec.seed, trial.role, asked, settings, is_chosen))
+    return MethodEntry(method_spec.stage, method_spec.control, entries)
+
+
+#: of a trial: how many channels its model has of each width group that lost some
+Sizes = Callable[[PlannedTrial], Mapping[str, int]]
+
+
+def followers(
+    method_specs: Sequence[MethodSpec],
+    frozen: Sequence[PlannedTrial],
+    metric: Metric,
+    budgets: Sequence[float],
+    sizes: Sizes,
+) -> list[PlannedTrial]:
+    """For each control that follows and each budget, a trial for every seed of the best in-training method there.
+
+    These can only be planned when the search has ended: they have widths that were found, without what found them.
+
+    Args:
+        method_specs: of the controls.
+        frozen: the chosen trials of the search with their repeats.
+        sizes: of the model of a trial; one whose channels are all there found no widths.
+    """
+    found = []
+    for number, budget in enumerate(budgets):
+        for source in _best(frozen, metric, budget, budgets, sizes):
+            settings = {"budget": source.asked_compute, "widths": _written(sizes(source))}
+            for method_spec in method_specs:
+                spec = replace(source.spec, method=method_spec.name, settings=settings)
+                found.append(PlannedTrial(method_spec, number, spec, "repeat"))
+    return found
+
+
+def _best(
+    frozen: Sequence[PlannedTrial], metric: Metric, budget: float, budgets: Sequence[float], sizes: Sizes
+) -> list[PlannedTrial]:
+    """The trials, one a seed, of the in-training method that has the best mean on dev in this budget class."""
+    groups: dict[tuple[str, int], list[PlannedTrial]] = {}
+    for trial in frozen:
+        spec = trial.method_spec
+        if spec.stage == "in_training" and not spec.control and budget_class(trial.asked_compute, budgets) == budget:
+            groups.setdefault((spec.name, trial.number), []).append(trial)
+    finished = [own for own in groups.values() if all(trial.has_model and sizes(trial) for trial in own)]
+    return min(finished, key=lambda own: fmean(trial.error(metric) or 0.0 for trial in own), default=[])
+
+
+def _written(sizes: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={size}" for name, size in sizes.items())
