@@ -33,8 +33,8 @@ class BroadcastSettings(Method):
 
     ``rule`` is the controller: ``balance``, ``threshold`` as in the released code, or one of the controls ``activity``,
     ``shuffled`` and ``magnitude``; ``side`` says which connections of a unit it acts on: outgoing ones (SP-out),
-    incoming ones (SP-in), or both. With ``taps`` it acts on single weights of convolutions. The published rescaling of
-    what a unit still receives is off unless chosen: on vad it costs 1.7 points of EER.
+    incoming ones (SP-in), or both. With ``taps`` it acts on single weights of convolutions. ``rescale`` multiplies what
+    a unit still receives by the root of its fan-in over what is left of it, as published; the search decides on it.
     """
 
     promises = "mask"
