@@ -120,6 +120,7 @@ def limits(data: ReportData) -> list[str]:
     """What this comparison cannot say, beyond what the answer says of its seeds."""
     holds = {
         "embedded": data.index["setting"]["fields"].get("data") == "embedded",
+        "untuned": data.index["trials"] <= len(data.index["budgets"]),
         "theory": len(data.theory) > 0,
         "latency": (data.chosen["latency_ratio"].isna() & ~data.chosen["simulated"]).any(),
         "simulated": data.chosen["simulated"].any(),
