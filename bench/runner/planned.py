@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from bench.plugins.method import MethodSpec
+from bench.plugins.method import RATE, MethodSpec
 from bench.plugins.task import Metric
 from bench.results.index import MethodEntry, Role, TrialEntry
 from bench.results.selection import budget_class, frozen_choices
@@ -140,6 +140,7 @@ def followers(
     """For each control that follows and each budget, a trial for every seed of the best in-training method there.
 
     These can only be planned when the search has ended: they have widths that were found, without what found them.
+    Their learning rate is the one that was best for the control of the same size that is trained from scratch, too.
 
     Args:
         method_specs: of the controls.
@@ -148,23 +149,23 @@ def followers(
     """
     found = []
     for number, budget in enumerate(budgets):
-        for source in _best(frozen, metric, budget, budgets, sizes):
-            settings = {"budget": source.asked_compute, "widths": _written(sizes(source))}
+        here = [trial for trial in frozen if budget_class(trial.asked_compute, budgets) == budget]
+        scratch = _best([trial for trial in here if trial.method_spec.control], metric, sizes)
+        rate = {name: value for trial in scratch for name, value in trial.spec.settings.items() if name == RATE}
+        for source in _best([trial for trial in here if not trial.method_spec.control], metric, sizes):
+            settings = {"budget": source.asked_compute, "widths": _written(sizes(source)), **rate}
             for method_spec in method_specs:
                 spec = replace(source.spec, method=method_spec.name, settings=settings)
                 found.append(PlannedTrial(method_spec, number, spec, "repeat"))
     return found
 
 
-def _best(
-    frozen: Sequence[PlannedTrial], metric: Metric, budget: float, budgets: Sequence[float], sizes: Sizes
-) -> list[PlannedTrial]:
-    """The trials, one a seed, of the in-training method that has the best mean on dev in this budget class."""
+def _best(trials: Sequence[PlannedTrial], metric: Metric, sizes: Sizes) -> list[PlannedTrial]:
+    """Of these, the trials, one a seed, of the in-training method that has the best mean on dev."""
     groups: dict[tuple[str, int], list[PlannedTrial]] = {}
-    for trial in frozen:
-        spec = trial.method_spec
-        if spec.stage == "in_training" and not spec.control and budget_class(trial.asked_compute, budgets) == budget:
-            groups.setdefault((spec.name, trial.number), []).append(trial)
+    for trial in trials:
+        if trial.method_spec.stage == "in_training":
+            groups.setdefault((trial.method_spec.name, trial.number), []).append(trial)
     finished = [own for own in groups.values() if all(trial.has_model and sizes(trial) for trial in own)]
     return min(finished, key=lambda own: fmean(trial.error(metric) or 0.0 for trial in own), default=[])
 

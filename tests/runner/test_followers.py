@@ -17,10 +17,10 @@ BUDGETS = (0.5, 0.25)
 GIVEN = load_method_spec("given_widths")
 
 
-def trial(method: str, budget: float, seed: int, dev: float, *, model: bool = True) -> PlannedTrial:
+def trial(method: str, budget: float, seed: int, dev: float, *, model: bool = True, **tuned: float) -> PlannedTrial:
     spec = load_method_spec(method)
     record = TrialRecord("complete" if model else "failed", dev={"eer_percent": dev}, dense_macs=10, effective_macs=5)
-    own = TrialSpec(Setting("synthetic", "smoke"), method, {"budget": budget}, seed)
+    own = TrialSpec(Setting("synthetic", "smoke"), method, {"budget": budget, **tuned}, seed)
     return PlannedTrial(spec, BUDGETS.index(budget), own, "search" if seed == 0 else "repeat", record)
 
 
@@ -40,6 +40,12 @@ def test_each_seed_gets_the_widths_of_its_own_model() -> None:
         (0, 1, {"budget": 0.5, "widths": "stem=4 head=7"}),
     ]
     assert all(t.method_spec is GIVEN and t.asked_compute == 0.5 for t in found)
+
+
+def test_the_learning_rate_is_that_of_the_control_that_is_trained_from_scratch_too() -> None:
+    noise = [trial("feature_noise", budget, 0, 9.0, learning_rate_factor=0.5) for budget in BUDGETS]
+    uniform = [trial("uniform_width", 0.5, 0, 9.5, learning_rate_factor=2.5), trial("random_pruning", 0.25, 0, 1.0)]
+    assert [one.spec.settings.get("learning_rate_factor") for one in planned(*noise, *uniform)] == [2.5, None]
 
 
 def test_the_best_mean_on_dev_is_followed_at_each_budget() -> None:
