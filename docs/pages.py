@@ -52,7 +52,7 @@ COMPARISONS = {
         "magnitude_pruning:dense_share=0.5;random_pruning;random_pruning:dense_share=0.25;"
         'random_pruning:dense_share=0.5;quantization"',
     ),
-    "asr_quick": ("speech recognition, generated speech", "bench run asr --seeds 6"),
+    "asr_quick": ("speech recognition, generated speech, tuned", "bench run asr --seeds 6 --trials 5"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
         "anti-spoofing, learning from the dense model, equal training MACs",

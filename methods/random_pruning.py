@@ -22,7 +22,7 @@ class RandomPruning(Method):
     control = True
     budget: float = tune(0.25, low=1 / 16, high=1.0, log=True)
     norm: int = tune(2, choices=(1, 2))
-    rounds: int = tune(4, choices=(1, 2, 4))
+    rounds: int = tune(1, choices=(1, 2, 4))
 
     def compress(self, model: nn.Module, trainer: Trainer) -> nn.Module:
         """Prune at random and fine-tune, ``rounds`` times."""
