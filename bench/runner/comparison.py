@@ -72,7 +72,8 @@ class Comparison:
         self._leave_out_unreachable_budgets()
         self.screen.prepared()
         for method_spec in self._searched:
-            asked = {"budgets": self.budgets, "method": method_spec.name, "space": str(method_spec.space())}
+            searched = f"{method_spec.space()} from {method_spec.defaults()}"
+            asked = {"budgets": self.budgets, "method": method_spec.name, "space": searched}
             widths = {"groups": self.setting.width_groups, "multiple": self.setting.width_multiple}
             cost = {"cost": self.setting.cost, "price": self.setting.prices.get(method_spec.terminal, "")}
             timed = {} if self.setting.timed_in == TIMED_IN else self.setting.timed_in

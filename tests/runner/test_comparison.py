@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from bench.plugins.method import RATE, MethodSpec
 from bench.plugins.task import Progress
 from bench.runner.comparison import Comparison
 from bench.runner.progress import Screen
@@ -142,6 +143,15 @@ def test_other_budgets_are_tuned_as_much_as_those_of_the_preset(
 def test_a_distilled_comparison_is_another_one(results: Path) -> None:
     settings = [comparison(results, distill=on).setting for on in (False, True)]
     assert [setting.made_from["distill"] for setting in settings] == [False, True]
+
+
+def test_a_default_that_was_changed_is_what_is_tried(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison(results).prepare()
+    before = MethodSpec.defaults
+    monkeypatch.setattr(MethodSpec, "defaults", lambda spec: {**before(spec), RATE: 0.5})
+    again = comparison(results)
+    again.prepare()  # the journal of the first study has the trials that it began with
+    assert {one.settings[RATE] for study in again._studies.values() for one in study.proposals()} == {0.5}
 
 
 def test_studies_of_other_widths_have_other_journals(results: Path) -> None:
