@@ -17,7 +17,7 @@ sys.dont_write_bytecode = False
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that import ONNX Runtime before bench
 
 #: one of each kind: control, in-training, post-hoc, a chain that ends in the deployment format
-SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization"
+SMOKE_METHODS = "dense,uniform_width,feature_noise,magnitude_pruning,magnitude_pruning+quantization:rounds=1"
 
 #: a shell that runs the tests in the background ignores SIGINT, and so would everything started from there
 HEEDING_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

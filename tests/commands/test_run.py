@@ -30,7 +30,7 @@ def points(smoke: SmokeRun) -> pd.DataFrame:
 def test_smoke_run_ends_with_table_answer_and_report(smoke: SmokeRun) -> None:
     for shown in (
         "feature_noise",
-        "magnitude_pruning+quantization",
+        "magnitude_pruning+quantization:rounds=1",
         "eval",
         "The smoke preset only checks",
         "report.html",

@@ -10,7 +10,7 @@ from bench.ship.export import write_export
 from bench.ship.pick import Choice, named
 from tests.conftest import SmokeRun
 
-METHODS = ("feature_noise", "magnitude_pruning+quantization")
+METHODS = ("feature_noise", "magnitude_pruning+quantization:rounds=1")
 
 
 def choice_of(run: SmokeRun, method: str) -> Choice:
