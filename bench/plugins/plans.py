@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bench.plugins.method import DENSE_SHARES
 from bench.plugins.task import Plan
 
 #: Methods that take part if they are asked for: those that zero weights, for which no runtime here becomes faster, but
@@ -12,6 +13,10 @@ ASKED_FOR = (
     *("budgeted_broadcast_one_shot", "gradual_pruning", "nm_pruning", "rigl", "unstructured_pruning"),
     *("slimmable", "nested_subspaces", "weight_only", "mixed_precision", "lottery_ticket", "low_rank"),
 )
+
+#: In `full` one contestant for each share of the steps that is searched: whatever share is best for a camp, there are
+#: random channels cut just then, without which the gap between the camps cannot be split.
+CUT_AT_EACH_SHARE = ("magnitude_pruning", "random_pruning")
 
 QUICK = {
     "trials": 2,
@@ -27,11 +32,11 @@ FULL = {
     "trials": 8,
     "seeds": 6,
     "budgets": (0.5, 0.25, 0.125, 0.0625, 0.03125),
-    "left_out": ASKED_FOR,
+    "left_out": (*ASKED_FOR, *CUT_AT_EACH_SHARE),
     "also": (
         *("feature_noise+quantization", "stochastic_gates+quantization", "magnitude_pruning+quantization"),
         "group_norm+quantization",
-        *(f"{name}:dense_share={share}" for name in ("magnitude_pruning", "random_pruning") for share in (0.25, 0.5)),
+        *(f"{name}:dense_share={share}" for name in CUT_AT_EACH_SHARE for share in DENSE_SHARES),
     ),
 }
 
@@ -60,8 +65,9 @@ def quick_plan(**own: Any) -> Plan:
 def full_plan(**own: Any) -> Plan:
     """A ``Plan`` for comparisons that are kept: tuned, down to a thirty-second of the compute.
 
-    With all methods whose costs are real, and Budgeted Broadcast; the criterion and random channels with early cuts as
-    well, as three more trials find those of hardly any budget; the four that matter most, each with integers behind it.
+    With all methods whose costs are real, and Budgeted Broadcast; the criterion and random channels once for each time
+    of the cut, as three more trials find those of hardly any budget; the four that matter most, each with integers
+    behind it.
 
     Args:
         own: fields of ``Plan``: steps, ``batch_size`` and ``learning_rate``, and whatever is to be other than here.
