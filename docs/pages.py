@@ -37,6 +37,12 @@ ZEROS = (
     '--seeds 3 --trials 1 --methods "dense;unstructured_pruning;budgeted_broadcast;budgeted_broadcast:taps=true;'
     'budgeted_broadcast:rule=magnitude;budgeted_broadcast:rule=magnitude,taps=true;uniform_width"'
 )
+#: those of `full` on voice activity detection
+FIFTEEN = (
+    "dense;uniform_width;given_widths;feature_noise;stochastic_gates;group_norm;budgeted_broadcast;"
+    "budgeted_broadcast_units;magnitude_pruning;magnitude_pruning:dense_share=0.25;magnitude_pruning:dense_share=0.5;"
+    "random_pruning;random_pruning:dense_share=0.25;random_pruning:dense_share=0.5;quantization"
+)
 #: the kept comparisons: what each is called, and the commands that made it; a page shows the first of each kind of data
 COMPARISONS = {
     "antispoof_quick": ("anti-spoofing, generated speech", "make bench TASK=antispoof"),
@@ -47,10 +53,11 @@ COMPARISONS = {
     ),
     "vad_full": (
         "voice activity detection, generated speech, 400 steps, tuned",
-        'make bench TASK=vad PRESET=full METHODS="dense;uniform_width;given_widths;feature_noise;stochastic_gates;'
-        "group_norm;budgeted_broadcast;budgeted_broadcast_units;magnitude_pruning;magnitude_pruning:dense_share=0.25;"
-        "magnitude_pruning:dense_share=0.5;random_pruning;random_pruning:dense_share=0.25;"
-        'random_pruning:dense_share=0.5;quantization"',
+        f'make bench TASK=vad PRESET=full METHODS="{FIFTEEN}"',
+    ),
+    "vad_crnn_full": (
+        "voice activity detection with the CRNN, generated speech, 400 steps, tuned",
+        f'make bench TASK=vad PRESET=full MODEL=crnn METHODS="{FIFTEEN};random_pruning:dense_share=0.75"',
     ),
     "asr_quick": ("speech recognition, generated speech, tuned", "bench run asr --seeds 6 --trials 5"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
