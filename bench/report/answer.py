@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.report.attribution import PARTS
 from bench.report.cells import (
     METHOD,
     SIMULATED,
     TEXTS,
     Field,
     cell_of,
+    estimated,
     extra,
     in_bytes,
     metric_name,
@@ -18,6 +20,7 @@ from bench.report.cells import (
     records,
     score,
     short,
+    signed,
     table_of,
     unit,
     written,
@@ -44,8 +47,13 @@ def answer(data: ReportData) -> str:
     where += " that both camps reached" if missed else ""
     parts = [f"{_outcome(data, found.overall, where)}."]
     if len(found.budgets) > 1:
-        each = [_outcome(data, verdict, f"at {percent(verdict.budget or 1)}") for verdict in found.budgets]
-        parts.append(f"Each budget by itself: {'; '.join(text[0].lower() + text[1:] for text in each)}.")
+        each = [
+            f"{verdict.said} at {percent(verdict.budget or 1)}, {estimated(verdict.gap, signed)}"
+            for verdict in found.budgets
+        ]
+        parts.append(f"Each budget by itself (above 0: for in-training): {'; '.join(each)}.")
+    if found.overall.p is not None and (causes := _causes(data)):
+        parts.append(causes)
     if len({*found.contenders.values()}) > 1:
         more, fewest = max(found.contenders, key=found.contenders.__getitem__), min(found.contenders.values())
         parts.append(
@@ -73,12 +81,22 @@ def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
     if verdict.p is not None:
         more = verdict.seeds_to_decide
         known.append(
-            f"about {max(more, verdict.gap.n + 1)} seeds would probably decide"
-            if more
-            else "no number of seeds in sight would decide"
+            f"about {more} seeds would probably decide" if more else "no number of seeds in sight would decide"
         )
     lead = f"{ahead} is ahead by {by}" if verdict.gap.value else f"both have the same {data.metric.title}"
     return f"Undecided {where}: {lead} ({', '.join(known)})"
+
+
+def _causes(data: ReportData) -> str:
+    """The parts of the gap over all budgets whose intervals leave out zero; empty if there are none."""
+    parts = data.attribution[data.attribution["budget"].isna() | (len(data.attribution) == 1)]
+    clear = [
+        f"{name}, {estimated(part, signed)}"
+        for column, name in PARTS.items()
+        for part in parts[column].dropna()
+        if part.low is not None and part.high is not None and not part.low <= 0 <= part.high
+    ]
+    return f"Of the parts of this gap, clear of zero: {'; '.join(clear)}." if clear else ""
 
 
 def draws(data: ReportData) -> str:

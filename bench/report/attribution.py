@@ -31,7 +31,7 @@ PARTS = {
     "time": "when the cut is made",
     "channels": "which channels post-hoc keeps",
     "widths": "the widths that in-training found",
-    "left": "what is left",
+    "left": "what is left: weights and training",
 }
 #: no part of the gap, but the like of ``channels``: what in-training gains over random channels cut at the same time
 GAINED = "gained"

@@ -37,7 +37,7 @@ from bench.report.speed_figures import layers_figure, prediction_figure, speedup
 from bench.results.selection import COST, SPARED
 
 _PANELS = 3  # in a row
-BEYOND = 2.5  # times the upper quartile of the scores: not drawn to scale
+BEYOND = 1.75  # times the upper quartile of the scores: not drawn to scale
 _WORST: Any = {"color": INK, "marker": "x", "linestyle": "none", "markersize": 6}
 #: of one seed, and of a point beyond the upper end of the axis
 _FAINT_DOTS: Any = {"marker": ".", "linestyle": "none", "markersize": 3.5, "alpha": 0.45}
@@ -110,7 +110,7 @@ def front_figure(data: ReportData, axis: CostAxis) -> str | None:
             colour = camp_colours(kind, 1)[0]
             draw_band(ax, band, colour, DASHES[kind], width=2.4)
             handles += ax.plot([], [], color=colour, linestyle=DASHES[kind], linewidth=2.4, label=f"all {kind}")
-        _clip(ax, axis, data, table)
+        _clip(ax, axis, data, table, seeds)
         if not table["valid"].all():
             handles.append(Line2D([], [], **_WORST, label="a seed failed or missed the budget"))
         mark(ax, table.assign(eval=table["eval"].clip(*sorted(ax.get_ylim()))), axis.column, "eval")
@@ -134,14 +134,15 @@ def _draw_method(ax: Axes, axis: CostAxis, rows: pd.DataFrame, look: Look) -> No
         ax.plot(ideal, level, **look.points, markersize=6, markerfacecolor="none")
 
 
-def _clip(ax: Axes, axis: CostAxis, data: ReportData, table: pd.DataFrame) -> None:
-    """Let no collapsed point set the scale: what lies far beyond the others is marked at the edge of the axes."""
+def _clip(ax: Axes, axis: CostAxis, data: ReportData, table: pd.DataFrame, seeds: pd.DataFrame) -> None:
+    """Let no collapsed point or seed set the scale: what lies far beyond the others is marked at the edge."""
     scores = table["eval"].astype(float)
     limit = BEYOND * float(scores[table["valid"]].quantile(0.75)) if table["valid"].any() else math.inf
-    beyond = table[scores > limit]
-    if data.sign == 1 and limit > 0 and len(beyond):
+    beyond, strays = table[scores > limit], seeds[seeds["eval"].astype(float) > limit]
+    if data.sign == 1 and limit > 0 and len(beyond) + len(strays):
         ax.set_ylim(top=limit)
         ax.plot(beyond[axis.column], [limit] * len(beyond), **_EDGE)
+        ax.plot(strays[axis.column], [limit] * len(strays), **{**_EDGE, "markersize": 3, "alpha": 0.45})
 
 
 def _references(ax: Axes, data: ReportData, axis: CostAxis, table: pd.DataFrame) -> list[Line2D]:
@@ -202,7 +203,9 @@ def _finish(ax: Axes, data: ReportData, axis: CostAxis) -> None:
     ax.set_xlim(low, high)
     ax.set(xlabel=axis.label, ylabel=f"{data.metric.title} on eval, {unit(data.metric)} ({better} is better)")
     if _relative(data):
-        ticks(ax.yaxis, LogLocator(base=10, subs=(1, 1.5, 2, 3, 5, 7)), written("g"))
+        low, high = ax.get_ylim()
+        steps = (1, 1.5, 2, 3, 5, 7) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+        ticks(ax.yaxis, LogLocator(base=10, subs=steps), written("g"))
     sns.despine(ax=ax)
 
 

@@ -37,26 +37,28 @@ def _verdicts(data: ReportData) -> Section:
     found, rows = data.verdicts, []
     for verdict in [*found.budgets, *([found.overall] if found.overall and len(found.budgets) > 1 else [])]:
         at = "all, on average" if verdict.budget is None else f"≤ {percent(verdict.budget)}"
-        won = f"{verdict.winner} better" if verdict.winner else "undecided"
         style = f"win {verdict.winner.replace('-', '_')}" if verdict.winner else ""
         p = "" if verdict.p is None else f"{verdict.p:.2g}"
-        row: list[Cell | str] = [at, Cell(won, style=style), estimated(verdict.gap, signed), p]
+        enough = str(verdict.seeds_to_decide or "out of sight")
+        seeds = "" if verdict.p is None or verdict.winner else enough
+        row: list[Cell | str] = [at, Cell(verdict.said, style=style), estimated(verdict.gap, signed), p, seeds]
         rows.append(Row([*row, *(_against_dense(data, kind, verdict.budget) for kind in CAMPS)]))
     mean = ", mean over draws" if len({*data.verdicts.contenders.values()}) > 1 else ""
     columns = [Column("budget"), Column("verdict", "text"), Column(f"in-training better by{mean}"), Column("p")]
+    columns += [Column("seeds to decide")]
     columns += [Column(f"{kind} against dense", "text", kind.replace("-", "_")) for kind in CAMPS]
     table = [Table(columns, rows, sortable=False)] if rows else []
     return explained(data, "verdicts", *table, more=[draws(data)])
 
 
 def _against_dense(data: ReportData, kind: str, budget: float | None) -> str:
-    """Whether the best of a camp is no worse than dense by more than the margin, in words."""
+    """Whether the best of a camp is worse than dense by more than the margin, in words."""
     if budget is None or (worse := data.verdicts.dense.get((kind, budget))) is None:
         return ""
     if worse.low is None or worse.high is None or worse.low <= MARGIN < worse.high:
         said = "undecided"
     else:
-        said = f"worse by more than {MARGIN:g}" if worse.low > MARGIN else f"no worse by more than {MARGIN:g}"
+        said = "worse" if worse.low > MARGIN else "no worse"
     return f"{said}: {estimated(worse, signed)}"
 
 

@@ -45,10 +45,15 @@ class Verdict:
         return "in-training" if self.gap.value > 0 else "post-hoc"
 
     @property
+    def said(self) -> str:
+        """One of three answers."""
+        return f"{self.winner} better" if self.winner else "undecided"
+
+    @property
     def seeds_to_decide(self) -> int | None:
         """How many seeds would decide with a probability of 80 % if the truth is what was seen; None: out of sight."""
         needed = seeds_to_tell(self.gap.value, self.spread)
-        return int(needed) if needed < OUT_OF_SIGHT else None
+        return max(int(needed), self.gap.n + 1) if needed < OUT_OF_SIGHT else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from bench.report import write_report
+from bench.report.answer import answer
 from bench.report.attribution import GAINED, PARTS
 from tests.report.cases import read
 from tests.written import Written
@@ -15,7 +16,9 @@ GAPS = (0.3, -0.2, 0.1)  # between seeds
 SCORES = {"a": 9.0, "p": 12.0, "early": 11.0, "late": 14.0, "uniform": 13.0, "given": 12.5}
 
 
-def write(written: Written, *left_out: str, budgets: tuple[float, ...] = (0.5,)) -> Written:
+def write(
+    written: Written, *left_out: str, budgets: tuple[float, ...] = (0.5,), gaps: tuple[float, ...] = GAPS
+) -> Written:
     written.index["budgets"] = [*budgets]
     after, control = {"stage": "post_hoc"}, {"control": True}
     methods = {
@@ -28,7 +31,7 @@ def write(written: Written, *left_out: str, budgets: tuple[float, ...] = (0.5,))
     }
     for number, budget in enumerate(budgets):
         for name, (method, more) in methods.items():
-            for seed, gap in enumerate(GAPS) if name not in left_out else ():
+            for seed, gap in enumerate(gaps) if name not in left_out else ():
                 score = SCORES[name] + (number + 1) * gap * (name in ("a", "early"))
                 written.add(method, budget, score, score, seed=seed, **more)  # type: ignore[arg-type]
     for trial in written.index["methods"].get("feature_noise", {"trials": []})["trials"]:
@@ -52,6 +55,16 @@ def test_the_parts_add_up_to_the_gap(written: Written) -> None:
     for row in table.to_dict("records"):
         assert sum(row[name].value for name in PARTS) == pytest.approx(row["gap"].value)
         assert row["gap"].low < row["gap"].value < row["gap"].high
+
+
+def test_the_answer_names_the_parts_that_are_clear_of_zero(written: Written) -> None:
+    said = answer(read(write(written, gaps=(0, 6, 0, 6, 0, 6)).save()))  # the time of the cut explains 3 or -3
+    assert "clear of zero: which channels post-hoc keeps, -2.0; the widths" in said
+    assert "when the cut is made" not in said
+
+
+def test_few_seeds_are_clear_of_nothing(written: Written) -> None:
+    assert "clear of zero" not in answer(read(write(written).save()))
 
 
 @pytest.mark.parametrize(

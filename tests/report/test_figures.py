@@ -45,6 +45,14 @@ def test_a_collapsed_point_does_not_set_the_scale(written: Written) -> None:
     assert ">20<" in collapsed and ">50<" not in collapsed
 
 
+def test_a_collapsed_seed_does_not_set_the_scale(written: Written) -> None:
+    for seed, score in enumerate((10.0, 10.0, 10.0, 10.0, 10.0, 49.0)):  # the mean is not far off
+        written.add("first", 0.5, score, score, seed=seed)
+        written.add("second", 0.25, 12.0, 12.0, seed=seed)
+    drawn = draw_figures(read(written.save()))["cost_ratio"]
+    assert ">20<" in drawn and ">50<" not in drawn
+
+
 def test_figures_are_drawn_only_where_there_is_something_to_draw(built: Path, written: Written) -> None:
     assert set(draw_figures(read(built))) == FIGURES
     assert draw_figures(read(written.save())) == {}

@@ -91,7 +91,7 @@ def test_without_a_seed_that_both_have_there_is_no_verdict(tmp_path: Path) -> No
     ("gap", "spread", "seeds"),
     [
         (1.0, 1.0, 8),  # (2.8 x 1 / 1) ** 2 = 7.84
-        (1.0, 0.1, 6),  # fewer than the test needs would do
+        (1.0, 0.1, 7),  # fewer would do, but six were not enough
         (0.5, 2.0, 126),  # (2.8 x 4) ** 2 = 125.4
         (0.01, 1.0, None),
         (0.0, 1.0, None),
