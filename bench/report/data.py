@@ -212,7 +212,7 @@ def _breakdown(points: Points, chosen: pd.DataFrame) -> pd.DataFrame:
         for key, scores in points.eval_scores.items()
     }
     rows = [[parts.get(trial["key"], {}) for trial in trials] for trials in chosen["trials"]]
-    names = sorted({part for scores in parts.values() for part in scores})
+    names = list(dict.fromkeys(part for scores in parts.values() for part in scores))
     means = [pd.DataFrame(own, columns=names, dtype=float).mean() for own in rows]
     keys = pd.MultiIndex.from_frame(chosen[["method", "budget"]])
     return pd.DataFrame(means, columns=names).set_axis(keys).dropna(how="all")

@@ -108,13 +108,13 @@ def ticks(axis: Axis, locator: Locator, form: Form) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def legend(figure: Figure, handles: list[Line2D]) -> None:
-    """Below the axes; the labels are set afterwards, as matplotlib leaves out those with a leading underscore."""
+def legend(figure: Figure, handles: list[Line2D], place: Any = "outside lower center") -> None:
+    """Outside the axes; the labels are set afterwards, as matplotlib leaves out those with a leading underscore."""
     labels = [str(handle.get_label()) for handle in handles]
     half = (len(labels) + 1) // 2  # the first half stands in the left column
     widest = sum(max(map(len, column), default=0) for column in (labels[:half], labels[half:]))
     figure.set_figwidth(max(figure.get_figwidth(), 1.4 + 0.068 * widest))
-    drawn = figure.legend(handles, ["-"] * len(labels), loc="outside lower center", ncols=2, fontsize=9, handlelength=3)
+    drawn = figure.legend(handles, ["-"] * len(labels), loc=place, ncols=2, fontsize=9, handlelength=3)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
         text.set_text(label)
 

@@ -77,9 +77,9 @@ def layers_figure(data: ReportData) -> str | None:
             handles += ax.plot([], [], color=colour, linewidth=6, label=part)
             before = before + table[part]
         ax.axvline(1, color=INK, linewidth=1, alpha=0.6)
-        ax.invert_yaxis()
+        ax.set_ylim(len(labels) - 0.4, -0.6)  # the first above, and no room for further ones
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.set_xlabel("latency, share of the dense model's")
         sns.despine(ax=ax)
-        legend(figure, handles)
+        legend(figure, handles, "outside upper center")  # at a screen's height of bars, nobody would see it below them
         return to_svg(figure, "layers", "latency by part of the network, of every chosen point")

@@ -1,6 +1,7 @@
 """What a comparison has measured: the table of its points."""
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:
             record = files.record() or MISSING
             devs[key], logged[key] = record.dev or {}, record.logged or {}
             if record.has_model and (scores := files.eval_scores()):  # a failed trial has none, whoever wrote any
-                evals[key] = scores
+                evals[key] = dict(sorted(scores.items(), key=_headline_first))
             if record.start and record.dense_share and metric.column in record.start:
                 checkpoints[trial["seed"], record.dense_share] = record.start[metric.column]
             if record.notes:
@@ -131,6 +132,12 @@ def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, logged, checkpoints, notes)
+
+
+def _headline_first(score: tuple[str, float]) -> tuple[list[float], str]:
+    """The order of scores: by the numbers in the names of their parts, so that 5-15 dB comes before 15-25 dB."""
+    part = score[0].partition("/")[2]
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", part)], score[0]
 
 
 def _row(

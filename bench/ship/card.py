@@ -59,7 +59,7 @@ def card_sections(choice: Choice, usage: Mapping[str, str]) -> list[Section]:
     """The card of a model; ``usage``: what only the exporter knows of its files, by name."""
     index = choice.points.index
     task, fields = index["task"], index["setting"]["fields"]
-    parts = sorted(choice.points.eval_scores.get(choice.key, {}).items())[1:]
+    parts = list(choice.points.eval_scores.get(choice.key, {}).items())[1:]
     pieces: dict[str, list[Piece]] = {
         "Use": [_named(usage)],
         "Figures": [_figures(choice), *([_parts(choice, dict(parts))] if parts else [])],

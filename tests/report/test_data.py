@@ -103,3 +103,10 @@ def test_parts_of_the_score_are_means_over_seeds(built: Path) -> None:
     data = read(built)
     assert data.breakdown.loc[("feature_noise", 0.5), "A08"] == 13.5
     assert ("broken", 0.5) not in data.breakdown.index
+
+
+def test_parts_of_the_score_stand_in_the_order_of_their_numbers(written: Written) -> None:
+    parts = ["<5 dB", "5-15 dB", "15-25 dB", ">=25 dB"]
+    files = written.add("feature_noise", 0.5, 10.0, 10.0)
+    TrialFolder(files).write_eval_scores({"eer_percent": 10.0, **{f"eer_percent/{part}": 9.0 for part in parts}})
+    assert list(read(written.save()).breakdown.columns) == parts
