@@ -11,7 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from bench.plugins.method import MethodSpec, Tunable
+from bench.plugins.method import RATE, MethodSpec, Tunable
 from bench.plugins.task import Direction
 from bench.runner.journal import open_study
 
@@ -31,10 +31,10 @@ class Proposal:
 class MethodStudy:
     """The trials of one method: the budgets first, each with the defaults of everything else, then other settings.
 
-    The first of these are drawn, the same for all methods as far as they share settings: a method must not be better
-    for having come upon the better learning rate. Then TPE proposes. It has two objectives: dev error, and compute
-    (non-zero MACs as a fraction of the dense model's). The study is kept in a journal file, so that an interrupted
-    search goes on where it was. A method without a tunable setting runs once.
+    The first of these are drawn, the same for all methods as far as they share settings, at first the learning rate
+    alone: a method must not be better for having come upon the better one. Then TPE proposes. It has two objectives:
+    dev error, and compute (non-zero MACs as a fraction of the dense model's). The study is kept in a journal file, so
+    that an interrupted search goes on where it was. A method without a tunable setting runs once.
 
     Args:
         method_spec: the method.
@@ -134,16 +134,20 @@ def budgets_of(method_spec: MethodSpec, fraction: float) -> dict[str, float]:
 def _drawn(method_spec: MethodSpec, budgets: Sequence[float]) -> Iterator[dict[str, Any]]:
     """Settings that spread over the ranges of a method, at one budget after the other from the middle outwards.
 
-    A setting is drawn by its name alone: two methods with a setting in common, a learning rate or the share of the
-    steps before the cut, try the same values of it in the same order and at the same budgets.
+    The first half varies the learning rate alone: it is worth more than any other setting, and a good rate that came
+    along with bad draws of all the others would be missed, above all by methods that have many. A setting is drawn by
+    its name: two methods with a setting in common, a learning rate or the share of the steps before the cut, try the
+    same values of it in the same order and at the same budgets.
     """
     space = method_spec.space()
     shares = {name: _spread(name.rpartition(".")[2]) for name in space}
     ordered = sorted(budgets, reverse=True)
     outwards = sorted(ordered, key=lambda budget: (abs(ordered.index(budget) - len(ordered) // 2), budget))
     for number in range(2**DRAWN_POWER):
-        settings = {name: _value_at(shares[name][number], tunable) for name, tunable in space.items()}
-        yield {**settings, **budgets_of(method_spec, outwards[number % len(outwards)])}
+        budget = outwards[number % len(outwards)]
+        varied = [RATE] if RATE in space and number < 2 ** (DRAWN_POWER - 1) else [*space]
+        drawn = {name: _value_at(shares[name][number], space[name]) for name in varied}
+        yield {**method_spec.at_compute(budget), **drawn, **budgets_of(method_spec, budget)}
 
 
 def _spread(name: str) -> list[float]:
