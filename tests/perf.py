@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -24,6 +24,7 @@ from bench.export.model import export_onnx
 from bench.plugins.registry import load_task
 from bench.plugins.task import Batch, Plan, Task
 from bench.trial.dense import fresh_model
+from bench.trial.repeatable import Hardware
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
 from methods._width_noise import WidthNoise
@@ -34,6 +35,17 @@ STEPS, ROUNDS = 20, 7
 NOISE_STEPS = {8: 10, 32: 3, 64: 1}  # steps timed at once, by width of the first stage: about as long each
 RUN_STEPS = 100
 LATENCIES = 10  # measurements of the same ratio
+SMALL: dict[str, dict[str, Any]] = {  # corpora, as training steps do not depend on their size
+    "antispoof": {"utterances": (160, 60, 66), "speakers": (12, 6, 6), "seconds": 2.0},
+    "vad": {"mixtures": (48, 16, 16)},
+}
+MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("antispoof", {"model": "cnn_tdnn"}),
+    ("antispoof", {"model": "cnn_tdnn", "width": 8}),
+    ("antispoof", {"model": "resnet10", "width": 16}),
+    ("vad", {"model": "transformer"}),
+    ("vad", {"model": "crnn"}),
+)
 
 Call = Callable[[], object]
 
@@ -117,6 +129,17 @@ def channels_last(task: Task, plan: Plan) -> tuple[Call, Call]:
     return lambda: bare_loop(task, plan, model, STEPS), lambda: bare_loop(task, plan, plain, STEPS)
 
 
+def mixed_precision(task: Task, plan: Plan) -> tuple[Call, Call]:
+    """Plain steps with bf16 where PyTorch holds that safe, and in single precision."""
+
+    def steps(precision: Literal["fp32", "bf16"]) -> Call:
+        hardware, model = Hardware("cpu", precision), fresh_model(task, 0)
+        trainer = Trainer(task, plan, steps=10**6, seed=0, dense_macs=1, hardware=hardware)
+        return lambda: trainer.fit(model, STEPS)
+
+    return steps("bf16"), steps("fp32")
+
+
 @contextmanager
 def another_core_busy() -> Iterator[None]:
     """A process beside this one that computes all the time."""
@@ -171,8 +194,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         task_class = load_task("antispoof")
         plan = task_class.presets["quick"]
-        small: dict[str, Any] = {"utterances": (160, 60, 66), "speakers": (12, 6, 6), "seconds": 2.0}
-        task = task_class.at("quick", cache=Path(folder), model="resnet10", width=8, **small)
+        task = task_class.at("quick", cache=Path(folder), model="resnet10", width=8, **SMALL["antispoof"])
         task.prepare(1, lambda fraction, note: None)
         calls = {f: (lambda f=f: f(task, plan, fresh_model(task, 0), STEPS)) for f in (bare_loop, fit)}
         loop = ratio(calls[fit], calls[bare_loop], "training loop")
@@ -182,6 +204,12 @@ def main() -> None:
             layout = ratio(*channels_last(replace(task, width=width), plan), f"channels last, width {width}")
             label = f"plain step on channels-last tensors / as it is, width {width}"
             table.add_row(label, f"{layout[0]:.2f}", f"{layout[1]:.2f}", "")
+        for name, fields in MODELS:
+            chosen = load_task(name).at("quick", cache=Path(folder), **SMALL[name], **fields)
+            chosen.prepare(1, lambda fraction, note: None)
+            label = f"plain step in bf16 / in fp32, {name} {' '.join(map(str, fields.values()))}"
+            half = ratio(*mixed_precision(chosen, type(chosen).presets["quick"]), label)
+            table.add_row(label, f"{half[0]:.2f}", f"{half[1]:.2f}", "")
         for width, steps in NOISE_STEPS.items():
             noise = ratio(*noise_steps(replace(task, width=width), plan, steps), f"feature noise, width {width}")
             aim = "<= 1.25" if width >= 32 else ""
