@@ -16,7 +16,7 @@ RENEWED = 20  # steps after which the norms are looked at again
 class GroupNorm(Method):
     """Let weak channels fade while training, then remove them (GroupNorm of Fang et al., arXiv 2301.12900, eq. 8).
 
-    Behind a warm-up each channel\'s weights, over all layers that share it, are held down by a weight of
+    Behind a warm-up each channel's weights, over all layers that share it, are held down by a weight of
     2**(4 (max - I) / (max - min)), I being its norm in its group (``soft``), or only those that the budget would remove
     are, equally (``chosen``; GReg-1, Wang et al., arXiv 2012.09243). ``strength`` grows from nothing to its full value.
     Then the strongest channels within the budget stay, and the small network trains on.

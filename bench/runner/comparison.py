@@ -16,7 +16,7 @@ from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.index import write_index
 from bench.results.points import Points
-from bench.runner.planned import PlannedTrial, carried_over, chosen_trials, followers, method_entry
+from bench.runner.planned import PlannedTrial, carried_over, chosen_trials, followers, method_entry, repeats
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import within_reach
 from bench.runner.request import Request
@@ -135,13 +135,7 @@ class Comparison:
         self._drain()
         self._run(carried_over(self.trials, self.task_class.metric, self.budgets))
         self._choice = self._chosen()
-        repeats = [
-            PlannedTrial(trial.method_spec, trial.number, dataclasses.replace(trial.spec, seed=seed), "repeat")
-            for trial in self._choice
-            if trial.record is None or trial.record.status != "declined"  # another seed would be declined as well
-            for seed in range(1, self.seeds)
-        ]
-        self._run(repeats)
+        self._run(repeats(self._choice, self.seeds))
         following = [spec for spec in self.method_specs if spec.follows]
         self._run(followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes))
 
@@ -233,8 +227,8 @@ class Comparison:
             for spec in self._searched
             for proposal in self._studies[spec.name].proposals()
         ]:
-            # small models first, controls before others: they train fastest, so the first results appear soon
-            self._start(sorted(fresh, key=lambda trial: (trial.asked_compute or 1.0, not trial.method_spec.control)))
+            # whole models first, which take longest; then small ones, so that results appear soon, and controls
+            self._start(sorted(fresh, key=lambda trial: (trial.asked_compute or 0.0, not trial.method_spec.control)))
 
     def _start(self, trials: Sequence[PlannedTrial]) -> None:
         """Submit these trials; one that has finished before is done at once, a twin of one under way waits for it."""

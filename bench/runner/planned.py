@@ -63,6 +63,17 @@ def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Seque
     return chosen
 
 
+def repeats(chosen: Sequence[PlannedTrial], seeds: int) -> list[PlannedTrial]:
+    """The chosen points with the other seeds, those first that took longest: begun last, they would run alone."""
+    again = [t for t in chosen if t.record is None or t.record.status != "declined"]  # as other seeds would be
+    again.sort(key=lambda t: (t.record and t.record.cpu_s) or 0.0, reverse=True)
+    return [
+        PlannedTrial(trial.method_spec, trial.number, replace(trial.spec, seed=seed), "repeat")
+        for trial in again
+        for seed in range(1, seeds)
+    ]
+
+
 def carried_over(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
     """For each method the tuned settings that gained most on dev over the defaults, at every budget.
 
