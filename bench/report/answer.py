@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from bench.report.attribution import PARTS
@@ -70,8 +71,7 @@ def answer(data: ReportData) -> str:
 def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
     """One verdict in a clause: its first word is the answer."""
     ahead = "in-training" if verdict.gap.value > 0 else "post-hoc"
-    by = f"{score(abs(verdict.gap.value))} {'points' if data.metric.unit == 'percent' else data.metric.unit}"
-    by += f" of {data.metric.title}"
+    by = _amount(data, abs(verdict.gap.value))
     known = [f"{verdict.gap.n} seed{'s' * (verdict.gap.n > 1)}"]
     if verdict.gap.low is not None and verdict.gap.high is not None:
         low, high = sorted(end if verdict.gap.value > 0 else 0 - end for end in (verdict.gap.low, verdict.gap.high))
@@ -85,6 +85,12 @@ def _outcome(data: ReportData, verdict: Verdict, where: str) -> str:
         )
     lead = f"{ahead} is ahead by {by}" if verdict.gap.value else f"both have the same {data.metric.title}"
     return f"Undecided {where}: {lead} ({', '.join(known)})"
+
+
+def _amount(data: ReportData, difference: float) -> str:
+    """A difference of scores in words: ``0.24 points of EER``."""
+    points = "points" if data.metric.unit == "percent" else data.metric.unit
+    return f"{score(difference)} {points} of {data.metric.title}"
 
 
 def _causes(data: ReportData) -> str:
@@ -139,12 +145,15 @@ def limits(data: ReportData) -> list[str]:
     holds = {
         "embedded": data.index["setting"]["fields"].get("data") == "embedded",
         "untuned": data.index["trials"] <= len(data.index["budgets"]),
+        "tuned": len(data.tuning_gains) > 0,
         "theory": len(data.theory) > 0,
         "latency": (data.chosen["latency_ratio"].isna() & ~data.chosen["simulated"]).any(),
         "simulated": data.chosen["simulated"].any(),
         "eval": data.chosen["eval"].isna().any(),
     }
-    return [text for name, text in TEXTS["limits"].items() if holds[name]]
+    gains = data.tuning_gains or [0.0]
+    known = {"mean_gain": score(fmean(gains)), "largest_gain": _amount(data, max(gains))}
+    return [text.format(**known) for name, text in TEXTS["limits"].items() if holds[name]]
 
 
 def rules(data: ReportData) -> list[str]:

@@ -15,7 +15,7 @@ from bench.report import costs, quality
 from bench.report.attribution import attribution_table
 from bench.report.verdict import Verdicts, verdicts
 from bench.results.points import Points
-from bench.results.selection import COST, SPARED, chosen_models, chosen_points
+from bench.results.selection import COST, SPARED, chosen_models, chosen_points, tuning_gains
 from bench.stats.estimates import Sign, sign_of
 from bench.stats.fronts import AttainmentBand, Reference, reference_for
 from bench.tracking.view import run_address
@@ -60,6 +60,7 @@ class ReportData:
         published_drawn: those that figures show; none unless the preset trains the models of the publications.
         breakdown: parts of the eval score, one row a chosen point (method, budget) and one column a part.
         layers: what parts of the network take of the dense latency, likewise; empty where layers were not timed.
+        tuning_gains: as the function of that name gives them.
     """
 
     points: Points
@@ -89,6 +90,7 @@ class ReportData:
     published_drawn: pd.DataFrame
     breakdown: pd.DataFrame
     layers: pd.DataFrame
+    tuning_gains: list[float]
 
     @property
     def metric(self) -> Metric:
@@ -168,6 +170,7 @@ def report_data(points: Points) -> ReportData:
         published_drawn=published.dropna(subset=["share"]) if drawn and len(published) else pd.DataFrame(),
         breakdown=_breakdown(points, chosen),
         layers=_layers(points, chosen),
+        tuning_gains=tuning_gains(points),
     )
 
 

@@ -70,6 +70,22 @@ def chosen_models(points: Points) -> pd.DataFrame:
     )
 
 
+def tuning_gains(points: Points) -> list[float]:
+    """By how much the chosen settings of each tuned point are better on dev than the first ones, in the metric's unit.
+
+    The first settings that a search tries within a budget are the defaults of the method; 0 where they were chosen. All
+    have one seed, so a part of a gain is luck.
+    """
+    sign, searched = (1 if points.metric.direction == "minimize" else -1), points.trained[points.trained["seed"] == 0]
+    within = searched["budget"].astype(float).map(lambda asked: budget_class(asked, points.index["budgets"]))
+    gains = []
+    for _, own in searched.assign(within=within).sort_values("trial").groupby(["method", "within"], dropna=False):
+        chosen = own.loc[own["chosen"].astype(bool), points.dev_column]
+        if len(own) > 1 and len(chosen):
+            gains.append(sign * (float(own[points.dev_column].iloc[0]) - float(chosen.iloc[0])))
+    return [gain for gain in gains if math.isfinite(gain)]
+
+
 def models_at(models: pd.DataFrame, method: str, trial: int) -> pd.DataFrame:
     """The models of one setting of a method, one row a seed."""
     return models[(models["method"] == method) & (models["trial"] == trial)]

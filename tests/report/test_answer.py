@@ -150,6 +150,15 @@ def test_limits_name_what_is_missing(built: Path) -> None:
     assert "Latency has not been measured for every chosen point" in said and "Not every chosen point" in said
 
 
+def test_what_tuning_moved_is_a_measure_for_the_gap(written: Written) -> None:
+    """Three searches of the same methods had each another verdict, of some tenths of a point."""
+    written.add("feature_noise", 0.5, 8.0, None, trial=0, chosen=False)
+    written.add("feature_noise", 0.5, 6.5, 9.0, trial=2)
+    written.add("uniform_width", 0.5, 8.0, 9.0, trial=0, control=True)
+    written.add("uniform_width", 0.5, 8.5, None, trial=2, control=True, chosen=False)
+    assert "by 0.75 on average and by 1.5 points of EER at most" in " ".join(limits(read(written.save())))
+
+
 def test_the_table_of_the_terminal_shows_every_method(built: Path) -> None:
     shown, data = terminal(built, 132), read(built)
     assert all(method in shown for method in data.index["methods"])

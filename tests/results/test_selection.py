@@ -1,9 +1,10 @@
 """Budget classes, and the table of the choices."""
 
+import json
 from pathlib import Path
 
 from bench.results.points import load_points
-from bench.results.selection import budget_class, chosen_points, frozen_choices
+from bench.results.selection import budget_class, chosen_points, frozen_choices, tuning_gains
 from tests.report.cases import write_full
 from tests.written import Written
 
@@ -58,3 +59,22 @@ def test_scores_to_maximise_come_as_negative_errors() -> None:
 def test_a_method_that_takes_no_budget_has_one_class() -> None:
     assert frozen_choices({0: None, 1: None, 2: None}, {0: 3.0, 1: 2.0, 2: 4.0}, BUDGETS) == [1]
     assert frozen_choices({0: None}, {0: None}, BUDGETS) == [0]
+
+
+def test_what_tuning_gained_is_told_of_each_point_that_was_tuned(tmp_path: Path) -> None:
+    written = Written(tmp_path / "antispoof" / "quick")
+    add = written.add
+    add("feature_noise", 0.25, 9.0, 10.0, trial=1)
+    add("feature_noise", 0.2, 9.5, None, trial=3, chosen=False)  # within a quarter; the defaults were better
+    add("feature_noise", 0.5, 8.0, None, trial=0, chosen=False)
+    add("feature_noise", 0.4, 7.5, 9.0, trial=2)
+    add("feature_noise", 0.4, 3.0, 9.0, trial=2, seed=1)  # of a repeat, which tunes nothing
+    add("quantization", None, 7.0, 8.0, trial=4)
+    add("quantization", None, 7.25, None, trial=0, chosen=False)
+    add("magnitude_pruning", 0.5, 8.0, 9.0, trial=0)  # alone
+    failed = add("stochastic_gates", 0.5, 50.0, None, trial=0, chosen=False) / "trial.json"
+    failed.write_text(json.dumps({"status": "failed", "reason": "out of memory"}))
+    add("stochastic_gates", 0.5, 8.0, 9.0, trial=2)
+    assert sorted(tuning_gains(load_points(written.save()))) == [0.0, 0.25, 0.5]
+    written.index["metric"] = {"name": "eer", "unit": "percent", "direction": "maximize"}
+    assert min(tuning_gains(load_points(written.save()))) == -0.5
