@@ -67,6 +67,12 @@ COMPARISONS = {
         "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
         "magnitude_pruning:dense_share=0.5,stochastic_gates:search_share=0.5,random_pruning:dense_share=0.5",
     ),
+    "vad_distilled_macs": (
+        "voice activity detection, learning from the dense model, equal training MACs",
+        'bench run vad --preset full --distill --effort macs --budgets 0.256 --methods "dense;uniform_width;'
+        "magnitude_pruning:dense_share=0.25;stochastic_gates;feature_noise;random_pruning:dense_share=0.25;"
+        'random_pruning"',
+    ),
     "antispoof_latency": (
         "anti-spoofing, generated speech, budgets in latency",
         "bench run antispoof --cost latency --budgets 0.55,0.4,0.3,0.22 --trials 1 --methods "
