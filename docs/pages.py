@@ -52,10 +52,7 @@ COMPARISONS = {
         "voice activity detection, generated speech",
         "make bench TASK=vad\nbench run vad --methods dense,magnitude_pruning+quantization",
     ),
-    "vad_full": (
-        "voice activity detection, generated speech, 400 steps, tuned",
-        "make bench TASK=vad PRESET=full",
-    ),
+    "vad_full": ("voice activity detection, generated speech, 400 steps, tuned", "make bench TASK=vad PRESET=full"),
     "vad_crnn_full": (
         "voice activity detection with the CRNN, generated speech, 400 steps, tuned",
         f'make bench TASK=vad PRESET=full MODEL=crnn METHODS="{CRNN_METHODS}"',
@@ -64,7 +61,7 @@ COMPARISONS = {
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
     "antispoof_distilled_macs": (
         "anti-spoofing, learning from the dense model, equal training MACs",
-        "bench run antispoof --distill --effort macs --budgets 0.16 --methods dense,uniform_width,"
+        "bench run antispoof --distill --effort macs --budgets 0.16 --trials 4 --methods dense,uniform_width,"
         "magnitude_pruning:dense_share=0.5,stochastic_gates:search_share=0.5,random_pruning:dense_share=0.5",
     ),
     "vad_distilled_macs": (

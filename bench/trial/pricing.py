@@ -39,8 +39,9 @@ from bench.widths.widths import Widths
 
 FITTED = "price.json"
 TIMING = Effort(repeats=3, most=20, repeat_ms=15.0)
-#: a file is loaded and timed anew so many times, as a bad place in memory lasts as long as it is loaded
-TIMES = 3
+#: a file is loaded and timed anew so many times, as a bad place in memory lasts as long as it is loaded; those that a
+#: price is fitted to once, as what one of them is off by the others make good
+TIMES, FITTED_TIMES = 3, 1
 #: and so many times at most, while fewer were calm: somebody at work on the same core may stay for a while
 MOST_TIMES, PAUSE_S, SETTLING = 9, 0.2, 12
 #: outputs that a kernel may compute at once
@@ -100,14 +101,14 @@ def cost_measure(setting: Setting, task: Task) -> "Share":
     return measure
 
 
-def _new_measure(setting: Setting, task: Task) -> "Share":
+def _new_measure(setting: Setting, task: Task, times: int = TIMES) -> "Share":
     example = task.example_input()
     dense = export_onnx(dense_model(task), example)
     if setting.cost == "bytes":
         return _CountedShare(lambda file: len(file.data), dense)
     if setting.cost == "memory":
         return _CountedShare(lambda file: peak_memory_bytes(file, tuple(example.shape)), dense)
-    return _LatencyShare(dense, example, setting)
+    return _LatencyShare(dense, example, setting, times)
 
 
 class Share(ABC):
@@ -138,8 +139,8 @@ class _CountedShare(Share):
 class _LatencyShare(Share):
     """Tells the latency of a file as a share of the dense model's, both in calm moments of the machine."""
 
-    def __init__(self, dense: OnnxModel, example: Tensor, setting: Setting) -> None:
-        self._example = example
+    def __init__(self, dense: OnnxModel, example: Tensor, setting: Setting, times: int) -> None:
+        self._example, self._times = example, times
         self._load = partial(Loaded, runtime=setting.runtime, threads=setting.threads)
         self._dense = self._load(dense).reference(example)
 
@@ -161,7 +162,7 @@ class _LatencyShare(Share):
         found: list[Compared] = []
         for _ in range(MOST_TIMES):
             found.append(compare_times(self._load(file).calls(self._example), self._dense, TIMING))
-            if sum(map(self._calm, found)) >= TIMES:
+            if sum(map(self._calm, found)) >= self._times:
                 break
             if not self._calm(found[-1]):
                 time.sleep(PAUSE_S)
@@ -181,7 +182,7 @@ def _measured(setting: Setting, terminal: str, report: Progress) -> Price:
     widths = Widths(dense_model(task), example, input_axis=task.input_width_axis)
     terms = _terms(widths)
     count = min(MOST_MODELS, 20 + 2 * len(terms))
-    make, measure = _maker(setting, task, terminal), _new_measure(setting, task)
+    make, measure = _maker(setting, task, terminal), _new_measure(setting, task, FITTED_TIMES)
     measure.settle()
     rng, drawn, costs = np.random.default_rng(0), [], []
     for number in range(count):
