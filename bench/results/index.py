@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # it imports PyTorch, which a report does without
 INDEX = "comparison.json"
 COMPARISONS = "comparisons"
 KEY_LENGTH = 8  # of the keys that are shown
-Role = Literal["search", "repeat"]  # of a trial of the study, or of a chosen one with another seed
+#: of a trial of the study, of one of its settings that is looked at again, or of a chosen one with another seed
+Role = Literal["search", "look", "repeat"]
 
 
 def comparison_folder(results: Path, task: str, preset: str) -> Path:

@@ -16,7 +16,8 @@ from bench.plugins.method import DENSE_SHARE, DENSE_SHARES
 from bench.plugins.registry import load_method_spec, load_task
 from bench.results.index import write_index
 from bench.results.points import Points
-from bench.runner.planned import PlannedTrial, carried_over, chosen_trials, followers, method_entry, repeats
+from bench.runner import planned
+from bench.runner.planned import PlannedTrial
 from bench.runner.progress import Pace, Screen
 from bench.runner.reach import within_reach
 from bench.runner.request import Request
@@ -133,11 +134,13 @@ class Comparison:
         self._check_methods()
         self._propose()
         self._drain()
-        self._run(carried_over(self.trials, self.task_class.metric, self.budgets))
+        self._run(planned.carried_over(self.trials, self.task_class.metric, self.budgets))
+        if self.seeds > 1:
+            self._run(planned.second_looks(self.trials, self.task_class.metric, self.budgets))
         self._choice = self._chosen()
-        self._run(repeats(self._choice, self.seeds))
+        self._run(planned.repeats(self._choice, self.trials, self.seeds))
         following = [spec for spec in self.method_specs if spec.follows]
-        self._run(followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes))
+        self._run(planned.followers(following, self._frozen(), self.task_class.metric, self.budgets, self._sizes))
 
     def _run(self, trials: Sequence[PlannedTrial]) -> None:
         self.screen.expect(len(trials))
@@ -186,7 +189,7 @@ class Comparison:
             write_index(
                 self.request.folder,
                 self.setting,
-                {spec.name: method_entry(spec, self.trials, frozen) for spec in self.method_specs},
+                {spec.name: planned.method_entry(spec, self.trials, frozen) for spec in self.method_specs},
                 best_possible=best_possible_front(self.setting.build_task(), delivered),
                 budgets=self.budgets,
                 trials=self.per_method,
@@ -209,7 +212,7 @@ class Comparison:
             self.screen.say(f"not tracked yet: {trouble}", "yellow")
 
     def _chosen(self) -> list[PlannedTrial]:
-        return self._choice or chosen_trials(self.trials, self.task_class.metric, self.budgets)
+        return self._choice or planned.chosen_trials(self.trials, self.task_class.metric, self.budgets)
 
     def _frozen(self) -> list[PlannedTrial]:
         return [*self._chosen(), *(trial for trial in self.trials if trial.role == "repeat")]

@@ -53,25 +53,58 @@ class PlannedTrial:
 
 
 def chosen_trials(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
-    """The best trial on dev of every method and budget, of those of the search."""
+    """The best trial on dev of every method and budget, of those of the search.
+
+    Where there were second looks, it is the one of these that has the best mean.
+    """
     chosen = []
     for name in dict.fromkeys(trial.method_spec.name for trial in trials):
         own = {t.number: t for t in trials if t.method_spec.name == name and t.role == "search"}
-        errors = {number: trial.error(metric) for number, trial in own.items()}
-        asked = {number: trial.asked_compute for number, trial in own.items()}
+        looks = {t.number: t for t in trials if t.method_spec.name == name and t.role == "look"}
+        decided = {budget_class(look.asked_compute, budgets) for look in looks.values()}
+        left = [n for n, t in own.items() if n in looks or budget_class(t.asked_compute, budgets) not in decided]
+        errors = {n: _mean([own[n].error(metric), *([looks[n].error(metric)] if n in looks else [])]) for n in left}
+        asked = {number: own[number].asked_compute for number in left}
         chosen += [own[number] for number in frozen_choices(asked, errors, budgets)]
     return chosen
 
 
-def repeats(chosen: Sequence[PlannedTrial], seeds: int) -> list[PlannedTrial]:
-    """The chosen points with the other seeds, those first that took longest: begun last, they would run alone."""
+def _mean(errors: Sequence[float | None]) -> float | None:
+    known = [error for error in errors if error is not None]
+    return fmean(known) if len(known) == len(errors) else None
+
+
+def second_looks(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:
+    """Where tuned settings are better than the defaults with the seed of the search: both of them with another seed.
+
+    The best of several settings with one seed is in part the luckiest; with the other seeds it may be worse than the
+    defaults.
+    """
+    looks = []
+    for best in chosen_trials(trials, metric, budgets):
+        place = budget_class(best.asked_compute, budgets)
+        own = [t for t in trials if t.method_spec.name == best.method_spec.name and t.role == "search"]
+        first = min((t for t in own if budget_class(t.asked_compute, budgets) == place), key=lambda t: t.number)
+        if first is not best and first.has_model:
+            looks += [PlannedTrial(t.method_spec, t.number, replace(t.spec, seed=1), "look") for t in (first, best)]
+    return looks
+
+
+def repeats(chosen: Sequence[PlannedTrial], trials: Sequence[PlannedTrial], seeds: int) -> list[PlannedTrial]:
+    """The chosen points with the other seeds, those first that took longest: begun last, they would run alone.
+
+    A second look at a chosen point, of all ``trials``, is its repeat from now on.
+    """
     again = [t for t in chosen if t.record is None or t.record.status != "declined"]  # as other seeds would be
     again.sort(key=lambda t: (t.record and t.record.cpu_s) or 0.0, reverse=True)
-    return [
-        PlannedTrial(trial.method_spec, trial.number, replace(trial.spec, seed=seed), "repeat")
-        for trial in again
-        for seed in range(1, seeds)
-    ]
+    found = []
+    for trial in again:
+        same = (look for look in trials if look.role == "look" and look.spec == replace(trial.spec, seed=1))
+        if (look := next(same, None)) is not None:
+            look.role = "repeat"
+        others = range(1 if look is None else 2, seeds)
+        found += [PlannedTrial(trial.method_spec, trial.number, replace(trial.spec, seed=n), "repeat") for n in others]
+    return found
 
 
 def carried_over(trials: Sequence[PlannedTrial], metric: Metric, budgets: Sequence[float]) -> list[PlannedTrial]:

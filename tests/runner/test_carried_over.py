@@ -102,7 +102,7 @@ def test_what_is_carried_over_is_trained_and_chosen_from(
         spec = replace(last.spec, settings={**last.spec.settings, "budget": 0.9})
         return [PlannedTrial(last.method_spec, last.number + 1, spec, "search")]
 
-    monkeypatch.setattr("bench.runner.comparison.carried_over", carried)
+    monkeypatch.setattr("bench.runner.planned.carried_over", carried)
     asked = ("--methods", "dense,magnitude_pruning", "--budgets", "0.5,0.25", "--trials", "3", "--results", tmp_path)
     for _ in range(2):  # the second time everything is there
         run = bench_here("run", "synthetic", "--preset", "smoke", *asked)

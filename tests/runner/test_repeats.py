@@ -13,7 +13,7 @@ def trial(method: str, record: TrialRecord | None) -> PlannedTrial:
 
 def test_what_takes_longest_begins_first_with_every_other_seed() -> None:
     quick, slow = (TrialRecord("complete", cpu_s=cpu_s) for cpu_s in (2.0, 19.0))
-    found = repeats([trial("random_pruning", quick), trial("rigl", None), trial("dense", slow)], seeds=3)
+    found = repeats([trial("random_pruning", quick), trial("rigl", None), trial("dense", slow)], [], seeds=3)
     assert [one.method_spec.name for one in found] == [*["dense"] * 2, *["random_pruning"] * 2, *["rigl"] * 2]
     assert [one.spec.seed for one in found] == [1, 2] * 3
     assert all((one.number, one.role, one.record) == (3, "repeat", None) for one in found)
@@ -21,4 +21,6 @@ def test_what_takes_longest_begins_first_with_every_other_seed() -> None:
 
 def test_what_was_declined_is_not_asked_again() -> None:
     declined, failed = TrialRecord("declined", "no"), TrialRecord("failed", "out of memory", retry=True)
-    assert [one.method_spec.name for one in repeats([trial("rigl", declined), trial("dense", failed)], 2)] == ["dense"]
+    assert [one.method_spec.name for one in repeats([trial("rigl", declined), trial("dense", failed)], [], 2)] == [
+        "dense"
+    ]
