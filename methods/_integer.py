@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import itertools
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +34,13 @@ CALIBRATIONS = {
     "percentile": CalibrationMethod.Percentile,
 }
 LAYERS = ("Conv", "Gemm", "MatMul")  # with a weight, or of two activations
-#: channels that a convolution has to read for integers to be faster: with fewer, as in a first layer, ONNX Runtime
-#: takes longer to copy the patches that an integer product needs than to compute all of it in floats
-FEWEST_READ = 4
+#: channels that a convolution has to read for integers to be faster: with fewer, ONNX Runtime takes longer to copy the
+#: patches that an integer product needs than to compute all of it in floats, sixteen channels at a time
+FEWEST_READ = 16
+#: what becomes integers where no layer finds its ranges as it runs: layers, and what stands between two of them. Other
+#: operators, such as those of a pooling of statistics, have no integer kernel or a slow one: they would only convert
+_STATIC = (*LAYERS, "Relu", "Clip", "LeakyRelu", "Sigmoid", "Add", "MaxPool", "AveragePool", "GlobalAveragePool")
+_MOVED = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Pad", "Resize")  # integers like floats
 #: no kernel in integers: their weights are stored as integers and become floats when the file is loaded
 _FLOAT_ONLY = ("GRU", "RNN")
 
@@ -117,21 +123,17 @@ def quantized(
         note("weights have 7 bits: without VNNI, this processor's sums of 8-bit products would overflow")
     prepared = _converted(model, partial(quant_pre_process, skip_symbolic_shape=True))
     graph = onnx.load_from_string(prepared.data).graph
-    operators = {node.op_type for node in graph.node}
-    # transposed convolutions have no integer kernel
-    floats = [node.name for node in graph.node if node.op_type == "ConvTranspose"]
-    if narrow := _narrow(graph):
-        floats += narrow
+    floats = _in_floats(graph)
+    if few_read := sum(node.op_type == "Conv" and node.name in floats for node in graph.node):
         few = f"fewer than {FEWEST_READ} channels"
-        note(f"{len(narrow)} convolution(s) that read {few} stay in floats, which are faster there")
+        note(f"{few_read} convolution(s) that read {few} stay in floats, which are faster there")
     held = _held(graph, ranges)
     if is_static(prepared):
         return _static(prepared, batches, ranges, None, floats, held | _trained(prepared, ranges))
     result = _dynamic(prepared, ranges, held)
-    if "Conv" in operators:
-        nodes = _convolutions(graph.node)
+    if nodes := [name for name in _convolutions(graph.node) if name not in floats]:
         result = _static(result, batches, ranges, nodes, floats, held | _trained(prepared, ranges, nodes))
-    if operators & {*_FLOAT_ONLY}:
+    if any(node.op_type in _FLOAT_ONLY for node in graph.node):
         note(
             "the weights of GRU and RNN layers are stored in 8 bits but multiplied as floats, since ONNX Runtime has "
             "no integer kernel for them: the file is smaller, these layers are not faster"
@@ -171,7 +173,7 @@ def _static(  # noqa: PLR0917
     graph = onnx.load_from_string(model.data).graph
     missing = {*grids} - {name for node in graph.node for name in (*node.input, *node.output)}
     # others are not calibrated either: where attention is masked, scores are infinite
-    kinds = None if nodes is None else sorted({node.op_type for node in graph.node if node.name in nodes})
+    kinds = [*_STATIC, *_MOVED] if nodes is None else sorted({n.op_type for n in graph.node if n.name in nodes})
     return _converted(
         model,
         lambda source, target: quantize_static(
@@ -304,15 +306,32 @@ def _has_attention(graph: Any) -> bool:
     return any(node.op_type == "MatMul" and not stored & {*node.input} for node in graph.node)
 
 
-def _narrow(graph: Any) -> list[str]:
-    """Names of the convolutions that read few channels."""
+def narrow(reads: Iterable[float]) -> int:
+    """How many layers stay in floats: the convolutions that read few channels, before any other layer.
+
+    Behind a layer in integers they become integers, too: there ONNX Runtime rounds weights in floats by itself.
+
+    Args:
+        reads: by each layer, channels if it is a convolution, else infinity.
+    """
+    return sum(1 for _ in itertools.takewhile(lambda channels: channels < FEWEST_READ, reads))
+
+
+def _in_floats(graph: Any) -> list[str]:
+    """Names of the operators that stay in floats where all could be integers."""
     shapes = {tensor.name: tensor.dims for tensor in graph.initializer}
-    found = []
-    for node in graph.node:
-        if node.op_type == "Conv" and node.input[1] in shapes:
-            groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-            found += [node.name] if shapes[node.input[1]][1] * groups < FEWEST_READ else []
-    return found
+
+    def reads(node: Any) -> float:
+        if node.op_type != "Conv" or node.input[1] not in shapes:
+            return math.inf
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        return float(shapes[node.input[1]][1] * groups)
+
+    layers = [at for at, node in enumerate(graph.node) if node.op_type in LAYERS]
+    first = [*layers, len(graph.node)][narrow(reads(graph.node[at]) for at in layers)]
+    # an offset, as under the root of a deviation, is no sum of what two layers make
+    offsets = [node for node in graph.node[first:] if node.op_type == "Add" and shapes.keys() & {*node.input}]
+    return [node.name for node in (*graph.node[:first], *offsets)]
 
 
 def _convolutions(nodes: Sequence[Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """Training behind the rounding that an integer form will have; gradients pass straight through (arXiv 1308.3432)."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,7 +9,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # that of a
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from bench import make_flexible, multiplies_integers
-from methods._integer import FEWEST_READ, Ends, Trained, largest_integer
+from methods._integer import Ends, Trained, largest_integer, narrow
 from methods._step_sizes import LearnedRange, LearnedWeight
 
 FIXED = (nn.Conv1d, nn.Conv2d, nn.Conv3d)  # read features between fixed ranges, in a static model linear layers too
@@ -52,7 +53,7 @@ class Simulation:
         self._seen: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest lately, and zero between them
         self._probed: dict[tuple[nn.Module, str], Tensor] = {}  # lowest and highest in the last pass
         layers = [m for m in model.modules() if isinstance(m, (*FIXED, nn.Linear, nn.RNNBase, nn.MultiheadAttention))]
-        layers = [m for m in layers if not isinstance(m, FIXED) or m.in_channels >= FEWEST_READ]
+        layers = layers[narrow(m.in_channels if isinstance(m, FIXED) else math.inf for m in layers) :]
         self._fixed = [m for m in layers if isinstance(m, FIXED) or (static and isinstance(m, nn.Linear))]
         # a recurrence reads what integer convolutions have made; nothing behind the last layer rounds what it makes
         ranged = [m for m in layers if m in self._fixed or (self._fixed and isinstance(m, nn.RNNBase))]

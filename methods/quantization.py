@@ -15,9 +15,10 @@ from methods._reconstruction import ROUNDINGS, on_grid
 class Quantization(Method):
     """Int8, with ranges of activations from train data (Jacob et al., arXiv 1712.05877).
 
-    Convolutional networks are quantized statically, but for convolutions of fewer than four channels, such as a first
-    layer, which are faster in floats. In networks with recurrent layers or attention, linear layers and
-    LSTMs are quantized dynamically instead; GRU weights are stored in 8 bits, which makes the file smaller, not faster.
+    Convolutional networks are quantized statically, but for first convolutions that read fewer than sixteen channels
+    and what is neither layer nor between layers, which are faster in floats. In networks with recurrent layers or
+    attention, linear layers and LSTMs are quantized dynamically instead; GRU weights are stored in 8 bits, which makes
+    the file smaller, not faster.
     Weights of convolutions and linear layers are rounded to the nearest integer, or so that what each output makes of
     the calibration data changes less: by GPTQ (arXiv 2210.17323), or up or down by the objective of AdaRound
     (arXiv 2004.10568), descended one weight at a time.

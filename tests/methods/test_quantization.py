@@ -20,12 +20,19 @@ from bench.export.memory import _fused
 from bench.export.model import OnnxModel, Predictor, export_onnx
 from bench.trial.trainer import Trainer
 from bench.widths.cost import count_macs
+from methods import _integer
 from methods._integer import CALIBRATIONS, Ranges, _Calibration, _converted, quantized
 from methods.quantization import Quantization
 from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import AttentionBlock, Crnn, Encoder, Grouped, OneLayerAtATime, Recurrent
 from tests.models import Points
 from tests.widths.test_volumes import NETS, SHAPE
+
+
+@pytest.fixture(autouse=True)
+def few_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks of these tests are narrow; what is left in floats is tested in ``test_in_floats.py``."""
+    monkeypatch.setattr(_integer, "FEWEST_READ", 4)
 
 
 def conv_net() -> nn.Module:

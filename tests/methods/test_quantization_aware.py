@@ -18,7 +18,7 @@ from methods._integer import Ranges, Trained, is_static, quantized
 from methods._rounding import Simulation, _rounded, _Weight
 from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import Crnn
-from tests.methods.test_quantization import MODELS, batches, conv_net
+from tests.methods.test_quantization import MODELS, batches, conv_net, few_channels  # noqa: F401
 
 
 def test_nothing_is_rounded_before_its_time() -> None:
