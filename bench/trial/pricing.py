@@ -26,7 +26,7 @@ from bench.export.latency import CALM, Compared, Effort, Loaded, compare_times
 from bench.export.memory import peak_memory_bytes
 from bench.export.model import OnnxModel, export_onnx
 from bench.plugins.own_model import dense_model
-from bench.plugins.registry import load_method_spec
+from bench.plugins.registry import load_method_spec, source_digest
 from bench.plugins.task import Progress, Task
 from bench.storage.cache import cached_folder
 from bench.storage.files import write_whole
@@ -72,7 +72,7 @@ def price_of(setting: Setting, terminal: str = "", report: Progress = lambda fra
     named = {
         **setting.made_from,
         "cost": setting.cost,
-        "terminal": terminal,
+        "terminal": {terminal: source_digest(load_method_spec(terminal).classes)} if terminal else "",
         "machine": [processor(), onnxruntime.__version__],
     }
     if setting.cost == "latency":

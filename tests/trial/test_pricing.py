@@ -84,6 +84,19 @@ def test_a_price_is_measured_once_and_belongs_to_the_processor(
     assert measured == [""]
 
 
+def test_a_price_is_measured_anew_when_the_method_that_makes_the_files_has_changed(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The price of an integer file stayed when the method began to leave other layers in floats."""
+    measured: list[str] = []
+    monkeypatch.setattr(pricing, "_measured", lambda *given: measured.append(given[1]) or Price("bytes", (), 1.0))
+    for code in ("before", "after", "after"):
+        monkeypatch.setattr(pricing, "source_digest", lambda classes, code=code: code)
+        price_of(setting, "weight_only")
+        price_of(setting)
+    assert measured == ["weight_only", "weight_only"]
+
+
 def test_macs_have_no_price(tmp_path: Path) -> None:
     assert price_of(Setting("synthetic", "smoke", cache=str(tmp_path))) is None
 
