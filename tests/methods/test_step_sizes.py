@@ -18,7 +18,7 @@ from methods._rounding import Simulation
 from methods._step_sizes import LearnedRange, StepSizes, stepped
 from methods.quantization_aware import QuantizationAware
 from tests.export.test_model import AttentionBlock, Crnn
-from tests.methods.test_quantization import ConvLstm, batches, conv_net
+from tests.methods.test_quantization import ConvLstm, batches, conv_net, few_channels  # noqa: F401
 
 
 class LstmAlone(nn.Module):
