@@ -1,6 +1,6 @@
 """The documentation is complete, builds without a warning, and loads nothing from the network."""
 
-import importlib.util
+import importlib
 import inspect
 import json
 import os
@@ -8,9 +8,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import bench
@@ -25,13 +28,17 @@ FILLED = ("<!-- about -->", "<!-- knobs -->", "<!-- measured -->")
 
 
 @pytest.fixture(scope="module")
-def pages() -> ModuleType:
-    """What fills them in; the folder is no package."""
-    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def pages() -> Iterator[ModuleType]:
+    """What fills them in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)  # it is no package
+        yield importlib.import_module("pages")
+
+
+@pytest.fixture(scope="module")
+def kept(pages: ModuleType) -> ModuleType:
+    """What it takes from the kept results."""
+    return importlib.import_module("kept")
 
 
 @pytest.mark.parametrize("name", sorted(files("methods")))
@@ -52,19 +59,49 @@ def test_no_page_is_of_a_method_that_is_gone() -> None:
     assert {page.stem for page in (DOCS / "methods").glob("*.md")} == {"index", *files("methods")}
 
 
-@pytest.mark.parametrize("page", sorted((DOCS / "methods").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [DOCS / "findings.md", *sorted((DOCS / "methods").glob("*.md"))], ids=lambda page: page.stem
+)
 def test_what_a_page_takes_from_code_and_results_is_that_of_today(pages: ModuleType, page: Path) -> None:
     """Pages are read in the repository, too."""
     text = page.read_text(encoding="utf-8")
     assert pages.filled(text, page.stem) == text, "run make docs"
 
 
-def test_every_kept_comparison_is_on_the_pages_of_its_methods(pages: ModuleType) -> None:
-    assert {path.name for path in (ROOT / pages.KEPT).glob("*_points.csv")} == {
-        f"{n}_points.csv" for n in pages.COMPARISONS
+def test_every_kept_comparison_is_on_the_pages_of_its_methods(kept: ModuleType) -> None:
+    assert {path.name for path in (ROOT / kept.KEPT).glob("*_points.csv")} == {
+        f"{n}_points.csv" for n in kept.COMPARISONS
     }
-    assert "| 79.8 (78.9 to 81.4) | 1.000 | 0.250 |" in pages.measured("budgeted_broadcast")
-    assert "PR AUC, 3 seeds" in pages.measured("unstructured_pruning")
+    assert "| 79.8 (78.9 to 81.4) | 1.000 | 0.250 |" in kept.measured("budgeted_broadcast")
+    assert "PR AUC, 3 seeds" in kept.measured("unstructured_pruning")
+
+
+def test_of_settings_and_methods_of_a_camp_dev_chooses_the_error_that_is_shown(kept: ModuleType) -> None:
+    rows = [  # method, camp, control, dev, eval: of dense 10
+        ("dense", "in_training", True, 1.0, 10.0),
+        ("feature_noise", "in_training", False, 3.0, 20.0),
+        ("stochastic_gates", "in_training", False, 2.0, 40.0),
+        ("magnitude_pruning", "post_hoc", False, 3.0, 11.0),
+        ("magnitude_pruning:rounds=1", "post_hoc", False, 2.0, 13.0),
+        ("random_pruning", "post_hoc", True, 1.0, 10.0),
+        ("magnitude_pruning+quantization", "post_hoc", False, 1.0, 10.0),  # smaller in another sense
+        ("unstructured_pruning", "post_hoc", False, 1.0, 10.0),
+    ]
+    points = pd.DataFrame(rows, columns=["method", "stage", "control", "dev", "eval"])
+    points["chain"] = points["method"].str.split(":").str[0]
+    points["budget"] = points["method"].map(lambda name: float("nan") if name == "dense" else 0.25)
+    both = pd.concat([points.assign(seed=0), points.assign(seed=1, eval=points["eval"] * 2)])
+    one = points[points["method"] == "feature_noise"].assign(method="group_norm", chain="group_norm", dev=0.0, seed=0)
+    found = kept.relative_errors(pd.concat([both, one]), 0.25)  # a seed is missing: it failed
+    multiples = {name: list(np.exp(errors).round(6)) for name, errors in found.items()}
+    assert multiples == {
+        "in training": [4.0, 4.0],
+        "post-hoc": [1.3, 1.3],
+        "feature_noise": [2.0, 2.0],
+        "stochastic_gates": [4.0, 4.0],
+        "magnitude_pruning": [1.3, 1.3],
+        "random_pruning": [1.0, 1.0],
+    }
 
 
 def test_every_name_that_bench_exports_is_in_the_api() -> None:
