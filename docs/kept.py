@@ -138,10 +138,13 @@ def across() -> str:
     """What is lost of the dense model's score, network by network, as multiples of its error."""
     parts = []
     for said, errors in _by_network():
-        sooner, later = (errors[camp] for camp in CAMPS.values())
-        gap = {kept: later[kept] - sooner[kept] for kept in NETWORKS}
-        named = {_named(name): of for name, of in errors.items()} | {"**the second of these over the first**": gap}
-        rows = [[name, *map(_multiple, of.values()), _multiple(_over_all(of))] for name, of in named.items()]
+        camps = {f"**the best {camp}**": errors[camp] for camp in CAMPS.values()}
+        sooner, later = camps.values()
+        camps["**post-hoc over in training**"] = {kept: later[kept] - sooner[kept] for kept in NETWORKS}
+        methods = {f"[`{name}`](methods/{name}.md)": of for name, of in errors.items() if name not in CAMPS.values()}
+        rows = [
+            [name, *map(_multiple, of.values()), _multiple(_over_all(of))] for name, of in (camps | methods).items()
+        ]
         parts.append(f"{said}:\n\n{table(['', *(label for label, _ in NETWORKS.values()), 'all'], rows)}")
     return "\n\n".join(parts)
 
@@ -188,17 +191,15 @@ def relative_errors(points: pd.DataFrame, budget: float) -> dict[str, Logarithms
     return {name: ratios for name, (_, ratios) in found.items()}
 
 
-def _named(name: str) -> str:
-    """In a table."""
-    return f"**the best {name}**" if name in CAMPS.values() else f"[`{name}`](methods/{name}.md)"
-
-
 def _multiple(logarithms: Logarithms | None) -> str:
     """Their mean and its interval, as a factor."""
-    if logarithms is None:
-        return ""
+    return "" if logarithms is None else "{:.2f} ({:.2f} to {:.2f})".format(*_factors(logarithms))
+
+
+def _factors(logarithms: Logarithms) -> Logarithms:
+    """Their mean and the ends of its interval, as factors: (3,)."""
     mean = mean_of(logarithms)
-    return f"{math.exp(mean.value):.2f} ({math.exp(mean.low or 0):.2f} to {math.exp(mean.high or 0):.2f})"
+    return np.exp(np.array([mean.value, mean.low, mean.high], dtype=float))  # no interval is no number
 
 
 def picture() -> str:
@@ -207,15 +208,16 @@ def picture() -> str:
         figure = blank_figure(9.5, 4.6)
         panels = figure.subplots(1, 2, sharey=True)
         colours = dict(zip(NETWORKS, sns.color_palette("colorblind", len(NETWORKS)), strict=True))
-        rows = [*next(_by_network())[1]][::-1]
+        found = [*_by_network()]
+        rows = [*found[0][1]][::-1]
         labels = [f"the best {name}" if name in CAMPS.values() else name.replace("_", " ") for name in rows]
-        for ax, (said, errors) in zip(panels, _by_network(), strict=True):
+        for ax, (said, errors) in zip(panels, found, strict=True):
             for place, (kept, colour) in enumerate(colours.items()):
                 for row, own in ((row, errors[name][kept]) for row, name in enumerate(rows)):
                     if own is not None:
-                        mean, at = mean_of(own), row + 0.15 * (2 - place)
-                        ax.plot(np.exp([mean.low or 0, mean.high or 0]), [at, at], color=colour, linewidth=1.2)
-                        ax.plot(math.exp(mean.value), at, "o", color=colour, markersize=4.5)
+                        (value, *ends), at = _factors(own), row + 0.15 * (2 - place)
+                        ax.plot(ends, [at, at], color=colour, linewidth=1.2)
+                        ax.plot(value, at, "o", color=colour, markersize=4.5)
             ax.axvline(1, color=FAINT)
             ax.set(title=said, xscale="log", xlabel="error, as a multiple of the dense model's")
             ticks(ax.xaxis, FixedLocator([1, 1.25, 1.5, 2, 3]), "{:g}".format)
