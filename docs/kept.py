@@ -46,6 +46,7 @@ COMPARISONS = {
     ),
     "asr_quick": ("speech recognition, generated speech, tuned", "bench run asr --seeds 6 --trials 5"),
     "faces_quick": ("face identification, generated faces", "bench run faces --seeds 6"),
+    "synthetic_quick": ("allocation over unequal branches, whose optimum is known", "make bench TASK=synthetic"),
     "antispoof_distilled_macs": (
         "anti-spoofing, learning from the dense model, equal training MACs",
         "bench run antispoof --distill --effort macs --budgets 0.16 --trials 4 --methods dense,uniform_width,"
