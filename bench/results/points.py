@@ -104,9 +104,7 @@ def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:
     """
     index = index or read_index(folder / INDEX)
     if index is None:
-        what = f"{folder / INDEX} is damaged" if (folder / INDEX).exists() else f"no results in {folder}"
-        again = "; finished trials are kept" if (folder / INDEX).exists() else " first"
-        raise BenchError(f"{what}: run `bench run {folder.parent.name} --preset {folder.name}`{again}")
+        raise BenchError(_unreadable(folder))
     metric = Metric(**index["metric"])
     best_possible = dict(index.get("best_possible", []))
     rows, evals, devs, logged, checkpoints = [], {}, {}, {}, {}
@@ -132,6 +130,18 @@ def load_points(folder: Path, index: dict[str, Any] | None = None) -> Points:
     columns = [*COLUMNS[:8], f"dev_{metric.column}", f"eval_{metric.column}", *COLUMNS[8:]]
     table = pd.DataFrame(rows, columns=columns)
     return Points(folder, table, metric, index["work_unit"], index, evals, devs, logged, checkpoints, notes)
+
+
+def _unreadable(folder: Path) -> str:
+    """Why no comparison can be read there, and what to do."""
+    run = f"run `bench run {folder.parent.name} --preset {folder.name}`"
+    if (folder / INDEX).exists():
+        return f"{folder / INDEX} is damaged: {run}; finished trials are kept"
+    there = sorted(
+        {path.parent.relative_to(folder.parent.parent) for path in folder.parent.parent.glob(f"*/*/{INDEX}")}
+    )
+    known = f"there are those of {', '.join(map(str, there))}; or " if there else ""
+    return f"no results in {folder}: {known}{run} first"
 
 
 def _headline_first(score: tuple[str, float]) -> tuple[list[float], str]:

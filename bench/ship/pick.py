@@ -212,7 +212,8 @@ def _nearest(points: Points, table: pd.DataFrame, limits: Sequence[Limit]) -> st
     for limit in limits:
         if limit.excess(value := float(row[limit.column])):
             known = "not measured" if math.isnan(value) else f"{value:.4g}"
-            name = f"{points.metric.title} {unit(points.metric)} on dev" if limit.column == "dev" else limit.column
+            score = f"mean {points.metric.title} {unit(points.metric)} on dev"
+            name = score if limit.column == "dev" else limit.column
             missed.append(f"{name} is {known} where {limit.option} was asked for")
     choice = _picked(points, row, "")
     return f"no point keeps {_named(limits)}; the nearest is {choice.name} (trial {choice.key}): {'; '.join(missed)}"

@@ -111,6 +111,14 @@ def test_no_run_is_an_error_with_a_remedy(tmp_path: Path) -> None:
         write_report(tmp_path / "antispoof" / "quick")
 
 
+def test_a_mistyped_task_is_shown_what_there_is(written: Written) -> None:
+    folder = written.save()
+    with pytest.raises(
+        BenchError, match=f"there are those of {folder.parent.name}/{folder.name}; or run `bench run antispof"
+    ):
+        write_report(folder.parent.parent / "antispof" / folder.name)
+
+
 def test_a_metric_that_grows_and_has_no_scale(written: Written) -> None:
     written.index["metric"] = {"name": "si_sdr", "unit": "db", "direction": "maximize"}
     for method, stage, value in (("feature_noise", "in_training", 9.0), ("magnitude_pruning", "post_hoc", 8.0)):

@@ -75,7 +75,7 @@ def test_high_can_be_good(written: Written) -> None:
     assert picked(written).row["method"] == "first"
     assert picked(written, "--min-top-one", "0.75").row["method"] == "second"
     with pytest.raises(
-        BenchError, match=r"the nearest is first.*TOP ONE share on dev is 0\.9 where --min-top-one 0\.95"
+        BenchError, match=r"the nearest is first.*mean TOP ONE share on dev is 0\.9 where --min-top-one 0\.95"
     ):
         picked(written, "--min-top-one", "0.95")
     with pytest.raises(BenchError, match="no option '--max-top-one' \\(did you mean '--min-top-one'"):
@@ -87,7 +87,7 @@ def test_high_can_be_good(written: Written) -> None:
     [
         (
             ("--max-eer", "9.4"),
-            r"nearest is feature_noise at ≤ 50 %, seed 1 \(trial \w{16}\): EER % on dev is 9\.5 where",
+            r"nearest is feature_noise at ≤ 50 %, seed 1 \(trial \w{16}\): mean EER % on dev is 9\.5 where",
         ),
         (
             ("--max-eer", "9", "--max-macs", "240"),
