@@ -97,7 +97,7 @@ def measured(name: str) -> str:
         said, command = COMPARISONS[kept]
         own = points[points["chain"].str.split("+").map(lambda links: name in links)]
         if len(own) and said not in parts:
-            dense = points.loc[points["chain"] == "dense", "eval"].mean()
+            dense = points.loc[points["chain"] == "dense", "score"].mean()
             metric, link = points["metric"].iloc[0], f"[all points](../../{KEPT}/{kept}_points.csv)"
             head = (
                 f"{said[0].upper()}{said[1:]}, {metric}, {own['seed'].nunique()} seeds; dense: {dense:.1f} % ({link})"
@@ -112,15 +112,20 @@ def measured(name: str) -> str:
 
 @cache
 def _kept() -> Mapping[str, pd.DataFrame]:
-    """The chosen points of each kept comparison: ``chain`` is the method without settings, ``eval`` its ``metric``."""
+    """The chosen points of each kept comparison: ``chain`` is the method without settings, ``score`` that on eval.
+
+    ``dev`` and ``eval`` are errors: what is missing to 100 % where a large score is good.
+    """
     found = {}
     for name in COMPARISONS:
         points = pd.read_csv(ROOT / KEPT / f"{name}_points.csv")
         points = points[points["chosen"].astype(bool) & (points["status"] == "complete")]
         column = next(column for column in points if column.startswith("eval_"))
-        metric = column.removeprefix("eval_").removesuffix("_percent").replace("_", " ").upper()
-        named = {"metric": metric, "eval": points[column], "dev": points[column.replace("eval", "dev", 1)]}
-        found[name] = points.assign(chain=points["method"].str.split(":").str[0], **named)
+        metric = registry.load_task(points["task"].iloc[0]).metric
+        errors = points[[column, column.replace("eval", "dev", 1)]].set_axis(["eval", "dev"], axis=1)
+        errors = errors if metric.direction == "minimize" else 100 - errors
+        chain = points["method"].str.split(":").str[0]
+        found[name] = points.assign(chain=chain, metric=metric.title, score=points[column], **errors)
     return found
 
 
@@ -128,7 +133,7 @@ def _means(points: pd.DataFrame) -> Iterator[list[str]]:
     """One row of ``MEASURED`` for each method and budget, large budgets first."""
     ranked = points.sort_values(["method", "budget"], ascending=[True, False])
     for (method, budget), rows in ranked.groupby(["method", "budget"], dropna=False, sort=False):
-        scores = rows["eval"]
+        scores = rows["score"]
         shares = ["" if pd.isna(mean) else f"{mean:.3f}" for mean in rows[[*SHARES.values()]].mean()]
         asked = "" if rows["budget"].isna().any() else f"{budget:.4g}"
         error = f"{scores.mean():.1f} ({scores.min():.1f} to {scores.max():.1f})"
