@@ -336,7 +336,7 @@ class Comparison:
 
     def _record(self, trial: PlannedTrial, record: TrialRecord) -> None:
         trial.record = record
-        self.screen.trial_finished(trial.label, record)
+        self.screen.trial_finished(trial.label + trial.tuned, record)
         if trial.role == "search":
             self._studies[trial.method_spec.name].tell(trial.number, record.objectives(self.task_class.metric.column))
 

@@ -36,6 +36,16 @@ class PlannedTrial:
         return f"{self.method_spec.name}{asked}" + (f", seed {self.spec.seed}" if self.spec.seed else "")
 
     @property
+    def tuned(self) -> str:
+        """The settings that are not the defaults: ``, rounds=2, learning_rate_factor=2.5``."""
+        defaults, settings = self.method_spec.defaults(), self.spec.settings
+        others = {n: v for n, v in settings.items() if v != defaults.get(n, v) and not n.endswith("budget")}
+        return "".join(
+            f", {name}={value:.3g}" if isinstance(value, float) else f", {name}={value}"
+            for name, value in others.items()
+        )
+
+    @property
     def has_model(self) -> bool:
         return self.record is not None and self.record.has_model
 

@@ -43,6 +43,12 @@ def test_the_settings_that_gain_most_are_tried_at_every_budget() -> None:
     assert all({**one.spec.settings, "budget": 0.2} == fast.spec.settings for one in found)
 
 
+def test_what_was_tuned_is_said_beside_the_label() -> None:
+    tuned = trial(2, 0.5, 7.9, norm=1, learning_rate_factor=0.6309)
+    assert (tuned.label, tuned.tuned) == ("magnitude_pruning at 0.5", ", norm=1, learning_rate_factor=0.631")
+    assert [one.tuned for one in defaults(8.0, 9.0, method="stochastic_gates+magnitude_pruning")] == ["", ""]
+
+
 def test_settings_are_not_tried_again_where_they_were_tuned() -> None:
     found = carried_over([*defaults(8.0, 14.0), trial(2, 0.25, 9.0, rounds=4)], METRIC, BUDGETS)
     assert [one.asked_compute for one in found] == [0.5]
